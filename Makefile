@@ -1,0 +1,59 @@
+# `make` alone says what there is.
+.DEFAULT_GOAL := help
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+# The first of these that is Python 3.13; a pyenv shim may be there and not work.
+PYTHON := $(shell for python in python3.13 python3 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null \
+	&& { echo $$python; break; }; done)
+UV := .tools/uv/bin/uv
+RUN := .venv/bin/python
+LISTS := src/requirements tests/requirements local/requirements/uv local/requirements/ministack \
+	local/requirements/sam
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: environments ## Watch the schedule issue tokens, on this machine, in under three minutes
+	@$(RUN) -m local demo
+
+.PHONY: local
+local: environments ## The same, kept up for trying things by hand
+	@$(RUN) -m local up
+
+.PHONY: test
+test: environments ## Run all tests but the long ones
+	@$(RUN) -m pytest
+
+.PHONY: environments
+environments: .venv/.made .tools/ministack/.made .tools/sam/.made
+
+.tools/uv/.made: local/requirements/uv.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.13 is needed and not found:" \
+		"install it, for instance with 'pyenv install 3.13' or 'brew install python@3.13'." >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .tools/uv
+	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+		--requirement $<
+	@touch $@
+
+.venv/.made: tests/requirements.txt
+.tools/ministack/.made: local/requirements/ministack.txt
+.tools/sam/.made: local/requirements/sam.txt
+.venv/.made .tools/ministack/.made .tools/sam/.made: .tools/uv/.made
+	@echo "Making $(@D) …"
+	@$(UV) venv --quiet --clear --python .tools/uv/bin/python $(@D)
+	@$(UV) pip sync --quiet --require-hashes --python $(@D)/bin/python $(filter %.txt,$^)
+	@touch $@
+
+.PHONY: lock
+lock: .tools/uv/.made ## Compile the requirements.txt files anew from the hand-written .in files
+	@for list in $(LISTS); do $(UV) pip compile --quiet --upgrade --universal --python-version 3.13 \
+		--generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
+		$$list.in --output-file $$list.txt || exit 1; done
+
+.PHONY: clean
+clean: ## Remove environments, builds and caches
+	@rm -rf .aws-sam .tools .venv .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What the issuer runs on without an AWS account and without Visma."""

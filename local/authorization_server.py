@@ -1,0 +1,224 @@
+"""An authorization server on loopback that answers as Visma Connect does, built on Authlib."""
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from authlib.integrations.flask_oauth2 import AuthorizationServer
+from authlib.oauth2.rfc6749 import ClientMixin, OAuth2Error
+from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
+from authlib.oauth2.rfc6750 import BearerTokenGenerator
+from flask import Flask, Response, request
+from joserfc import jwt
+from joserfc.jwk import RSAKey
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+SCOPES = (
+    "vismanet_erp_service_api:read",
+    "visma.net.erp.salesorder:read",
+    "business-graphql-service-api:access-group-based",
+)
+AUTH_METHODS = {"client_secret_post", "client_secret_basic"}
+
+
+class InvalidTenantError(OAuth2Error):
+    """Visma's own code: the tenant is unknown, or has not granted the application."""
+
+    error = "invalid_tenant"
+    status_code = 400
+
+
+@dataclass
+class Client(ClientMixin):
+    """An application as the developer portal knows it, and the tenants that have granted it."""
+
+    client_id: str
+    client_secrets: set[str] = field(repr=False)
+    scopes: tuple[str, ...] = SCOPES
+    tenants: set[str] = field(default_factory=set)
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        """Compare with each secret that the portal shows as active."""
+        return client_secret in self.client_secrets
+
+    def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
+        """Take what Visma Connect's metadata lists."""
+        return endpoint == "token" and method in AUTH_METHODS
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        """Take client_credentials only."""
+        return grant_type == "client_credentials"
+
+    def get_client_id(self) -> str:
+        """Return the client's identifier."""
+        return self.client_id
+
+    def get_allowed_scope(self, scope: str | None) -> str:
+        """Narrow what was asked for to what the application has; all of it when none was."""
+        asked = scope.split() if scope else self.scopes
+        return " ".join(one for one in asked if one in self.scopes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What to answer in place of a token; `status` None answers well, after `seconds`."""
+
+    status: int | None = None
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """A token request as it came in."""
+
+    headers: dict[str, str]
+    body: bytes = field(repr=False)
+    form: dict[str, str] = field(repr=False)
+
+
+class VismaConnect:
+    """The server's state; tests and demo set it while the server runs."""
+
+    def __init__(self, *, lifetime: int = 3600) -> None:
+        """Make a signing key; `lifetime` is that of tokens, in seconds."""
+        self.lifetime = lifetime
+        self.audience: str | list[str] = list(SCOPES[:1])
+        self.clients: dict[str, Client] = {}
+        self.faults: dict[str | None, Fault] = {}  # by tenant_id; None: everybody
+        self.received: list[Received] = []
+        self.url = ""
+        self._key = RSAKey.generate_key(2048)
+
+    @property
+    def token_endpoint(self) -> str:
+        """Return the URL to post to."""
+        return f"{self.url}/connect/token"
+
+    def add_client(self, client_id: str, client_secret: str, **scopes: Any) -> Client:
+        """Register an application."""
+        client = Client(client_id, {client_secret}, **scopes)
+        self.clients[client_id] = client
+        return client
+
+    def access_token(self, client: Client, user: str | None, scope: str, **_: object) -> str:
+        """Return a signed JWT with the claims that Visma documents; `user` is the tenant."""
+        now = int(time.time())
+        claims: dict[str, Any] = {
+            "iss": self.url,
+            "aud": self.audience,
+            "nbf": now,
+            "exp": now + self.lifetime,
+            "client_id": client.client_id,
+            "scope": scope.split(),
+            "jti": secrets.token_hex(16),
+        }
+        if user:
+            claims["tenant_id"] = user
+        return jwt.encode({"alg": "RS256", "typ": "at+jwt"}, claims, self._key)
+
+    def claims(self, token: str) -> dict[str, Any]:
+        """Return a token's claims; raises BadSignatureError for one that was not issued here."""
+        return jwt.decode(token, self._key).claims
+
+
+def make_app(visma_connect: VismaConnect) -> Flask:
+    """Return the token endpoint, and switches under /local for people who try things by hand."""
+    app = Flask(__name__)
+    server = AuthorizationServer(
+        app, query_client=visma_connect.clients.get, save_token=lambda _token, _request: None
+    )
+    server.scopes_supported = list(SCOPES)
+    server.register_token_generator(
+        "default",
+        BearerTokenGenerator(
+            visma_connect.access_token, expires_generator=lambda *_: visma_connect.lifetime
+        ),
+    )
+
+    class TenantGrant(ClientCredentialsGrant):
+        """RFC 6749 §4.4 with Visma's tenant_id."""
+
+        TOKEN_ENDPOINT_AUTH_METHODS = sorted(AUTH_METHODS, reverse=True)
+
+        def validate_token_request(self) -> None:
+            super().validate_token_request()
+            tenant_id = self.request.form.get("tenant_id")
+            if tenant_id and tenant_id not in self.request.client.tenants:
+                raise InvalidTenantError("The tenant has not granted the application")
+            self.request.user = tenant_id
+
+    server.register_grant(TenantGrant)
+
+    @app.post("/connect/token")
+    def token() -> Response:
+        body = request.get_data(cache=True)
+        visma_connect.received.append(
+            Received(headers=dict(request.headers), body=body, form=request.form.to_dict())
+        )
+        faults = visma_connect.faults
+        fault = faults.get(request.form.get("tenant_id")) or faults.get(None)
+        if fault:
+            time.sleep(fault.seconds)
+            if fault.status is not None:
+                return Response(fault.body, fault.status, fault.headers)
+        return server.create_token_response()
+
+    @app.post("/local/grants")
+    def grant() -> Response:
+        for client in visma_connect.clients.values():
+            client.tenants.add(request.form["tenant_id"])
+        return Response("granted\n")
+
+    @app.delete("/local/grants/<tenant_id>")
+    def withdraw(tenant_id: str) -> Response:
+        for client in visma_connect.clients.values():
+            client.tenants.discard(tenant_id)
+        return Response("withdrawn\n")
+
+    @app.put("/local/fault")
+    def set_fault() -> Response:
+        wanted = request.get_json(force=True)
+        visma_connect.faults[None] = Fault(
+            status=wanted.get("status"),
+            body=str(wanted.get("body", "")).encode(),
+            seconds=float(wanted.get("seconds", 0)),
+        )
+        return Response("set\n")
+
+    @app.delete("/local/fault")
+    def mend() -> Response:
+        visma_connect.faults.clear()
+        return Response("mended\n")
+
+    return app
+
+
+class _QuietHandler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"  # keeps connections open, as Visma Connect does
+
+    def log(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(visma_connect: VismaConnect) -> Iterator[VismaConnect]:
+    """Serve on a free port of loopback until the block ends."""
+    server = make_server(
+        "127.0.0.1", 0, make_app(visma_connect), threaded=True, request_handler=_QuietHandler
+    )
+    server.daemon_threads = True
+    visma_connect.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield visma_connect
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,228 @@
+"""AWS on loopback: MiniStack as a server, and the stack deployed into it by the SAM CLI."""
+
+import contextlib
+import json
+import os
+import platform
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+from local.processes import process, run, tail
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_sts import STSClient
+
+PROJECT = Path(__file__).parent.parent
+REGION = "eu-north-1"
+START_SECONDS = 30.0
+
+
+class Account:
+    """Clients of one principal; the emulator's root user unless credentials say otherwise."""
+
+    def __init__(self, endpoint: str, credentials: dict[str, str] | None = None) -> None:
+        """Take the emulator's URL, and what a call to assume a role returned."""
+        self.endpoint = endpoint
+        session = boto3.Session(
+            **(credentials or {"aws_access_key_id": "test", "aws_secret_access_key": "test"}),
+            region_name=REGION,
+        )
+        config = Config(retries={"total_max_attempts": 1}, read_timeout=120)  # seconds
+
+        def client(service: Any) -> Any:
+            return session.client(service, endpoint_url=endpoint, config=config)
+
+        self.cloudformation: CloudFormationClient = client("cloudformation")
+        self.functions: LambdaClient = client("lambda")
+        self.iam: IAMClient = client("iam")
+        self.logs: CloudWatchLogsClient = client("logs")
+        self.secretsmanager: SecretsManagerClient = client("secretsmanager")
+        self.sqs: SQSClient = client("sqs")
+        self.ssm: SSMClient = client("ssm")
+        self.sts: STSClient = client("sts")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables with which AWS tools use this account only."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",  # noqa: S105  the emulator's
+            "AWS_DEFAULT_REGION": REGION,
+        }
+
+    def make_role(self, name: str, *, policy_arn: str) -> str:
+        """Make a role with one policy that this account may take on, and return its ARN."""
+        trust = {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+            ],
+        }
+        role = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+        self.iam.attach_role_policy(RoleName=name, PolicyArn=policy_arn)
+        return role["Role"]["Arn"]
+
+    def assume(self, role_arn: str) -> "Account":
+        """Return the account as seen by a role."""
+        answer = self.sts.assume_role(RoleArn=role_arn, RoleSessionName="local")["Credentials"]
+        return Account(
+            self.endpoint,
+            {
+                "aws_access_key_id": answer["AccessKeyId"],
+                "aws_secret_access_key": answer["SecretAccessKey"],
+                "aws_session_token": answer["SessionToken"],
+            },
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """The deployed stack: its outputs, and what lies behind them."""
+
+    name: str
+    outputs: dict[str, str]
+    function_role: str
+    log_group: str
+
+
+@contextlib.contextmanager
+def ministack(folder: Path) -> Iterator[Account]:
+    """Run MiniStack on a free port, with IAM enforced, until the block ends."""
+    port = _free_port()
+    account = Account(f"http://127.0.0.1:{port}")
+    temporary = folder / "ministack"
+    temporary.mkdir()
+    env = _environment(account) | {
+        "AUTH": "true",
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_REGION": REGION,
+        "TMPDIR": str(temporary),
+    }
+    log = folder / "ministack.log"
+    command = [PROJECT / ".tools/ministack/bin/python", "-m", "ministack"]
+    with process(command, env=env, cwd=folder, log=log) as running:
+        deadline = time.monotonic() + START_SECONDS
+        while not _answers(f"{account.endpoint}/_ministack/ready"):
+            if running.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"MiniStack did not start:\n{tail(log)}")
+            time.sleep(0.1)
+        yield account
+
+
+def build(account: Account, folder: Path, **parameters: str) -> None:
+    """Run `sam build` for this machine's processor, since the function will run on it."""
+    architecture = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
+    _sam(
+        account,
+        folder,
+        "build",
+        "--template-file",
+        str(PROJECT / "template.yaml"),
+        "--build-dir",
+        str(folder / "build"),
+        *_overrides(parameters | {"Architecture": architecture}),
+    )
+
+
+def deploy(account: Account, folder: Path, *, stack: str, **parameters: str) -> Stack:
+    """Run `sam deploy` with what `build` made, and return the deployed stack."""
+    _sam(
+        account,
+        folder,
+        "deploy",
+        "--template-file",
+        str(folder / "build/template.yaml"),
+        "--stack-name",
+        stack,
+        "--capabilities",
+        "CAPABILITY_IAM",
+        "--resolve-s3",
+        "--no-confirm-changeset",
+        "--no-progressbar",
+        *_overrides(parameters),
+    )
+    return describe(account, stack)
+
+
+def describe(account: Account, stack: str) -> Stack:
+    """Return a deployed stack, its role ready for the emulator."""
+    described = account.cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+    function = account.functions.get_function_configuration(FunctionName=outputs["FunctionName"])
+    role = function["Role"].rsplit("/", 1)[-1]
+    _allow_listing(account, role)
+    return Stack(
+        name=stack,
+        outputs=outputs,
+        function_role=role,
+        log_group=function["LoggingConfig"]["LogGroup"],
+    )
+
+
+def log_lines(account: Account, stack: Stack) -> list[dict[str, Any]]:
+    """Return what the function has logged so far, oldest first; other lines are left out."""
+    pages = account.logs.get_paginator("filter_log_events").paginate(logGroupName=stack.log_group)
+    messages = [event["message"] for page in pages for event in page["events"]]
+    return [json.loads(message) for message in messages if message.startswith("{")]
+
+
+def _allow_listing(account: Account, role: str) -> None:
+    """Let the role list tenants: MiniStack takes no resource but * here, AWS takes the path."""
+    statement = {"Effect": "Allow", "Action": "ssm:GetParametersByPath", "Resource": "*"}
+    document = {"Version": "2012-10-17", "Statement": [statement]}
+    account.iam.put_role_policy(
+        RoleName=role, PolicyName="ministack", PolicyDocument=json.dumps(document)
+    )
+
+
+def _sam(account: Account, folder: Path, *arguments: str) -> None:
+    binaries = PROJECT / ".tools/sam/bin"
+    env = _environment(account) | {
+        "PATH": f"{binaries}:{os.environ['PATH']}",  # sam build wants python3.13 and its pip
+        "SAM_CLI_TELEMETRY": "0",
+        "SAM_CLI_POLL_DELAY": "1",  # seconds
+    }
+    run([binaries / "sam", *arguments], env=env, cwd=PROJECT, log=folder / f"sam-{arguments[0]}.log")
+
+
+def _overrides(parameters: dict[str, str]) -> list[str]:
+    return ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
+
+
+def _environment(account: Account) -> dict[str, str]:
+    """Return our environment without anybody's AWS settings, which may lead to a real account."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    return ours | nowhere | account.environment
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1):  # noqa: S310  loopback
+            return True
+    except OSError:
+        return False

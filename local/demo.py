@@ -1,0 +1,143 @@
+"""The main job on this machine: the schedule fires, a consumer reads the tokens."""
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from local.authorization_server import SCOPES, VismaConnect, serving
+from local.aws import Account, Stack, build, deploy, log_lines, ministack
+
+CLIENT_ID, CLIENT_SECRET = "demoapp", "not-a-real-secret"  # noqa: S105  the local server's
+TENANTS = {
+    "acme": "af1140c1-52e0-46c7-b684-df894d4b8a5a",
+    "globex": "5f0c3f0e-8a3c-4b44-9d0a-3a0f1f6f1c11",
+    "initech": "0b7d2b1e-3a52-4f6e-9a39-0f6f3c9d7e22",
+    "umbrella": "c2d8a1f4-6f1b-4f59-8a75-7d1e9b0c4d33",
+}
+NOT_GRANTED = "initech"
+SCHEDULE_SECONDS = 150.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Local:
+    """The running pieces."""
+
+    account: Account
+    visma_connect: VismaConnect
+    stack: Stack
+
+
+@contextmanager
+def running(say: "Progress") -> Iterator[Local]:
+    """Start both servers, deploy the stack and configure tenants; end everything afterwards."""
+    with (
+        tempfile.TemporaryDirectory(prefix="token-issuer-") as temporary,
+        serving(VismaConnect()) as visma_connect,
+    ):
+        folder = Path(temporary)
+        say.done(f"Authorization server at {visma_connect.url}")
+        with ministack(folder) as account:
+            say.done(f"AWS (MiniStack) at {account.endpoint}")
+            build(account, folder)
+            say.done("sam build")
+            stack = deploy(
+                account,
+                folder,
+                stack="token-issuer",
+                SchedulePeriodMinutes="1",
+                TokenEndpoint=visma_connect.token_endpoint,
+            )
+            say.done(f"sam deploy: stack {stack.name}, one run a minute")
+            configure(account, visma_connect)
+            say.done(f"Secret visma/clients/default, tenants {', '.join(TENANTS)}")
+            yield Local(account=account, visma_connect=visma_connect, stack=stack)
+
+
+def configure(account: Account, visma_connect: VismaConnect) -> None:
+    """Create the client secret and the tenants, one of which has not granted the application."""
+    client = visma_connect.add_client(CLIENT_ID, CLIENT_SECRET)
+    account.secretsmanager.create_secret(
+        Name="visma/clients/default",
+        SecretString=json.dumps({"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}),
+    )
+    for name, tenant_id in TENANTS.items():
+        if name != NOT_GRANTED:
+            client.tenants.add(tenant_id)
+        document = {"tenant_id": tenant_id, "scope": SCOPES[0]}
+        account.ssm.put_parameter(
+            Name=f"/visma/tenants/{name}", Value=json.dumps(document), Type="String"
+        )
+
+
+class Progress:
+    """Lines with the seconds since the start."""
+
+    def __init__(self, console: Console) -> None:
+        """Start the clock."""
+        self.console = console
+        self._started = time.monotonic()
+
+    def done(self, text: str) -> None:
+        """Say what is done."""
+        self.console.print(f"{time.monotonic() - self._started:6.1f} s  {text}", highlight=False)
+
+
+def demo(console: Console) -> None:
+    """Run it once and print the table of tokens."""
+    progress = Progress(console)
+    with running(progress) as local:
+        with console.status("Waiting for the schedule to fire (a minute) …"):
+            finished = wait_for_run(local)
+        progress.done(f"The schedule fired: {finished['issued']} issued, {finished['failed']} failed")
+        role = local.account.make_role(
+            "consumer", policy_arn=local.stack.outputs["ReadTokensPolicyArn"]
+        )
+        consumer = local.account.assume(role)
+        progress.done("Tokens, read with a role that has ReadTokensPolicyArn and nothing else:")
+        console.print(table(local, consumer))
+
+
+def wait_for_run(local: Local) -> dict[str, Any]:
+    """Return the summary line of the first run; raises SystemExit when the schedule is silent."""
+    deadline = time.monotonic() + SCHEDULE_SECONDS
+    while time.monotonic() < deadline:
+        for line in log_lines(local.account, local.stack):
+            if line.get("message") == "Run finished":
+                return line
+        time.sleep(1)
+    raise SystemExit(f"The schedule did not fire within {SCHEDULE_SECONDS:.0f} seconds")
+
+
+def table(local: Local, consumer: Account) -> Table:
+    """Return what a consumer can read, and why a tenant has nothing."""
+    failures = {
+        line["tenant"]: line
+        for line in log_lines(local.account, local.stack)
+        if line.get("message") == "Token failed"
+    }
+    rows = Table("Tenant", "Parameter", "Version", "Expires in", "Fingerprint")
+    for name in TENANTS:
+        if failure := failures.get(name):
+            words = f"{failure['reason']}: {failure['detail']}\n{failure['remedy']}"
+            rows.add_row(name, words, "-", "-", "-", style="red")
+            continue
+        parameter = consumer.ssm.get_parameter(Name=f"/visma/tokens/{name}", WithDecryption=True)
+        token = parameter["Parameter"]["Value"]
+        minutes, seconds = divmod(local.visma_connect.claims(token)["exp"] - int(time.time()), 60)
+        rows.add_row(
+            name,
+            parameter["Parameter"]["Name"],
+            str(parameter["Parameter"]["Version"]),
+            f"{minutes} min {seconds} s",
+            hashlib.sha256(token.encode()).hexdigest()[:8],
+        )
+    return rows

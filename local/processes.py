@@ -1,0 +1,68 @@
+"""Processes that end with the block that started them, whatever ends it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+GRACE_SECONDS = 5.0
+
+
+@contextlib.contextmanager
+def process(
+    command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command as a session of its own, so that Ctrl-C reaches us first; end all of it."""
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(
+            command,
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as running,
+    ):
+        try:
+            yield running
+        finally:
+            _end(running)
+
+
+def run(command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
+    """Run a command to its end; raises SystemExit with its last lines when it fails."""
+    with process(command, env=env, cwd=cwd, log=log) as running:
+        code = running.wait()
+    if code != 0:
+        words = " ".join(map(str, command[:2]))
+        raise SystemExit(f"{words} failed with exit code {code}:\n{tail(log)}")
+
+
+def tail(log: Path, lines: int = 30) -> str:
+    """Return the last lines of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _end(running: subprocess.Popen[bytes]) -> None:
+    """End the whole process group, its leader first, so that it can tidy up."""
+    with contextlib.suppress(ProcessLookupError):
+        running.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        running.wait(GRACE_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+
+
+def raise_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end blocks as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _raise)
+
+
+def _raise(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt

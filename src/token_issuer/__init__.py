@@ -1,0 +1,1 @@
+"""Keep OAuth2 access tokens fresh: one Lambda function, one parameter per tenant."""

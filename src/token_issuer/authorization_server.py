@@ -1,0 +1,273 @@
+"""Tenant + ClientCredentials → AccessToken (RFC 6749 §4.4), checked before anybody stores it."""
+
+import base64
+import hashlib
+import http.cookiejar
+import json
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote, quote_plus
+from uuid import UUID
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from token_issuer.credentials import ClientCredentials
+from token_issuer.errors import (
+    AnswerInvalid,
+    ClientRefused,
+    EndpointUnavailable,
+    TokenRefused,
+    WrongTenant,
+)
+from token_issuer.tenants import Tenant
+
+TIMEOUT = (3.05, 10.0)  # seconds to connect, and between two bytes of the answer
+BODY_SECONDS = 5.0  # for the whole body, after its headers
+BODY_BYTES = 64 * 1024
+TOKEN_BYTES = 8 * 1024  # of an advanced parameter
+LIFETIME_SECONDS = 24 * 3600
+
+BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
+PASSING_ERRORS = {"server_error", "temporarily_unavailable"}
+TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
+ANY_LONG_WORD = re.compile(r"[A-Za-z0-9._~+/=%-]{40,}")  # tokens and secrets; a UUID has 36
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccessToken:
+    """A bearer token; times are UTC, and `scope` is what was granted, where the answer says so."""
+
+    value: str = field(repr=False)
+    issued_at: datetime
+    expires_at: datetime
+    scope: frozenset[str] | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the first 16 hex digits of the token's SHA-256."""
+        return hashlib.sha256(self.value.encode()).hexdigest()[:16]
+
+
+def open_session(concurrency: int) -> requests.Session:
+    """Return a session for one run: Lambda freezes between runs and leaves dead sockets."""
+    session = requests.Session()
+    session.trust_env = False  # no .netrc, no proxy: nobody else hears the client secret
+    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=concurrency, max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def fetch_token(
+    tenant: Tenant,
+    credentials: ClientCredentials,
+    *,
+    session: requests.Session,
+    endpoint: str,
+    now: Callable[[], datetime],
+) -> AccessToken:
+    """Ask once for a token, without repeats or redirects, and check the answer.
+
+    Raises ClientRefused, TokenRefused, WrongTenant, EndpointUnavailable or AnswerInvalid.
+    Source: RFC 6749 §4.4.2, §5.1, §5.2; tenant_id is Visma Connect's own parameter.
+    """
+    form, headers = token_request(tenant, credentials)
+    issued_at = now()
+    status, body = _post(session, endpoint, form, headers)
+    answer = _parse_answer(status, body)
+    if "error" in answer or status != requests.codes.ok:
+        raise _refusal(status, answer, tenant, credentials)
+    token = parse_token(answer, issued_at=issued_at)
+    _check_owner(token.value, tenant, credentials)
+    return token
+
+
+def token_request(
+    tenant: Tenant, credentials: ClientCredentials
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return form and headers of the token request."""
+    form = {"grant_type": "client_credentials"}
+    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+    if tenant.scope:
+        form["scope"] = tenant.scope
+    if credentials.auth_method == "client_secret_basic":
+        # form-encoded first (RFC 6749 §2.3.1); %20 for a space, since some servers keep a +
+        pair = f"{quote(credentials.client_id, safe='')}:{quote(credentials.client_secret, safe='')}"
+        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+    else:
+        form["client_id"] = credentials.client_id
+        form["client_secret"] = credentials.client_secret
+    if tenant.tenant_id is not None:
+        form["tenant_id"] = tenant.tenant_id
+    return form, headers
+
+
+def _post(
+    session: requests.Session, endpoint: str, form: dict[str, str], headers: dict[str, str]
+) -> tuple[int, bytes]:
+    # from None, throughout: exceptions of requests carry the request, and with it the secret
+    try:
+        with session.post(
+            endpoint,
+            data=form,
+            headers=headers,
+            timeout=TIMEOUT,
+            allow_redirects=False,  # a 307 would post the secret elsewhere
+            stream=True,
+        ) as response:
+            return response.status_code, _read_body(response.raw)
+    except (requests.Timeout, urllib3.exceptions.TimeoutError):
+        raise EndpointUnavailable("The token endpoint did not answer in time") from None
+    except requests.exceptions.SSLError:
+        raise EndpointUnavailable("The token endpoint's TLS certificate is not valid") from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        kind = type(error).__name__
+        raise EndpointUnavailable(f"The connection to the token endpoint failed: {kind}") from None
+
+
+def _read_body(raw: urllib3.BaseHTTPResponse) -> bytes:
+    """Read piece by piece: the read time-out starts anew with each byte, this deadline doesn't."""
+    deadline = time.monotonic() + BODY_SECONDS
+    body = b""
+    while piece := raw.read1(BODY_BYTES, decode_content=False):
+        body += piece
+        if len(body) > BODY_BYTES:
+            raise AnswerInvalid(f"The answer is longer than {BODY_BYTES} bytes")
+        if time.monotonic() > deadline:
+            raise EndpointUnavailable("The token endpoint did not finish its answer in time")
+    return body
+
+
+def _parse_answer(status: int, body: bytes) -> dict[str, Any]:
+    if status == TOO_MANY_REQUESTS or status >= SERVER_ERROR:
+        raise EndpointUnavailable(f"The token endpoint answered HTTP {status}")
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None  # no cause is chained: it would carry the body, and with it a token
+    if not isinstance(answer, dict):
+        raise AnswerInvalid(f"The answer, HTTP {status}, is not a JSON object")
+    return answer
+
+
+def _refusal(
+    status: int, answer: dict[str, Any], tenant: Tenant, credentials: ClientCredentials
+) -> Exception:
+    """Return the failure that an OAuth error stands for; the status says less than the error."""
+    code = answer.get("error")
+    if not isinstance(code, str) or not code:
+        return AnswerInvalid(f"The answer, HTTP {status}, is neither a token nor an OAuth error")
+    code = _scrub(code, credentials, 60)
+    description = answer.get("error_description")
+    detail = f"{code}: {_scrub(description, credentials, 200)}" if description else code
+    if code in PASSING_ERRORS:
+        return EndpointUnavailable(f"The token endpoint answered {detail}")
+    if code == "invalid_client":
+        return ClientRefused(f"Client {tenant.client} ({credentials.client_id}): {detail}")
+    return TokenRefused(detail, remedy=TokenRefused.REMEDIES.get(code))
+
+
+def _scrub(text: object, credentials: ClientCredentials, length: int) -> str:
+    """Cut a server's words, and take out of them what must not be read."""
+    words = str(text)
+    secret = credentials.client_secret
+    for spelling in (secret, quote(secret, safe=""), quote_plus(secret)):
+        words = words.replace(spelling, "[…]")
+    words = ANY_LONG_WORD.sub("[…]", "".join(c if c.isprintable() else " " for c in words))
+    return words if len(words) <= length else f"{words[:length]}…"
+
+
+def parse_token(answer: dict[str, Any], *, issued_at: datetime) -> AccessToken:
+    """Check a successful answer (RFC 6749 §5.1); raises AnswerInvalid."""
+    value, token_type = answer.get("access_token"), answer.get("token_type")
+    if not isinstance(value, str) or not BEARER_TOKEN.fullmatch(value):
+        raise AnswerInvalid("access_token is missing or not a bearer token (RFC 6750 §2.1)")
+    if len(value) > TOKEN_BYTES:
+        raise AnswerInvalid(f"access_token is longer than {TOKEN_BYTES} bytes")
+    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+        raise AnswerInvalid("token_type is not Bearer")
+    return AccessToken(
+        value=value,
+        issued_at=issued_at,
+        expires_at=_expiry(answer.get("expires_in"), _claims(value).get("exp"), issued_at),
+        scope=_granted_scope(answer.get("scope")),
+    )
+
+
+def _expiry(expires_in: object, exp: object, issued_at: datetime) -> datetime:
+    """Return the earlier of issued_at + expires_in and the JWT's `exp`, whichever are there."""
+    lifetimes = []
+    if expires_in is not None:
+        lifetimes.append(_lifetime(expires_in))
+    if isinstance(exp, int | float) and not isinstance(exp, bool):
+        remaining = exp - issued_at.timestamp()
+        if not remaining > 0:
+            raise AnswerInvalid("The token has expired already: its exp has passed")
+        lifetimes.append(remaining)
+    if not lifetimes:
+        raise AnswerInvalid("expires_in is missing, and the token has no exp")
+    return issued_at + timedelta(seconds=min(*lifetimes, LIFETIME_SECONDS))
+
+
+def _lifetime(expires_in: object) -> float:
+    # some servers answer "3600" or 3600.0 (RFC 6749 Appendix A.14 wants digits)
+    is_number = isinstance(expires_in, int | float | str) and not isinstance(expires_in, bool)
+    if not is_number or not re.fullmatch(r"\d{1,9}(\.0)?", str(expires_in)):
+        raise AnswerInvalid("expires_in is not a whole number of seconds")
+    seconds = float(str(expires_in))
+    if not 0 < seconds <= LIFETIME_SECONDS:
+        raise AnswerInvalid(f"expires_in is {seconds:.0f}, not between 1 and {LIFETIME_SECONDS}")
+    return seconds
+
+
+def _granted_scope(scope: object) -> frozenset[str] | None:
+    if isinstance(scope, str):
+        return frozenset(scope.split())
+    if isinstance(scope, Iterable):  # some servers answer a list
+        return frozenset(word for word in scope if isinstance(word, str))
+    return None
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """Return a JWT's claims unverified, {} for anything else (RFC 7519 §3).
+
+    The signature needs no check: the token comes straight from the token endpoint over TLS.
+    """
+    parts = token.split(".")
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (IndexError, ValueError, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) and len(parts) == 3 else {}  # noqa: PLR2004  header, claims, signature
+
+
+def _check_owner(token: str, tenant: Tenant, credentials: ClientCredentials) -> None:
+    """Refuse a token that says it is another tenant's or another client's; raises WrongTenant."""
+    claims = _claims(token)
+    owner, client_id = claims.get("tenant_id"), claims.get("client_id")
+    if client_id is not None and client_id != credentials.client_id:
+        raise WrongTenant("The token is for another client_id than the one that asked")
+    if tenant.tenant_id is None or owner is None:
+        return
+    if _comparable(owner) != _comparable(tenant.tenant_id):
+        raise WrongTenant(f"The token is for another tenant_id than {tenant.tenant_id}")
+
+
+def _comparable(tenant_id: object) -> object:
+    """Return equal values for the spellings of one UUID (RFC 9562 §4: case doesn't count)."""
+    try:
+        return UUID(str(tenant_id))
+    except ValueError:
+        return tenant_id
+
+
+def utc_now() -> datetime:
+    """Return the present time."""
+    return datetime.now(UTC)

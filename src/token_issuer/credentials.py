@@ -1,0 +1,66 @@
+"""Secrets Manager → ClientCredentials."""
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from token_issuer.errors import ClientSecretInvalid, ClientSecretUnreadable
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+MEMBERS = {"client_id", "client_secret", "auth_method"}
+AUTH_METHODS = ("client_secret_post", "client_secret_basic")  # the first is the default
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientCredentials:
+    """How a client authenticates at the token endpoint (RFC 6749 §2.3.1)."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    auth_method: str
+
+
+def read_credentials(
+    secretsmanager: "SecretsManagerClient", prefix: str, client: str
+) -> ClientCredentials:
+    """Read the secret `prefix/client`; raises ClientSecretUnreadable or ClientSecretInvalid."""
+    secret_id = f"{prefix}/{client}"
+    try:
+        answer = secretsmanager.get_secret_value(SecretId=secret_id)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        raise ClientSecretUnreadable(f"Reading secret {secret_id} failed: {code}") from error
+    except BotoCoreError as error:
+        kind = type(error).__name__
+        raise ClientSecretUnreadable(f"Reading secret {secret_id} failed: {kind}") from error
+    return _parse_credentials(secret_id, answer.get("SecretString"))
+
+
+def _parse_credentials(secret_id: str, text: str | None) -> ClientCredentials:
+    if text is None:
+        raise ClientSecretInvalid(f"Secret {secret_id} is binary, not text")
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        # from None: a JSONDecodeError carries the whole document
+        raise ClientSecretInvalid(f"Secret {secret_id} is not JSON") from None
+    if not isinstance(document, dict):
+        raise ClientSecretInvalid(f"Secret {secret_id} is not a JSON object")
+    if unknown := document.keys() - MEMBERS:
+        # counted, not named: the secret itself may stand where a member's name should
+        raise ClientSecretInvalid(f"Secret {secret_id} has {len(unknown)} unknown members")
+    for member in ("client_id", "client_secret"):
+        if not isinstance(document.get(member), str) or not document[member]:
+            raise ClientSecretInvalid(f"Secret {secret_id} has no text as {member}")
+    auth_method = document.get("auth_method", AUTH_METHODS[0])
+    if auth_method not in AUTH_METHODS:
+        raise ClientSecretInvalid(f"Secret {secret_id} has an auth_method that is neither known one")
+    return ClientCredentials(
+        client_id=document["client_id"],
+        client_secret=document["client_secret"],
+        auth_method=auth_method,
+    )

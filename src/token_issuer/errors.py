@@ -1,0 +1,218 @@
+"""Every way to fail, who is hit by it, and what to do.
+
+IssuerError
+├── RunFailed                       the run: the handler raises, nobody is served
+│   ├── SettingsInvalid
+│   ├── EventInvalid
+│   └── TenantsUnreadable
+├── ClientFailed                    a client: the rest of its tenants is not tried in this run
+│   ├── ClientSecretUnreadable
+│   ├── ClientSecretInvalid
+│   └── ClientRefused
+├── TenantFailed                    one tenant, until somebody acts
+│   ├── DocumentInvalid
+│   ├── UnknownTenant
+│   ├── TenantDisabled
+│   ├── TokenRefused
+│   ├── WrongTenant
+│   └── Unexpected
+├── EndpointFailed                  one tenant, passing: no OAuth answer was had
+│   ├── EndpointUnavailable
+│   └── AnswerInvalid
+└── StoreFailed                     one tenant's token was issued and could not be kept
+    ├── StoreUnavailable
+    ├── StoreDenied
+    └── ParameterUnwritable
+
+The name of a class is the `reason` in reports and logs; docs/failures.md explains each.
+"""
+
+from typing import ClassVar
+
+
+class IssuerError(Exception):
+    """A failure with its cause (`detail`) and what to do about it (`remedy`); neither is secret."""
+
+    remedy: str = "See the detail."
+
+    def __init__(self, detail: str, *, remedy: str | None = None) -> None:
+        """Take the cause, and a remedy where it depends on the cause."""
+        super().__init__(detail)
+        self.detail = detail
+        if remedy is not None:
+            self.remedy = remedy
+
+    @property
+    def reason(self) -> str:
+        """Return the name by which reports, logs and docs/failures.md know this failure."""
+        return type(self).__name__
+
+    def __str__(self) -> str:
+        """Return cause and remedy as one sentence each."""
+        return f"{self.detail}. {self.remedy}"
+
+
+class RunFailed(IssuerError):
+    """Nobody is served by this run."""
+
+
+class SettingsInvalid(RunFailed):
+    """The function's environment can't be used."""
+
+    remedy = "Deploy the stack again with this template parameter corrected."
+
+
+class EventInvalid(RunFailed):
+    """The function was invoked with an event that it doesn't know."""
+
+    remedy = "Send one of the events in events/."
+
+
+class TenantsUnreadable(RunFailed):
+    """The tenant documents could not be listed completely."""
+
+    remedy = (
+        "The next run tries again. If it lasts: AccessDenied means that the function's role lacks"
+        " ssm:GetParametersByPath on the tenants path; throttling means that something else in the"
+        " account reads Parameter Store in a loop."
+    )
+
+
+class ClientFailed(IssuerError):
+    """The rest of a client's tenants is not tried in this run."""
+
+
+class ClientSecretUnreadable(ClientFailed):
+    """Secrets Manager didn't give the client secret."""
+
+    remedy = (
+        "ResourceNotFound: create the secret, or correct `client` in the tenant document."
+        " AccessDenied: the secret is encrypted with a key that the function's role may not use."
+        " Anything else: the next run tries again."
+    )
+
+
+class ClientSecretInvalid(ClientFailed):
+    """The secret's value is not a client secret document."""
+
+    remedy = (
+        'Store {"client_id": "…", "client_secret": "…"} in it, optionally with "auth_method":'
+        ' "client_secret_post" or "client_secret_basic".'
+    )
+
+
+class ClientRefused(ClientFailed):
+    """The authorization server doesn't accept the client's id and secret."""
+
+    remedy = (
+        "Compare client_id and client_secret with the application in the Visma developer portal;"
+        " a new client secret takes a minute or two to act."
+    )
+
+
+class TenantFailed(IssuerError):
+    """One tenant is not served until somebody acts."""
+
+
+class DocumentInvalid(TenantFailed):
+    """A parameter under the tenants path can't be used."""
+
+    remedy = "Correct this parameter: the README shows what a tenant document looks like."
+
+
+class UnknownTenant(TenantFailed):
+    """The event names a tenant that isn't configured."""
+
+    remedy = "Check the spelling, or add the tenant's document under the tenants path."
+
+
+class TenantDisabled(TenantFailed):
+    """The event names a tenant whose document says `"enabled": false`."""
+
+    remedy = "Enable the tenant in its document, or leave it out of the event."
+
+
+class TokenRefused(TenantFailed):
+    """The authorization server refuses a token for this tenant."""
+
+    remedy = "Look the error code up in RFC 6749 §5.2; if it says too little, ask Visma."
+    REMEDIES: ClassVar = {
+        "invalid_tenant": (
+            "Check that tenant_id is the company's, and ask the tenant's administrator to grant"
+            " the application (a grant takes 10 to 15 minutes to act)."
+        ),
+        "invalid_scope": (
+            "Compare `scope` in the tenant document with the scopes of the application in the"
+            " Visma developer portal."
+        ),
+        "unauthorized_client": (
+            "The application must be a service integration (client_credentials) in the Visma"
+            " developer portal."
+        ),
+    }
+
+
+class WrongTenant(TenantFailed):
+    """The token is another tenant's or another client's."""
+
+    remedy = "Nothing was stored. Compare tenant_id and client with Visma; if they agree, ask Visma."
+
+
+class Unexpected(TenantFailed):
+    """The issuer met something that it has no name for: a defect of the issuer."""
+
+    remedy = "Report it as a bug, with this detail; the other tenants are served."
+
+
+class EndpointFailed(IssuerError):
+    """No OAuth answer was had for one tenant; the next run tries again."""
+
+
+class EndpointUnavailable(EndpointFailed):
+    """The token endpoint didn't answer, or said that it can't now."""
+
+    remedy = (
+        "The next run tries again. If it lasts for all tenants: look at Visma's status page and at"
+        " the template parameter TokenEndpoint."
+    )
+
+
+class AnswerInvalid(EndpointFailed):
+    """The token endpoint's answer is no usable OAuth answer."""
+
+    remedy = (
+        "The next run tries again. If it lasts: check that the template parameter TokenEndpoint is"
+        " a token endpoint, then ask Visma."
+    )
+
+
+class StoreFailed(IssuerError):
+    """A token was issued and could not be kept; the previous one stays."""
+
+
+class StoreUnavailable(StoreFailed):
+    """Parameter Store didn't take the token now."""
+
+    remedy = (
+        "The next run tries again. If throttling lasts: raise the account's Parameter Store"
+        " throughput, or lower the number of writers."
+    )
+
+
+class StoreDenied(StoreFailed):
+    """The function may not write the parameter, or not with this key, or there is no room."""
+
+    remedy = (
+        "AccessDenied: compare the function's role with template.yaml. A key that is disabled or"
+        " pending deletion: enable it. ParameterLimitExceeded: delete parameters, or enable"
+        " higher limits."
+    )
+
+
+class ParameterUnwritable(StoreFailed):
+    """This one parameter can't be overwritten."""
+
+    remedy = (
+        "HierarchyTypeMismatch or a type mismatch: delete the parameter, the next run makes it"
+        " anew. ParameterMaxVersionLimitExceeded: take the label off its oldest version."
+    )

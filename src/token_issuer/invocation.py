@@ -1,0 +1,55 @@
+"""Event → Invocation."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from token_issuer.errors import EventInvalid
+
+MEMBERS = {"tenants", "dry_run", "probe"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """What one run is asked to do; `tenants` None means all that are enabled."""
+
+    tenants: tuple[str, ...] | None = None
+    dry_run: bool = False
+    probe: bool = False
+
+
+def parse_invocation(event: object) -> Invocation:
+    """Return what the event asks for; raises EventInvalid that names what is wrong.
+
+    A scheduled event comes from EventBridge Scheduler
+    (https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html); the others
+    are in events/.
+    """
+    if not isinstance(event, dict):
+        raise EventInvalid(f"The event is {type(event).__name__}, not an object")
+    if event.get("detail-type") == "Scheduled Event":
+        return Invocation()
+    if unknown := sorted(map(str, event.keys() - MEMBERS)):
+        raise EventInvalid(f"The event has unknown members: {', '.join(unknown)[:200]}")
+    if "probe" in event:
+        return _probe(event)
+    dry_run = event.get("dry_run", False)
+    if not isinstance(dry_run, bool):
+        raise EventInvalid('"dry_run" is not true or false')
+    if "tenants" not in event:
+        return Invocation(dry_run=dry_run)
+    tenants = event["tenants"]
+    if not isinstance(tenants, list) or not tenants or not all(map(_is_name, tenants)):
+        raise EventInvalid('"tenants" is not a list of one or more names')
+    return Invocation(tenants=tuple(dict.fromkeys(tenants)), dry_run=dry_run)
+
+
+def _probe(event: dict[str, Any]) -> Invocation:
+    if event.keys() != {"probe"}:
+        raise EventInvalid('"probe" stands alone, it can\'t be combined')
+    if not _is_name(event["probe"]):
+        raise EventInvalid('"probe" is not the name of a tenant')
+    return Invocation(tenants=(event["probe"],), probe=True)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value != ""

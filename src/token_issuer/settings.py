@@ -1,0 +1,66 @@
+"""Environment → Settings."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from token_issuer.errors import SettingsInvalid
+
+PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+")
+PREFIX = re.compile(r"[A-Za-z0-9_.+=@-]+(/[A-Za-z0-9_.+=@-]+)*")
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What template.yaml decides; paths and prefix have no slash at their end."""
+
+    tenants_path: str
+    tokens_path: str
+    client_secrets_prefix: str
+    token_endpoint: str
+    token_key_arn: str
+    concurrency: int
+    version: str
+
+
+def parse_settings(environment: Mapping[str, str]) -> Settings:
+    """Check the function's environment; raises SettingsInvalid that names the first bad variable."""
+
+    def text(name: str, pattern: re.Pattern[str]) -> str:
+        value = environment.get(name, "")
+        if not pattern.fullmatch(value):
+            raise SettingsInvalid(f"{name} is {value!r}, which doesn't match {pattern.pattern}")
+        return value
+
+    tenants_path, tokens_path = text("TENANTS_PATH", PATH), text("TOKENS_PATH", PATH)
+    if f"{tenants_path}/".startswith(f"{tokens_path}/") or f"{tokens_path}/".startswith(
+        f"{tenants_path}/"
+    ):
+        raise SettingsInvalid(
+            f"TENANTS_PATH {tenants_path} and TOKENS_PATH {tokens_path} lie in one another"
+        )
+    return Settings(
+        tenants_path=tenants_path,
+        tokens_path=tokens_path,
+        client_secrets_prefix=text("CLIENT_SECRETS_PREFIX", PREFIX),
+        token_endpoint=_token_endpoint(environment.get("TOKEN_ENDPOINT", "")),
+        token_key_arn=text("TOKEN_KEY_ARN", re.compile(r"arn:\S+")),
+        concurrency=int(text("CONCURRENCY", re.compile(r"[1-9]\d?"))),
+        version=text("VERSION", re.compile(r"\d+\.\d+\.\d+\S*")),
+    )
+
+
+def _token_endpoint(url: str) -> str:
+    """Return an absolute https URL; plain http only to loopback, since the secret travels in it."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018  reading it is what checks it
+    except ValueError:
+        parts = urlsplit("")
+    if not parts.hostname or parts.username is not None or parts.fragment:
+        raise SettingsInvalid("TOKEN_ENDPOINT is not a URL of a token endpoint")
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        raise SettingsInvalid(f"TOKEN_ENDPOINT must be https, it is {parts.scheme or 'neither'}")
+    return url
