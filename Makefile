@@ -28,6 +28,18 @@ local: environments ## The same, kept up for trying things by hand
 test: environments ## Run all tests but the long ones
 	@$(RUN) -m pytest
 
+.PHONY: test-long
+test-long: environments ## Run the long ones: redeploys, the demo itself
+	@$(RUN) -m pytest -m long --no-cov
+
+.PHONY: check
+check: environments ## Run the linters: ruff, mypy --strict, cfn-lint, sam validate
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --quiet --check .
+	@.venv/bin/mypy
+	@.venv/bin/cfn-lint template.yaml
+	@AWS_DEFAULT_REGION=eu-north-1 SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam validate --lint
+
 .PHONY: environments
 environments: .venv/.made .tools/ministack/.made .tools/sam/.made
 

@@ -3,7 +3,7 @@
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 from authlib.integrations.flask_oauth2 import AuthorizationServer
 from authlib.oauth2.rfc6749 import ClientMixin, OAuth2Error
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
+from authlib.oauth2.rfc6749.util import scope_to_list
 from authlib.oauth2.rfc6750 import BearerTokenGenerator
-from flask import Flask, Response, request
+from flask import Blueprint, Flask, Response, request
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -57,9 +58,9 @@ class Client(ClientMixin):
         """Return the client's identifier."""
         return self.client_id
 
-    def get_allowed_scope(self, scope: str | None) -> str:
+    def get_allowed_scope(self, scope: Collection[str] | str) -> str:
         """Narrow what was asked for to what the application has; all of it when none was."""
-        asked = scope.split() if scope else self.scopes
+        asked = scope_to_list(scope) or self.scopes
         return " ".join(one for one in asked if one in self.scopes)
 
 
@@ -100,13 +101,19 @@ class VismaConnect:
         """Return the URL to post to."""
         return f"{self.url}/connect/token"
 
-    def add_client(self, client_id: str, client_secret: str, **scopes: Any) -> Client:
+    def add_client(
+        self, client_id: str, client_secret: str, scopes: tuple[str, ...] = SCOPES
+    ) -> Client:
         """Register an application."""
-        client = Client(client_id, {client_secret}, **scopes)
+        client = Client(client_id, {client_secret}, scopes)
         self.clients[client_id] = client
         return client
 
-    def access_token(self, client: Client, user: str | None, scope: str, **_: object) -> str:
+    def fault_for(self, tenant_id: str | None) -> Fault:
+        """Return the tenant's fault, else everybody's, else none."""
+        return self.faults.get(tenant_id) or self.faults.get(None) or Fault()
+
+    def access_token(self, *, client: ClientMixin, user: Any, scope: str, **_: object) -> str:  # noqa: ANN401  Authlib's
         """Return a signed JWT with the claims that Visma documents; `user` is the tenant."""
         now = int(time.time())
         claims: dict[str, Any] = {
@@ -114,7 +121,7 @@ class VismaConnect:
             "aud": self.audience,
             "nbf": now,
             "exp": now + self.lifetime,
-            "client_id": client.client_id,
+            "client_id": client.get_client_id(),
             "scope": scope.split(),
             "jti": secrets.token_hex(16),
         }
@@ -125,6 +132,21 @@ class VismaConnect:
     def claims(self, token: str) -> dict[str, Any]:
         """Return a token's claims; raises BadSignatureError for one that was not issued here."""
         return jwt.decode(token, self._key).claims
+
+
+class TenantGrant(ClientCredentialsGrant):
+    """RFC 6749 §4.4 with Visma's tenant_id."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = ("client_secret_post", "client_secret_basic")
+
+    def validate_token_request(self) -> None:
+        """Refuse a tenant that has not granted the application."""
+        super().validate_token_request()
+        tenant_id = self.request.form.get("tenant_id")
+        client = self.request.client
+        if tenant_id and isinstance(client, Client) and tenant_id not in client.tenants:
+            raise InvalidTenantError("The tenant has not granted the application")
+        self.request.user = tenant_id
 
 
 def make_app(visma_connect: VismaConnect) -> Flask:
@@ -140,63 +162,55 @@ def make_app(visma_connect: VismaConnect) -> Flask:
             visma_connect.access_token, expires_generator=lambda *_: visma_connect.lifetime
         ),
     )
-
-    class TenantGrant(ClientCredentialsGrant):
-        """RFC 6749 §4.4 with Visma's tenant_id."""
-
-        TOKEN_ENDPOINT_AUTH_METHODS = sorted(AUTH_METHODS, reverse=True)
-
-        def validate_token_request(self) -> None:
-            super().validate_token_request()
-            tenant_id = self.request.form.get("tenant_id")
-            if tenant_id and tenant_id not in self.request.client.tenants:
-                raise InvalidTenantError("The tenant has not granted the application")
-            self.request.user = tenant_id
-
     server.register_grant(TenantGrant)
 
     @app.post("/connect/token")
-    def token() -> Response:
-        body = request.get_data(cache=True)
+    def token() -> Any:  # noqa: ANN401  what Authlib returns
         visma_connect.received.append(
-            Received(headers=dict(request.headers), body=body, form=request.form.to_dict())
+            Received(
+                headers=dict(request.headers),
+                body=request.get_data(cache=True),
+                form=request.form.to_dict(),
+            )
         )
-        faults = visma_connect.faults
-        fault = faults.get(request.form.get("tenant_id")) or faults.get(None)
-        if fault:
-            time.sleep(fault.seconds)
-            if fault.status is not None:
-                return Response(fault.body, fault.status, fault.headers)
+        fault = visma_connect.fault_for(request.form.get("tenant_id"))
+        time.sleep(fault.seconds)
+        if fault.status is not None:
+            return Response(fault.body, fault.status, fault.headers)
         return server.create_token_response()
 
-    @app.post("/local/grants")
-    def grant() -> Response:
-        for client in visma_connect.clients.values():
-            client.tenants.add(request.form["tenant_id"])
-        return Response("granted\n")
+    app.register_blueprint(_switches(visma_connect), url_prefix="/local")
+    return app
 
-    @app.delete("/local/grants/<tenant_id>")
-    def withdraw(tenant_id: str) -> Response:
+
+def _switches(visma_connect: VismaConnect) -> Blueprint:
+    switches = Blueprint("local", __name__)
+
+    @switches.post("/grants/<tenant_id>")
+    def grant(tenant_id: str) -> str:
+        for client in visma_connect.clients.values():
+            client.tenants.add(tenant_id)
+        return "granted\n"
+
+    @switches.delete("/grants/<tenant_id>")
+    def withdraw(tenant_id: str) -> str:
         for client in visma_connect.clients.values():
             client.tenants.discard(tenant_id)
-        return Response("withdrawn\n")
+        return "withdrawn\n"
 
-    @app.put("/local/fault")
-    def set_fault() -> Response:
-        wanted = request.get_json(force=True)
-        visma_connect.faults[None] = Fault(
-            status=wanted.get("status"),
-            body=str(wanted.get("body", "")).encode(),
-            seconds=float(wanted.get("seconds", 0)),
-        )
-        return Response("set\n")
+    @switches.post("/fault")
+    def fail() -> str:
+        status, seconds = request.form.get("status", type=int), request.form.get("seconds", "0")
+        body = request.form.get("body", "").encode()
+        visma_connect.faults[None] = Fault(status=status, seconds=float(seconds), body=body)
+        return "failing\n"
 
-    @app.delete("/local/fault")
-    def mend() -> Response:
+    @switches.delete("/fault")
+    def mend() -> str:
         visma_connect.faults.clear()
-        return Response("mended\n")
+        return "mended\n"
 
-    return app
+    return switches
 
 
 class _QuietHandler(WSGIRequestHandler):
@@ -212,7 +226,6 @@ def serving(visma_connect: VismaConnect) -> Iterator[VismaConnect]:
     server = make_server(
         "127.0.0.1", 0, make_app(visma_connect), threaded=True, request_handler=_QuietHandler
     )
-    server.daemon_threads = True
     visma_connect.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_sts import STSClient
+    from mypy_boto3_sts.type_defs import CredentialsTypeDef
 
 PROJECT = Path(__file__).parent.parent
 REGION = "eu-north-1"
@@ -35,16 +36,19 @@ START_SECONDS = 30.0
 class Account:
     """Clients of one principal; the emulator's root user unless credentials say otherwise."""
 
-    def __init__(self, endpoint: str, credentials: dict[str, str] | None = None) -> None:
+    def __init__(self, endpoint: str, credentials: "CredentialsTypeDef | None" = None) -> None:
         """Take the emulator's URL, and what a call to assume a role returned."""
         self.endpoint = endpoint
+        keys = credentials or {"AccessKeyId": "test", "SecretAccessKey": "test"}
         session = boto3.Session(
-            **(credentials or {"aws_access_key_id": "test", "aws_secret_access_key": "test"}),
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys.get("SessionToken"),
             region_name=REGION,
         )
         config = Config(retries={"total_max_attempts": 1}, read_timeout=120)  # seconds
 
-        def client(service: Any) -> Any:
+        def client(service: Any) -> Any:  # noqa: ANN401  the annotations below say which
             return session.client(service, endpoint_url=endpoint, config=config)
 
         self.cloudformation: CloudFormationClient = client("cloudformation")
@@ -62,7 +66,7 @@ class Account:
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",  # noqa: S105  the emulator's
+            "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": REGION,
         }
 
@@ -80,15 +84,8 @@ class Account:
 
     def assume(self, role_arn: str) -> "Account":
         """Return the account as seen by a role."""
-        answer = self.sts.assume_role(RoleArn=role_arn, RoleSessionName="local")["Credentials"]
-        return Account(
-            self.endpoint,
-            {
-                "aws_access_key_id": answer["AccessKeyId"],
-                "aws_secret_access_key": answer["SecretAccessKey"],
-                "aws_session_token": answer["SessionToken"],
-            },
-        )
+        answer = self.sts.assume_role(RoleArn=role_arn, RoleSessionName="local")
+        return Account(self.endpoint, answer["Credentials"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +113,7 @@ def ministack(folder: Path) -> Iterator[Account]:
         "TMPDIR": str(temporary),
     }
     log = folder / "ministack.log"
-    command = [PROJECT / ".tools/ministack/bin/python", "-m", "ministack"]
+    command = [str(PROJECT / ".tools/ministack/bin/python"), "-m", "ministack"]
     with process(command, env=env, cwd=folder, log=log) as running:
         deadline = time.monotonic() + START_SECONDS
         while not _answers(f"{account.endpoint}/_ministack/ready"):
@@ -199,7 +196,12 @@ def _sam(account: Account, folder: Path, *arguments: str) -> None:
         "SAM_CLI_TELEMETRY": "0",
         "SAM_CLI_POLL_DELAY": "1",  # seconds
     }
-    run([binaries / "sam", *arguments], env=env, cwd=PROJECT, log=folder / f"sam-{arguments[0]}.log")
+    run(
+        [str(binaries / "sam"), *arguments],
+        env=env,
+        cwd=PROJECT,
+        log=folder / f"sam-{arguments[0]}.log",
+    )
 
 
 def _overrides(parameters: dict[str, str]) -> list[str]:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from local.authorization_server import SCOPES, VismaConnect, serving
 from local.aws import Account, Stack, build, deploy, log_lines, ministack
 
-CLIENT_ID, CLIENT_SECRET = "demoapp", "not-a-real-secret"  # noqa: S105  the local server's
+CLIENT_ID, CLIENT_SECRET = "demoapp", "not-a-real-secret"
 TENANTS = {
     "acme": "af1140c1-52e0-46c7-b684-df894d4b8a5a",
     "globex": "5f0c3f0e-8a3c-4b44-9d0a-3a0f1f6f1c11",
@@ -95,15 +96,17 @@ def demo(console: Console) -> None:
     """Run it once and print the table of tokens."""
     progress = Progress(console)
     with running(progress) as local:
-        with console.status("Waiting for the schedule to fire (a minute) …"):
+        progress.done("Waiting for the schedule to fire, which takes a good minute …")
+        with console.status("waiting"):
             finished = wait_for_run(local)
-        progress.done(f"The schedule fired: {finished['issued']} issued, {finished['failed']} failed")
+        progress.done(
+            f"The schedule fired: {finished['issued']} issued, {finished['failed']} failed"
+        )
         role = local.account.make_role(
             "consumer", policy_arn=local.stack.outputs["ReadTokensPolicyArn"]
         )
-        consumer = local.account.assume(role)
-        progress.done("Tokens, read with a role that has ReadTokensPolicyArn and nothing else:")
-        console.print(table(local, consumer))
+        progress.done("Reading as a consumer, with nothing but ReadTokensPolicyArn:")
+        show_tokens(console, local, local.account.assume(role))
 
 
 def wait_for_run(local: Local) -> dict[str, Any]:
@@ -117,18 +120,17 @@ def wait_for_run(local: Local) -> dict[str, Any]:
     raise SystemExit(f"The schedule did not fire within {SCHEDULE_SECONDS:.0f} seconds")
 
 
-def table(local: Local, consumer: Account) -> Table:
-    """Return what a consumer can read, and why a tenant has nothing."""
+def show_tokens(console: Console, local: Local, consumer: Account) -> None:
+    """Print what a consumer can read, and why a tenant has nothing."""
     failures = {
         line["tenant"]: line
         for line in log_lines(local.account, local.stack)
         if line.get("message") == "Token failed"
     }
-    rows = Table("Tenant", "Parameter", "Version", "Expires in", "Fingerprint")
+    rows = Table("Tenant", "Parameter", "Version", "Expires in", "Fingerprint", box=SIMPLE_HEAD)
     for name in TENANTS:
         if failure := failures.get(name):
-            words = f"{failure['reason']}: {failure['detail']}\n{failure['remedy']}"
-            rows.add_row(name, words, "-", "-", "-", style="red")
+            rows.add_row(name, f"none: {failure['reason']}", style="red")
             continue
         parameter = consumer.ssm.get_parameter(Name=f"/visma/tokens/{name}", WithDecryption=True)
         token = parameter["Parameter"]["Value"]
@@ -140,4 +142,6 @@ def table(local: Local, consumer: Account) -> Table:
             f"{minutes} min {seconds} s",
             hashlib.sha256(token.encode()).hexdigest()[:8],
         )
-    return rows
+    console.print(rows)
+    for name, failure in failures.items():
+        console.print(f"{name}: {failure['detail']}.\n{failure['remedy']}", highlight=False)

@@ -8,16 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 GRACE_SECONDS = 5.0
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
 def process(
-    command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path
+    command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command as a session of its own, so that Ctrl-C reaches us first; end all of it."""
     with (
         log.open("ab") as output,
-        subprocess.Popen(
+        subprocess.Popen(  # noqa: S603  the commands are ours
             command,
             env=env,
             cwd=cwd,
@@ -33,12 +34,12 @@ def process(
             _end(running)
 
 
-def run(command: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
+def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
     """Run a command to its end; raises SystemExit with its last lines when it fails."""
     with process(command, env=env, cwd=cwd, log=log) as running:
         code = running.wait()
     if code != 0:
-        words = " ".join(map(str, command[:2]))
+        words = " ".join(command[:2])
         raise SystemExit(f"{words} failed with exit code {code}:\n{tail(log)}")
 
 
@@ -59,10 +60,12 @@ def _end(running: subprocess.Popen[bytes]) -> None:
 
 
 def raise_on_signals() -> None:
-    """Let SIGTERM and SIGHUP end blocks as Ctrl-C does."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _raise)
+    """Let SIGTERM and SIGHUP end blocks as Ctrl-C does, and a second one not disturb the first."""
+    for number in STOPPING:
+        signal.signal(number, _interrupt)
 
 
-def _raise(_number: int, _frame: object) -> None:
+def _interrupt(_number: int, _frame: object) -> None:
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

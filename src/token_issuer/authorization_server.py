@@ -99,7 +99,9 @@ def token_request(
         form["scope"] = tenant.scope
     if credentials.auth_method == "client_secret_basic":
         # form-encoded first (RFC 6749 §2.3.1); %20 for a space, since some servers keep a +
-        pair = f"{quote(credentials.client_id, safe='')}:{quote(credentials.client_secret, safe='')}"
+        pair = (
+            f"{quote(credentials.client_id, safe='')}:{quote(credentials.client_secret, safe='')}"
+        )
         headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
     else:
         form["client_id"] = credentials.client_id

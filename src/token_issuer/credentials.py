@@ -58,7 +58,9 @@ def _parse_credentials(secret_id: str, text: str | None) -> ClientCredentials:
             raise ClientSecretInvalid(f"Secret {secret_id} has no text as {member}")
     auth_method = document.get("auth_method", AUTH_METHODS[0])
     if auth_method not in AUTH_METHODS:
-        raise ClientSecretInvalid(f"Secret {secret_id} has an auth_method that is neither known one")
+        raise ClientSecretInvalid(
+            f"Secret {secret_id} has an auth_method that is neither known one"
+        )
     return ClientCredentials(
         client_id=document["client_id"],
         client_secret=document["client_secret"],

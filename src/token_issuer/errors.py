@@ -155,7 +155,9 @@ class TokenRefused(TenantFailed):
 class WrongTenant(TenantFailed):
     """The token is another tenant's or another client's."""
 
-    remedy = "Nothing was stored. Compare tenant_id and client with Visma; if they agree, ask Visma."
+    remedy = (
+        "Nothing was stored. Compare tenant_id and client with Visma; if they agree, ask Visma."
+    )
 
 
 class Unexpected(TenantFailed):
@@ -210,7 +212,7 @@ class StoreDenied(StoreFailed):
 
 
 class ParameterUnwritable(StoreFailed):
-    """This one parameter can't be overwritten."""
+    """One token parameter can't be overwritten."""
 
     remedy = (
         "HierarchyTypeMismatch or a type mismatch: delete the parameter, the next run makes it"

@@ -11,7 +11,7 @@ from botocore.config import Config
 from token_issuer.authorization_server import fetch_token, open_session, utc_now
 from token_issuer.credentials import read_credentials
 from token_issuer.invocation import parse_invocation
-from token_issuer.issuance import issue_token
+from token_issuer.issuance import issue_tokens
 from token_issuer.run import run
 from token_issuer.settings import parse_settings
 from token_issuer.telemetry import Telemetry
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
-    """Renew the tokens that the event asks for; raises RunFailed, so that Lambda's alarm sees it.
+    """Issue the tokens that the event asks for (events/), and return the report.
 
-    The events and the report are in docs and events/; a report holds nothing secret.
+    Raises RunFailed when nobody could be served, so that Lambda counts an error.
     """
     settings = parse_settings(os.environ)
     logger = _logger()
@@ -37,23 +37,23 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     invocation = parse_invocation(event)
     ssm, secretsmanager = _clients(settings.concurrency)
     with open_session(settings.concurrency) as session:
-        fetch = partial(
-            fetch_token, session=session, endpoint=settings.token_endpoint, now=utc_now
-        )
+        fetch = partial(fetch_token, session=session, endpoint=settings.token_endpoint, now=utc_now)
         store = partial(
             store_token, ssm=ssm, path=settings.tokens_path, key_id=settings.token_key_arn
         )
         report = run(
             invocation,
             read_tenants=partial(read_tenants, ssm, settings.tenants_path),
-            read_credentials=partial(
-                read_credentials, secretsmanager, settings.client_secrets_prefix
-            ),
-            issue_token=partial(
-                issue_token, fetch_token=fetch, store_token=None if invocation.probe else store
+            issue_tokens=partial(
+                issue_tokens,
+                read_credentials=partial(
+                    read_credentials, secretsmanager, settings.client_secrets_prefix
+                ),
+                fetch_token=fetch,
+                store_token=None if invocation.probe else store,
+                concurrency=settings.concurrency,
             ),
             telemetry=telemetry,
-            concurrency=settings.concurrency,
         )
     return report.as_dict()
 

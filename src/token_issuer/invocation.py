@@ -21,34 +21,37 @@ def parse_invocation(event: object) -> Invocation:
     """Return what the event asks for; raises EventInvalid that names what is wrong.
 
     A scheduled event comes from EventBridge Scheduler
-    (https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html); the others
-    are in events/.
+    (https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html).
     """
     if not isinstance(event, dict):
-        raise EventInvalid(f"The event is {type(event).__name__}, not an object")
+        raise EventInvalid(f"The event is of type {type(event).__name__}, not an object")
     if event.get("detail-type") == "Scheduled Event":
         return Invocation()
     if unknown := sorted(map(str, event.keys() - MEMBERS)):
         raise EventInvalid(f"The event has unknown members: {', '.join(unknown)[:200]}")
-    if "probe" in event:
-        return _probe(event)
-    dry_run = event.get("dry_run", False)
-    if not isinstance(dry_run, bool):
-        raise EventInvalid('"dry_run" is not true or false')
-    if "tenants" not in event:
-        return Invocation(dry_run=dry_run)
-    tenants = event["tenants"]
-    if not isinstance(tenants, list) or not tenants or not all(map(_is_name, tenants)):
-        raise EventInvalid('"tenants" is not a list of one or more names')
-    return Invocation(tenants=tuple(dict.fromkeys(tenants)), dry_run=dry_run)
-
-
-def _probe(event: dict[str, Any]) -> Invocation:
+    if "probe" not in event:
+        return Invocation(tenants=_tenants(event), dry_run=_dry_run(event))
     if event.keys() != {"probe"}:
-        raise EventInvalid('"probe" stands alone, it can\'t be combined')
+        raise EventInvalid('"probe" can\'t be combined with other members')
     if not _is_name(event["probe"]):
         raise EventInvalid('"probe" is not the name of a tenant')
     return Invocation(tenants=(event["probe"],), probe=True)
+
+
+def _tenants(event: dict[str, Any]) -> tuple[str, ...] | None:
+    if "tenants" not in event:
+        return None
+    names = event["tenants"]
+    if not isinstance(names, list) or not names or not all(map(_is_name, names)):
+        raise EventInvalid('"tenants" is not a list of one or more names')
+    return tuple(dict.fromkeys(names))
+
+
+def _dry_run(event: dict[str, Any]) -> bool:
+    dry_run = event.get("dry_run", False)
+    if not isinstance(dry_run, bool):
+        raise EventInvalid('"dry_run" is not true or false')
+    return dry_run
 
 
 def _is_name(value: object) -> bool:

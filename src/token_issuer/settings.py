@@ -26,7 +26,7 @@ class Settings:
 
 
 def parse_settings(environment: Mapping[str, str]) -> Settings:
-    """Check the function's environment; raises SettingsInvalid that names the first bad variable."""
+    """Check the function's environment; raises SettingsInvalid naming the first bad variable."""
 
     def text(name: str, pattern: re.Pattern[str]) -> str:
         value = environment.get(name, "")

@@ -19,7 +19,7 @@ class Telemetry:
         self._logger.info("Run started", version=version)
 
     def token_issued(self, tenant: Tenant, token: AccessToken) -> None:
-        """Say that a tenant has a new token, and warn where its scope is narrower than asked for."""
+        """Say that a tenant has a new token; warn where its scope is narrower than asked for."""
         missing = set(tenant.scope.split()) - token.scope if token.scope is not None else set()
         fields = {
             "tenant": tenant.name,
@@ -27,14 +27,10 @@ class Telemetry:
             "fingerprint": token.fingerprint,
         }
         if missing:
-            self._logger.warning(
-                "Token issued",
-                warning="ScopeNarrowed",
-                scope_missing=" ".join(sorted(missing)),
-                **fields,
-            )
+            narrowed = {"warning": "ScopeNarrowed", "scope_missing": " ".join(sorted(missing))}
+            self._logger.warning("Token issued", extra=fields | narrowed)
         else:
-            self._logger.info("Token issued", **fields)
+            self._logger.info("Token issued", extra=fields)
 
     def token_failed(self, subject: str, error: IssuerError) -> None:
         """Say why a tenant, or a parameter that can't be read, was not served."""
@@ -48,6 +44,4 @@ class Telemetry:
 
     def run_finished(self, *, issued: int, failed: int, seconds: float) -> None:
         """Say what a run came to; its last line."""
-        self._logger.info(
-            "Run finished", issued=issued, failed=failed, seconds=round(seconds, 3)
-        )
+        self._logger.info("Run finished", issued=issued, failed=failed, seconds=round(seconds, 3))

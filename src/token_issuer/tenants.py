@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from token_issuer.errors import DocumentInvalid, TenantsUnreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.type_defs import ParameterTypeDef
 
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+NAME_WORDS = "1 to 64 of A-Z a-z 0-9 _ . -"
+TENANT_ID = re.compile(r"[\x21-\x7e]+")
 SCOPE = re.compile(r"([\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*)?")  # RFC 6749 §3.3
+ANYTHING = re.compile(r"[\s\S]*")
 MEMBERS = {"tenant_id", "scope", "client", "enabled", "note"}
 
 
@@ -61,29 +65,30 @@ def read_tenants(ssm: "SSMClient", path: str) -> Configuration:
     return parse_configuration(parameters, path)
 
 
-def parse_configuration(parameters: "list[ParameterTypeDef]", path: str) -> Configuration:
+def parse_configuration(parameters: "Iterable[ParameterTypeDef]", path: str) -> Configuration:
     """Sort parameters into tenants and errors; a name that is configured twice is an error."""
     tenants: dict[str, Tenant] = {}
     invalid: dict[str, DocumentInvalid] = {}
-    homes: dict[str, str] = {}
-    for parameter in sorted(parameters, key=lambda parameter: parameter["Name"]):
+    homes: dict[str, list[str]] = defaultdict(list)
+    for parameter in parameters:
         home = parameter["Name"]
         try:
-            for name, document in _documents(parameter, path):
-                if name in homes:
-                    tenants.pop(name, None)
-                    invalid[name] = DocumentInvalid(
-                        f"Tenant {name} is configured twice, in {homes[name]} and in {home}"
-                    )
-                    continue
-                homes[name] = home
-                try:
-                    tenants[name] = _parse_tenant(name, document)
-                except DocumentInvalid as error:
-                    invalid[name] = DocumentInvalid(f"{home}, tenant {name}: {error.detail}")
+            documents = _documents(parameter, path)
         except DocumentInvalid as error:
             invalid[home] = DocumentInvalid(f"{home}: {error.detail}")
-    return Configuration(tenants=tenants, invalid=invalid)
+            continue
+        for name, document in documents:
+            homes[name].append(home)
+            try:
+                tenants[name] = _parse_tenant(name, document)
+            except DocumentInvalid as error:
+                invalid[name] = DocumentInvalid(f"{home}, tenant {name}: {error.detail}")
+    for name, where in homes.items():
+        if len(where) > 1:
+            tenants.pop(name, None)
+            places = " and in ".join(sorted(set(where)))
+            invalid[name] = DocumentInvalid(f"Tenant {name} is configured twice, in {places}")
+    return Configuration(tenants=dict(sorted(tenants.items())), invalid=invalid)
 
 
 class _Object(dict[str, Any]):
@@ -95,8 +100,8 @@ class _Object(dict[str, Any]):
         self.twice = {name for name, count in counts.items() if count > 1}
 
 
-def _documents(parameter: "ParameterTypeDef", path: str) -> Iterator[tuple[str, object]]:
-    """Yield (name, document) for each tenant that the parameter holds."""
+def _documents(parameter: "ParameterTypeDef", path: str) -> list[tuple[str, object]]:
+    """Return (name, document) for each tenant that the parameter holds."""
     name = parameter["Name"].removeprefix(f"{path}/")
     if "/" in name:
         raise DocumentInvalid("it is nested; tenant documents lie directly under the tenants path")
@@ -104,17 +109,13 @@ def _documents(parameter: "ParameterTypeDef", path: str) -> Iterator[tuple[str, 
         raise DocumentInvalid(f"its type is {parameter['Type']}, not String")
     document = _parse_object(parameter["Value"])
     if "tenants" not in document:
-        yield name, document
-        return
+        return [(name, document)]
+    packed = document["tenants"]
     if unknown := document.keys() - {"tenants"}:
         raise DocumentInvalid(f"unknown members beside tenants: {_listed(unknown)}")
-    packed = document["tenants"]
     if not isinstance(packed, _Object) or document.twice:
         raise DocumentInvalid("tenants is not one object")
-    for tenant, its_document in packed.items():
-        yield tenant, its_document
-        if tenant in packed.twice:
-            yield tenant, its_document
+    return [*packed.items(), *((name, packed[name]) for name in packed.twice)]
 
 
 def _parse_object(text: str) -> _Object:
@@ -131,28 +132,34 @@ def _parse_object(text: str) -> _Object:
 
 def _parse_tenant(name: str, document: object) -> Tenant:
     if not NAME.fullmatch(name):
-        raise DocumentInvalid("the name is not 1 to 64 of A-Z a-z 0-9 _ . -")
+        raise DocumentInvalid(f"the name is not {NAME_WORDS}")
     if not isinstance(document, _Object):
         raise DocumentInvalid("it is not a JSON object")
     if unknown := document.keys() - MEMBERS:
         raise DocumentInvalid(f"unknown members: {_listed(unknown)}")
     if document.twice:
         raise DocumentInvalid(f"members that stand twice: {_listed(document.twice)}")
-    scope, tenant_id = document.get("scope"), document.get("tenant_id")
-    client, enabled = document.get("client", "default"), document.get("enabled", True)
-    if scope is None:
+    if "scope" not in document:
         raise DocumentInvalid('scope is missing ("" means: send no scope)')
-    if not isinstance(scope, str) or not SCOPE.fullmatch(scope):
-        raise DocumentInvalid("scope is not a text of scopes with single spaces between them")
-    if "tenant_id" in document and (not isinstance(tenant_id, str) or not tenant_id.strip()):
-        raise DocumentInvalid("tenant_id is not a text")
-    if not isinstance(client, str) or not NAME.fullmatch(client):
-        raise DocumentInvalid("client is not 1 to 64 of A-Z a-z 0-9 _ . -")
+    _text(document.get("note", ""), ANYTHING, "note is not a text")
+    enabled = document.get("enabled", True)
     if not isinstance(enabled, bool):
         raise DocumentInvalid("enabled is not true or false")
-    if not isinstance(document.get("note", ""), str):
-        raise DocumentInvalid("note is not a text")
-    return Tenant(name=name, tenant_id=tenant_id, scope=scope, client=client, enabled=enabled)
+    return Tenant(
+        name=name,
+        tenant_id=_text(document["tenant_id"], TENANT_ID, "tenant_id is not a text without spaces")
+        if "tenant_id" in document
+        else None,
+        scope=_text(document["scope"], SCOPE, "scope is not scopes with single spaces between"),
+        client=_text(document.get("client", "default"), NAME, f"client is not {NAME_WORDS}"),
+        enabled=enabled,
+    )
+
+
+def _text(value: object, pattern: re.Pattern[str], complaint: str) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise DocumentInvalid(complaint)
+    return value
 
 
 def _listed(members: set[str]) -> str:

@@ -19,13 +19,12 @@ DENIED = {
 UNWRITABLE = {
     "HierarchyTypeMismatchException",
     "ParameterMaxVersionLimitExceeded",
+    "ParameterPatternMismatchException",
     "ValidationException",
 }
 
 
-def store_token(
-    name: str, token: AccessToken, *, ssm: "SSMClient", path: str, key_id: str
-) -> None:
+def store_token(name: str, token: AccessToken, *, ssm: "SSMClient", path: str, key_id: str) -> None:
     """Write the token as a new version of `path/name`, readable at once.
 
     Raises StoreUnavailable, StoreDenied or ParameterUnwritable; the previous version stays then.

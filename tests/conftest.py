@@ -1,0 +1,29 @@
+"""What all tests share: the events that people send, and the local authorization server."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.authorization_server import VismaConnect, serving
+
+PROJECT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def visma_connect() -> Iterator[VismaConnect]:
+    with serving(VismaConnect()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def event() -> Callable[[str], dict[str, Any]]:
+    """Return a reader of events/: the very files that people send."""
+
+    def read(name: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((PROJECT / f"events/{name}.json").read_text())
+        return content
+
+    return read

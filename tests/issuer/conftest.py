@@ -1,0 +1,138 @@
+"""Whole runs of the function: AWS by moto, Visma Connect by the local authorization server."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_DNS, uuid5
+
+import boto3
+import pytest
+from aws_lambda_powertools import Logger
+from moto import mock_aws
+
+from local.authorization_server import SCOPES, Client, VismaConnect
+from token_issuer.handler import lambda_handler
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
+
+KEY_ARN = "arn:aws:kms:eu-north-1:123456789012:key/0d4e3b1c-1111-2222-3333-444455556666"
+CLIENT_SECRET = "s3cret/+& of-the-default-client"
+
+
+def tenant_id(name: str) -> str:
+    return str(uuid5(NAMESPACE_DNS, name))
+
+
+@dataclass
+class Account:
+    """The AWS account as an operator fills it, and as a consumer reads it."""
+
+    visma_connect: VismaConnect
+    ssm: "SSMClient" = field(default_factory=lambda: boto3.client("ssm"))
+    secretsmanager: "SecretsManagerClient" = field(
+        default_factory=lambda: boto3.client("secretsmanager")
+    )
+
+    def add_client(self, name: str = "default", **members: str) -> Client:
+        """Register an application at Visma Connect and give its secret to Secrets Manager."""
+        secret = {"client_id": f"{name}-id", "client_secret": CLIENT_SECRET} | members
+        self.put_secret(name, json.dumps(secret))
+        return self.visma_connect.add_client(secret["client_id"], secret["client_secret"])
+
+    def put_secret(self, name: str, value: str | bytes) -> None:
+        kind = "SecretString" if isinstance(value, str) else "SecretBinary"
+        self.secretsmanager.create_secret(Name=f"visma/clients/{name}", **{kind: value})  # type: ignore[arg-type]
+
+    def configure(self, name: str, **members: object) -> None:
+        """Configure a tenant that has granted its client's application."""
+        document = {"tenant_id": tenant_id(name), "scope": SCOPES[0]} | members
+        self.put_document(name, json.dumps(document))
+        client = self.visma_connect.clients.get(f"{document.get('client', 'default')}-id")
+        if client:
+            client.tenants.add(tenant_id(name))
+
+    def put_document(self, name: str, text: str, kind: Any = "String") -> None:
+        self.ssm.put_parameter(
+            Name=f"/visma/tenants/{name}", Value=text, Type=kind, Overwrite=True
+        )
+
+    def put_token(self, name: str, value: str) -> None:
+        self.ssm.put_parameter(
+            Name=f"/visma/tokens/{name}", Value=value, Type="SecureString", Overwrite=True
+        )
+
+    def token_of(self, name: str) -> str | None:
+        return self.tokens().get(name)
+
+    def tokens(self) -> dict[str, str]:
+        pages = self.ssm.get_paginator("get_parameters_by_path").paginate(
+            Path="/visma/tokens", WithDecryption=True
+        )
+        return {
+            parameter["Name"].removeprefix("/visma/tokens/"): parameter["Value"]
+            for page in pages
+            for parameter in page["Parameters"]
+        }
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, visma_connect: VismaConnect) -> dict[str, str]:
+    """Set the function's environment as template.yaml does."""
+    variables = {
+        "TENANTS_PATH": "/visma/tenants",
+        "TOKENS_PATH": "/visma/tokens",
+        "CLIENT_SECRETS_PREFIX": "visma/clients",
+        "TOKEN_ENDPOINT": visma_connect.token_endpoint,
+        "TOKEN_KEY_ARN": KEY_ARN,
+        "CONCURRENCY": "8",
+        "VERSION": "1.2.3",
+        "AWS_DEFAULT_REGION": "eu-north-1",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
+@pytest.fixture
+def empty_account(environment: dict[str, str], visma_connect: VismaConnect) -> Iterator[Account]:
+    assert environment["AWS_DEFAULT_REGION"]
+    with mock_aws():
+        yield Account(visma_connect)
+
+
+@pytest.fixture
+def account(empty_account: Account) -> Account:
+    """Return an account with the client `default`."""
+    empty_account.add_client()
+    return empty_account
+
+
+@pytest.fixture
+def log_stream() -> io.StringIO:
+    stream = io.StringIO()
+    # the same logger as the handler's: Powertools keeps one for each service
+    Logger(service="token-issuer").registered_handler.setStream(stream)  # type: ignore[attr-defined]
+    return stream
+
+
+@pytest.fixture
+def log(log_stream: io.StringIO) -> Callable[[], list[dict[str, Any]]]:
+    """Return a reader of the lines that were logged so far."""
+    return lambda: [json.loads(line) for line in log_stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+def run(log_stream: io.StringIO) -> Callable[..., dict[str, Any]]:
+    """Return the function, as Lambda calls it."""
+    assert log_stream.getvalue() == ""
+
+    def invoke(event: object = None) -> dict[str, Any]:
+        context: Any = SimpleNamespace(aws_request_id="c0ffee00-request")
+        return lambda_handler({} if event is None else event, context)
+
+    return invoke

@@ -1,0 +1,79 @@
+import pytest
+
+from token_issuer.errors import SettingsInvalid
+from token_issuer.settings import parse_settings
+
+ENVIRONMENT = {
+    "TENANTS_PATH": "/visma/tenants",
+    "TOKENS_PATH": "/visma/tokens",
+    "CLIENT_SECRETS_PREFIX": "visma/clients",
+    "TOKEN_ENDPOINT": "https://connect.visma.com/connect/token",
+    "TOKEN_KEY_ARN": "arn:aws:kms:eu-north-1:123456789012:key/0d4e",
+    "CONCURRENCY": "8",
+    "VERSION": "0.1.0",
+}
+
+
+def test_the_environment_becomes_settings() -> None:
+    settings = parse_settings(ENVIRONMENT)
+
+    assert settings.tenants_path == "/visma/tenants"
+    assert settings.tokens_path == "/visma/tokens"
+    assert settings.client_secrets_prefix == "visma/clients"
+    assert settings.token_endpoint == "https://connect.visma.com/connect/token"
+    assert settings.token_key_arn == "arn:aws:kms:eu-north-1:123456789012:key/0d4e"
+    assert settings.concurrency == 8
+    assert settings.version == "0.1.0"
+
+
+@pytest.mark.parametrize("name", ENVIRONMENT)
+def test_a_variable_that_is_not_set_is_named(name: str) -> None:
+    environment = {key: value for key, value in ENVIRONMENT.items() if key != name}
+
+    with pytest.raises(SettingsInvalid, match=name):
+        parse_settings(environment)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        pytest.param("TENANTS_PATH", "visma/tenants", id="path without a slash at its start"),
+        pytest.param("TOKENS_PATH", "/visma/tokens/", id="path with a slash at its end"),
+        pytest.param("TOKENS_PATH", "/", id="root as a path"),
+        pytest.param("CLIENT_SECRETS_PREFIX", "visma/clients/", id="prefix with a slash"),
+        pytest.param("CONCURRENCY", "0", id="no concurrency"),
+        pytest.param("CONCURRENCY", "eight", id="concurrency in words"),
+        pytest.param("TOKEN_ENDPOINT", "http://connect.visma.com/connect/token", id="plain http"),
+        pytest.param("TOKEN_ENDPOINT", "http://127.0.0.1.evil.example/", id="looks like loopback"),
+        pytest.param("TOKEN_ENDPOINT", "ftp://127.0.0.1/token", id="another scheme on loopback"),
+        pytest.param("TOKEN_ENDPOINT", "https:///connect/token", id="no host"),
+        pytest.param("TOKEN_ENDPOINT", "https://connect.visma.com:port/", id="port in words"),
+        pytest.param("TOKEN_ENDPOINT", "https://[::1/token", id="broken IPv6 address"),
+        pytest.param("TOKEN_ENDPOINT", "https://user@connect.visma.com/", id="user in the URL"),
+        pytest.param("TOKEN_ENDPOINT", "https://connect.visma.com/#token", id="fragment"),
+        pytest.param("TENANTS_PATH", "/visma/tokens", id="both paths the same"),
+        pytest.param("TENANTS_PATH", "/visma/tokens/tenants", id="tenants among tokens"),
+        pytest.param("TENANTS_PATH", "/visma", id="tokens among tenants"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(SettingsInvalid, match=name):
+        parse_settings(ENVIRONMENT | {name: value})
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://127.0.0.1:4000/connect/token",
+        "http://localhost:4000/connect/token",
+        "http://[::1]:4000/connect/token",
+    ],
+)
+def test_plain_http_is_for_loopback(endpoint: str) -> None:
+    assert parse_settings(ENVIRONMENT | {"TOKEN_ENDPOINT": endpoint}).token_endpoint == endpoint
+
+
+def test_paths_may_begin_alike() -> None:
+    settings = parse_settings(ENVIRONMENT | {"TENANTS_PATH": "/visma/tokens-of"})
+
+    assert settings.tenants_path == "/visma/tokens-of"
