@@ -11,6 +11,8 @@ from local.authorization_server import VismaConnect, serving
 
 PROJECT = Path(__file__).parent.parent
 
+type Event = Callable[[str], dict[str, Any]]
+
 
 @pytest.fixture
 def visma_connect() -> Iterator[VismaConnect]:
@@ -19,7 +21,7 @@ def visma_connect() -> Iterator[VismaConnect]:
 
 
 @pytest.fixture(scope="session")
-def event() -> Callable[[str], dict[str, Any]]:
+def event() -> Event:
     """Return a reader of events/: the very files that people send."""
 
     def read(name: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     telemetry = Telemetry(logger)
     telemetry.run_started(settings.version)
     invocation = parse_invocation(event)
-    ssm, secretsmanager = _clients(settings.concurrency)
+    ssm, secretsmanager = aws_clients(settings.concurrency)
     with open_session(settings.concurrency) as session:
         fetch = partial(fetch_token, session=session, endpoint=settings.token_endpoint, now=utc_now)
         store = partial(
@@ -64,7 +64,7 @@ def _logger() -> Logger:
 
 
 @cache
-def _clients(concurrency: int) -> "tuple[SSMClient, SecretsManagerClient]":
+def aws_clients(concurrency: int) -> "tuple[SSMClient, SecretsManagerClient]":
     """Return the AWS clients, made once: they are thread-safe and cost a cold start 200 ms."""
     config = Config(
         connect_timeout=3,  # seconds

@@ -19,6 +19,10 @@ from token_issuer.handler import lambda_handler
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_ssm.literals import ParameterTypeType
+
+type Log = Callable[[], list[dict[str, Any]]]
+type Run = Callable[..., dict[str, Any]]
 
 KEY_ARN = "arn:aws:kms:eu-north-1:123456789012:key/0d4e3b1c-1111-2222-3333-444455556666"
 CLIENT_SECRET = "s3cret/+& of-the-default-client"
@@ -56,10 +60,8 @@ class Account:
         if client:
             client.tenants.add(tenant_id(name))
 
-    def put_document(self, name: str, text: str, kind: Any = "String") -> None:
-        self.ssm.put_parameter(
-            Name=f"/visma/tenants/{name}", Value=text, Type=kind, Overwrite=True
-        )
+    def put_document(self, name: str, text: str, kind: "ParameterTypeType" = "String") -> None:
+        self.ssm.put_parameter(Name=f"/visma/tenants/{name}", Value=text, Type=kind, Overwrite=True)
 
     def put_token(self, name: str, value: str) -> None:
         self.ssm.put_parameter(
@@ -121,13 +123,13 @@ def log_stream() -> io.StringIO:
 
 
 @pytest.fixture
-def log(log_stream: io.StringIO) -> Callable[[], list[dict[str, Any]]]:
+def log(log_stream: io.StringIO) -> Log:
     """Return a reader of the lines that were logged so far."""
     return lambda: [json.loads(line) for line in log_stream.getvalue().splitlines()]
 
 
 @pytest.fixture
-def run(log_stream: io.StringIO) -> Callable[..., dict[str, Any]]:
+def run(log_stream: io.StringIO) -> Run:
     """Return the function, as Lambda calls it."""
     assert log_stream.getvalue() == ""
 

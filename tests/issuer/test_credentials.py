@@ -85,7 +85,7 @@ def test_a_secret_that_is_no_client_secret_is_not_quoted(
 
 
 def test_a_secret_that_is_not_there_is_named(secretsmanager: "SecretsManagerClient") -> None:
-    with pytest.raises(ClientSecretUnreadable, match="visma/clients/sales.*ResourceNotFound"):
+    with pytest.raises(ClientSecretUnreadable, match=r"visma/clients/sales.*ResourceNotFound"):
         read_credentials(secretsmanager, "visma/clients", "sales")
 
 

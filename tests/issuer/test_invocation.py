@@ -1,7 +1,6 @@
-from typing import Any
-
 import pytest
 
+from tests.conftest import Event
 from token_issuer.errors import EventInvalid
 from token_issuer.invocation import Invocation, parse_invocation
 
@@ -15,11 +14,11 @@ EVENTS = {
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_each_file_of_events_is_understood(name: str, event: Any) -> None:
+def test_each_file_of_events_is_understood(name: str, event: Event) -> None:
     assert parse_invocation(event(name)) == EVENTS[name]
 
 
-def test_a_detail_that_is_an_object_is_a_scheduled_event_too(event: Any) -> None:
+def test_a_detail_that_is_an_object_is_a_scheduled_event_too(event: Event) -> None:
     assert parse_invocation(event("scheduled") | {"detail": {}}) == Invocation()
 
 

@@ -1,5 +1,5 @@
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
@@ -11,6 +11,7 @@ from token_issuer.tenants import Configuration, Tenant, parse_configuration, rea
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_ssm.literals import ParameterTypeType
     from mypy_boto3_ssm.type_defs import ParameterTypeDef
 
 PATH = "/visma/tenants"
@@ -23,7 +24,7 @@ FULL = {
 }
 
 
-def parameter(name: str, value: object, kind: Any = "String") -> "ParameterTypeDef":
+def parameter(name: str, value: object, kind: "ParameterTypeType" = "String") -> "ParameterTypeDef":
     text = value if isinstance(value, str) else json.dumps(value)
     return {"Name": f"{PATH}/{name}", "Value": text, "Type": kind}
 
@@ -136,14 +137,18 @@ def test_a_name_of_64_characters_is_one() -> None:
         pytest.param(
             [
                 parameter("acme", {"scope": ""}),
-                parameter("packed-1", {"tenants": {"acme": {"scope": ""}, "globex": {"scope": ""}}}),
+                parameter(
+                    "packed-1", {"tenants": {"acme": {"scope": ""}, "globex": {"scope": ""}}}
+                ),
             ],
             id="alone and packed",
         ),
         pytest.param(
             [
                 parameter("packed-1", {"tenants": {"acme": {"scope": ""}}}),
-                parameter("packed-2", {"tenants": {"acme": {"scope": ""}, "globex": {"scope": ""}}}),
+                parameter(
+                    "packed-2", {"tenants": {"acme": {"scope": ""}, "globex": {"scope": ""}}}
+                ),
             ],
             id="in two packed documents",
         ),

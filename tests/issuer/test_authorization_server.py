@@ -1,0 +1,595 @@
+import base64
+import hashlib
+import json
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import requests
+import responses
+
+from local.authorization_server import SCOPES, Client, Fault, VismaConnect
+from token_issuer.authorization_server import (
+    AccessToken,
+    fetch_token,
+    open_session,
+    parse_token,
+    token_request,
+)
+from token_issuer.credentials import ClientCredentials
+from token_issuer.errors import (
+    AnswerInvalid,
+    ClientRefused,
+    EndpointUnavailable,
+    IssuerError,
+    TokenRefused,
+    WrongTenant,
+)
+from token_issuer.tenants import Tenant
+
+type Fetch = Callable[..., AccessToken]
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+ENDPOINT = "https://connect.visma.com/connect/token"
+TENANT = Tenant(
+    name="acme",
+    tenant_id="af1140c1-52e0-46c7-b684-df894d4b8a5a",
+    scope=SCOPES[0],
+    client="default",
+    enabled=True,
+)
+CREDENTIALS = ClientCredentials(
+    client_id="demoapp", client_secret="correct-horse+staple", auth_method="client_secret_post"
+)
+ANSWER = {"access_token": "opaque-token", "token_type": "Bearer", "expires_in": 3600}
+
+
+def jwt(**claims: object) -> str:
+    def encode(part: object) -> str:
+        return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+
+    return f"{encode({'alg': 'RS256'})}.{encode(claims)}.c2lnbmF0dXJl"
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    with open_session(8) as one:
+        yield one
+
+
+@pytest.fixture
+def fetch(session: requests.Session) -> Fetch:
+    def call(
+        endpoint: str = ENDPOINT,
+        tenant: Tenant = TENANT,
+        credentials: ClientCredentials = CREDENTIALS,
+        now: datetime = NOW,
+    ) -> AccessToken:
+        return fetch_token(tenant, credentials, session=session, endpoint=endpoint, now=lambda: now)
+
+    return call
+
+
+def assert_nothing_chained(error: BaseException) -> None:
+    """Exceptions of requests carry the request, and with it the client secret."""
+    assert error.__cause__ is None
+    assert error.__context__ is None or error.__suppress_context__
+    assert "During handling" not in "".join(traceback.format_exception(error))
+
+
+# The wire, against the local authorization server
+
+
+@pytest.fixture
+def client(visma_connect: VismaConnect) -> Client:
+    registered = visma_connect.add_client("demoapp", "correct-horse+staple")
+    registered.tenants.add(TENANT.tenant_id or "")
+    return registered
+
+
+def test_the_request_is_what_visma_documents(
+    client: Client, visma_connect: VismaConnect, fetch: Fetch
+) -> None:
+    fetch(visma_connect.token_endpoint, now=datetime.now(UTC))
+
+    [received] = visma_connect.received
+    assert received.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert "Authorization" not in received.headers
+    assert received.form == {
+        "grant_type": "client_credentials",
+        "scope": "vismanet_erp_service_api:read",
+        "client_id": "demoapp",
+        "client_secret": "correct-horse+staple",
+        "tenant_id": "af1140c1-52e0-46c7-b684-df894d4b8a5a",
+    }
+    assert received.body.startswith(
+        b"grant_type=client_credentials&scope=vismanet_erp_service_api%3Aread&client_id=demoapp"
+    )
+    assert client.client_id == "demoapp"
+
+
+def test_what_is_not_configured_is_not_sent(
+    client: Client, visma_connect: VismaConnect, fetch: Fetch
+) -> None:
+    tenant = replace(TENANT, tenant_id=None, scope="")
+
+    token = fetch(visma_connect.token_endpoint, tenant=tenant, now=datetime.now(UTC))
+
+    assert visma_connect.received[0].form.keys() == {"grant_type", "client_id", "client_secret"}
+    assert "tenant_id" not in visma_connect.claims(token.value)
+    assert token.scope == frozenset(client.scopes)
+
+
+@pytest.mark.parametrize("method", ["client_secret_post", "client_secret_basic"])
+@pytest.mark.parametrize("secret", ["plain", "a:b", "a b+c%20d/e=&", "blåbær€"])
+def test_both_methods_carry_any_secret(
+    method: str, secret: str, visma_connect: VismaConnect, fetch: Fetch
+) -> None:
+    visma_connect.add_client("id with:colon", secret).tenants.add(TENANT.tenant_id or "")
+    credentials = ClientCredentials(
+        client_id="id with:colon", client_secret=secret, auth_method=method
+    )
+
+    token = fetch(visma_connect.token_endpoint, credentials=credentials, now=datetime.now(UTC))
+
+    assert visma_connect.claims(token.value)["client_id"] == "id with:colon"
+
+
+def test_basic_authentication_keeps_the_secret_out_of_the_form() -> None:
+    credentials = replace(CREDENTIALS, auth_method="client_secret_basic")
+
+    form, headers = token_request(TENANT, credentials)
+
+    assert form.keys() == {"grant_type", "scope", "tenant_id"}
+    assert headers["Authorization"] == "Basic ZGVtb2FwcDpjb3JyZWN0LWhvcnNlJTJCc3RhcGxl"
+
+
+def test_the_token_is_the_tenants_own(
+    client: Client, visma_connect: VismaConnect, fetch: Fetch
+) -> None:
+    asked = datetime.now(UTC)
+
+    token = fetch(visma_connect.token_endpoint, now=asked)
+
+    claims = visma_connect.claims(token.value)
+    assert claims["tenant_id"] == TENANT.tenant_id
+    assert claims["client_id"] == client.client_id
+    assert token.issued_at == asked
+    assert timedelta(minutes=59) < token.expires_at - asked <= timedelta(minutes=60)
+    assert token.scope == frozenset(SCOPES[:1])
+
+
+def test_a_tenant_that_has_not_granted_is_refused_with_the_remedy(
+    client: Client, visma_connect: VismaConnect, fetch: Fetch
+) -> None:
+    client.tenants.clear()
+
+    with pytest.raises(TokenRefused, match="invalid_tenant") as caught:
+        fetch(visma_connect.token_endpoint)
+
+    assert "administrator to grant" in caught.value.remedy
+
+
+def test_an_unknown_scope_is_refused_with_the_remedy(
+    client: Client, visma_connect: VismaConnect, fetch: Fetch
+) -> None:
+    with pytest.raises(TokenRefused, match="invalid_scope") as caught:
+        fetch(visma_connect.token_endpoint, tenant=replace(TENANT, scope="no.such:scope"))
+
+    assert client.client_id == "demoapp"
+    assert "scopes of the application" in caught.value.remedy
+
+
+@pytest.mark.parametrize("method", ["client_secret_post", "client_secret_basic"])
+def test_a_wrong_client_secret_is_the_clients_failure(
+    method: str, client: Client, visma_connect: VismaConnect, fetch: Fetch
+) -> None:
+    client.client_secrets.clear()
+
+    with pytest.raises(ClientRefused, match=r"Client default \(demoapp\): invalid_client"):
+        fetch(visma_connect.token_endpoint, credentials=replace(CREDENTIALS, auth_method=method))
+
+
+def test_connections_are_kept(client: Client, visma_connect: VismaConnect, fetch: Fetch) -> None:
+    fetch(visma_connect.token_endpoint, now=datetime.now(UTC))
+    fetch(visma_connect.token_endpoint, now=datetime.now(UTC))
+
+    ports = {received.port for received in visma_connect.received}
+    assert len(ports) == 1
+    assert client.client_id == "demoapp"
+
+
+def test_a_redirect_is_not_followed(visma_connect: VismaConnect, fetch: Fetch) -> None:
+    elsewhere = f"{visma_connect.url}/elsewhere/token"
+    visma_connect.faults[None] = Fault(status=307, headers={"Location": elsewhere})
+
+    with pytest.raises(AnswerInvalid, match="HTTP 307"):
+        fetch(visma_connect.token_endpoint)
+
+    assert len(visma_connect.received) == 1
+
+
+def test_nothing_is_taken_from_a_netrc_file(
+    client: Client,
+    visma_connect: VismaConnect,
+    fetch: Fetch,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+    fetch(visma_connect.token_endpoint, now=datetime.now(UTC))
+
+    assert "Authorization" not in visma_connect.received[0].headers
+    assert client.client_id == "demoapp"
+
+
+def test_a_cookie_of_one_tenant_is_not_sent_for_another(
+    client: Client, visma_connect: VismaConnect, fetch: Fetch
+) -> None:
+    visma_connect.faults[None] = Fault(status=400, headers={"Set-Cookie": "session=acme; Path=/"})
+    with pytest.raises(AnswerInvalid):
+        fetch(visma_connect.token_endpoint)
+    visma_connect.faults.clear()
+
+    fetch(visma_connect.token_endpoint, now=datetime.now(UTC))
+
+    assert "Cookie" not in visma_connect.received[1].headers
+    assert client.client_id == "demoapp"
+
+
+# Servers that fail
+
+
+def serve_once(answer: Callable[[socket.socket], None]) -> str:
+    """Accept one connection on loopback, read the request, and do as told."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept() -> None:
+        with listener, listener.accept()[0] as connection:
+            connection.recv(65536)
+            with suppress(ConnectionError):  # the client may have hung up
+                answer(connection)
+
+    threading.Thread(target=accept, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}/connect/token"
+
+
+def test_a_closed_port_is_a_connection_that_failed(fetch: Fetch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    with pytest.raises(EndpointUnavailable, match="connection to the token endpoint") as caught:
+        fetch(f"http://127.0.0.1:{port}/connect/token")
+
+    assert_nothing_chained(caught.value)
+
+
+def test_a_connection_that_breaks_in_the_middle_is_one_that_failed(fetch: Fetch) -> None:
+    def half(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+
+    with pytest.raises(EndpointUnavailable, match="connection to the token endpoint") as caught:
+        fetch(serve_once(half))
+
+    assert_nothing_chained(caught.value)
+
+
+def test_a_certificate_that_is_not_trusted_is_named(fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, body=requests.exceptions.SSLError("certificate verify failed"))
+
+        with pytest.raises(EndpointUnavailable, match="TLS certificate") as caught:
+            fetch()
+
+    assert_nothing_chained(caught.value)
+
+
+def test_silence_ends_with_a_time_out(fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, body=requests.exceptions.ReadTimeout("read timed out"))
+
+        with pytest.raises(EndpointUnavailable, match="did not answer in time") as caught:
+            fetch()
+
+        how = mock.calls[0].request.req_kwargs  # type: ignore[attr-defined]
+    assert_nothing_chained(caught.value)
+    assert how["timeout"] == (3.05, 10.0)
+    assert how["verify"] is True
+
+
+def test_a_body_that_drips_is_not_waited_for(fetch: Fetch) -> None:
+    stop = threading.Event()
+
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        while not stop.wait(0.2):
+            connection.sendall(b" ")
+
+    with pytest.raises(EndpointUnavailable, match="did not finish its answer in time"):
+        fetch(serve_once(drip))
+
+    stop.set()
+
+
+def test_a_body_without_end_is_not_read_to_its_end(fetch: Fetch) -> None:
+    def pour(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 10_000_000)
+
+    with pytest.raises(AnswerInvalid, match="longer than 65536 bytes"):
+        fetch(serve_once(pour))
+
+
+def test_a_compressed_answer_is_not_unpacked(fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, body=b"\x1f\x8b\x08", headers={"Content-Encoding": "gzip"})
+
+        with pytest.raises(AnswerInvalid, match="not a JSON object"):
+            fetch()
+
+        assert mock.calls[0].request.headers["Accept-Encoding"] == "identity"
+
+
+# Answers
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_server_that_cannot_now_is_unavailable(status: int, fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, status=status, json={"error": "invalid_client"})
+
+        with pytest.raises(EndpointUnavailable, match=f"HTTP {status}"):
+            fetch()
+
+
+@pytest.mark.parametrize("error", ["server_error", "temporarily_unavailable"])
+def test_an_oauth_error_that_passes_is_unavailable(error: str, fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, status=400, json={"error": error})
+
+        with pytest.raises(EndpointUnavailable, match=error):
+            fetch()
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403])
+def test_the_error_counts_and_not_the_status(status: int, fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, status=status, json=ANSWER | {"error": "unauthorized_client"})
+
+        with pytest.raises(TokenRefused, match=r"^unauthorized_client") as caught:
+            fetch()
+
+    assert "service integration" in caught.value.remedy
+
+
+def test_an_error_that_nobody_knows_is_shown(fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        answer = {"error": "invalid_moon_phase", "error_description": "The moon is full"}
+        mock.post(ENDPOINT, status=400, json=answer)
+
+        with pytest.raises(TokenRefused, match=r"invalid_moon_phase: The moon is full") as caught:
+            fetch()
+
+    assert "RFC 6749" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        pytest.param(200, b"<html>maintenance</html>", id="HTML"),
+        pytest.param(200, b"", id="nothing"),
+        pytest.param(200, b"null", id="null"),
+        pytest.param(200, b'["access_token"]', id="a list"),
+        pytest.param(200, b"\xff\xfe\xff", id="invalid UTF-8"),
+        pytest.param(200, b"[" * 60_000, id="deep nesting"),
+        pytest.param(404, b"{}", id="404 without an error"),
+        pytest.param(400, b'{"error": 7}', id="an error that is a number"),
+        pytest.param(400, b'{"error": ""}', id="an empty error"),
+        pytest.param(201, json.dumps(ANSWER).encode(), id="a token with another status"),
+    ],
+)
+def test_an_answer_that_is_not_oauth_is_invalid(status: int, body: bytes, fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, status=status, body=body)
+
+        with pytest.raises(AnswerInvalid) as caught:
+            fetch()
+
+    assert_nothing_chained(caught.value)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        pytest.param("wrong secret correct-horse+staple", id="as it is"),
+        pytest.param("wrong secret correct-horse%2Bstaple", id="form-encoded"),
+        pytest.param(f"token {jwt(client_id='demoapp')} revoked", id="a token"),
+    ],
+)
+def test_a_description_is_scrubbed(description: str, fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        answer = {"error": "invalid_request", "error_description": description}
+        mock.post(ENDPOINT, status=400, json=answer)
+
+        with pytest.raises(TokenRefused, match=r"\[…\]") as caught:
+            fetch()
+
+    assert "staple" not in caught.value.detail
+    assert "eyJ" not in caught.value.detail
+
+
+def test_a_description_is_cut_and_stays_on_one_line(fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        answer = {"error": "invalid_request", "error_description": "one\ntwo\x1b[31m " + "w " * 200}
+        mock.post(ENDPOINT, status=400, json=answer)
+
+        with pytest.raises(TokenRefused) as caught:
+            fetch()
+
+    assert caught.value.detail.isprintable()
+    assert caught.value.detail.endswith("…")
+    assert len(caught.value.detail) < 230
+
+
+# Tokens
+
+
+def test_a_token_says_when_it_expires() -> None:
+    token = parse_token(ANSWER | {"scope": "a b"}, issued_at=NOW)
+
+    assert token.value == "opaque-token"
+    assert token.issued_at == NOW
+    assert token.expires_at == NOW + timedelta(hours=1)
+    assert token.scope == frozenset("ab")
+    assert token.fingerprint == hashlib.sha256(b"opaque-token").hexdigest()[:16]
+
+
+def test_a_token_does_not_print() -> None:
+    assert "opaque-token" not in repr(parse_token(ANSWER, issued_at=NOW))
+
+
+@pytest.mark.parametrize(
+    ("scope", "granted"),
+    [
+        pytest.param("a b", {"a", "b"}, id="a text"),
+        pytest.param(["a", "b", 7], {"a", "b"}, id="a list"),
+        pytest.param("", set(), id="empty"),
+        pytest.param(None, None, id="missing"),
+        pytest.param(7, None, id="a number"),
+    ],
+)
+def test_the_granted_scope_is_read(scope: object, granted: set[str] | None) -> None:
+    token = parse_token(ANSWER | {"scope": scope}, issued_at=NOW)
+
+    assert token.scope == (None if granted is None else frozenset(granted))
+
+
+@pytest.mark.parametrize("token_type", ["Bearer", "bearer", "BEARER"])
+def test_the_case_of_bearer_does_not_count(token_type: str) -> None:
+    assert parse_token(ANSWER | {"token_type": token_type}, issued_at=NOW).value
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({"access_token": None}, id="no token"),
+        pytest.param({"access_token": ""}, id="an empty token"),
+        pytest.param({"access_token": 7}, id="a number as token"),
+        pytest.param({"access_token": "two words"}, id="a space"),
+        pytest.param({"access_token": "token\n"}, id="a line break"),
+        pytest.param({"access_token": "tøken"}, id="beyond ASCII"),
+        pytest.param({"access_token": "a" * 8193}, id="more than 8 KB"),
+        pytest.param({"token_type": None}, id="no type"),
+        pytest.param({"token_type": "mac"}, id="another type"),
+        pytest.param({"token_type": ["Bearer"]}, id="a list as type"),
+        pytest.param({"expires_in": None}, id="no lifetime at all"),
+        pytest.param({"expires_in": 0}, id="zero"),
+        pytest.param({"expires_in": -1}, id="negative"),
+        pytest.param({"expires_in": "soon"}, id="a word"),
+        pytest.param({"expires_in": True}, id="true"),
+        pytest.param({"expires_in": 1e99}, id="1e99"),
+        pytest.param({"expires_in": float("inf")}, id="infinity"),
+        pytest.param({"expires_in": float("nan")}, id="not a number"),
+        pytest.param({"expires_in": 3600.5}, id="a fraction"),
+        pytest.param({"expires_in": 86_401}, id="more than a day"),
+        pytest.param({"expires_in": [3600]}, id="a list"),
+        pytest.param({"access_token": jwt(exp=NOW.timestamp())}, id="exp is now"),
+        pytest.param({"access_token": jwt(exp=0)}, id="exp has passed"),
+    ],
+)
+def test_a_token_that_cannot_be_used_is_refused(answer: dict[str, object]) -> None:
+    with pytest.raises(AnswerInvalid):
+        parse_token(ANSWER | answer, issued_at=NOW)
+
+
+def test_a_token_of_8_kb_is_taken() -> None:
+    assert len(parse_token(ANSWER | {"access_token": "a" * 8192}, issued_at=NOW).value) == 8192
+
+
+@pytest.mark.parametrize("expires_in", [3600, 3600.0, "3600"])
+def test_a_lifetime_may_be_spelled_in_three_ways(expires_in: object) -> None:
+    token = parse_token(ANSWER | {"expires_in": expires_in}, issued_at=NOW)
+
+    assert token.expires_at == NOW + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "exp", "minutes"),
+    [
+        pytest.param(3600, 1800, 30, id="exp is earlier"),
+        pytest.param(1800, 3600, 30, id="expires_in is earlier"),
+        pytest.param(None, 3600, 60, id="exp alone"),
+        pytest.param(3600, None, 60, id="expires_in alone"),
+        pytest.param(None, 1e300, 24 * 60, id="exp in the far future"),
+    ],
+)
+def test_the_earlier_end_counts(expires_in: object, exp: float | None, minutes: int) -> None:
+    claims = {} if exp is None else {"exp": NOW.timestamp() + exp}
+    answer = ANSWER | {"access_token": jwt(**claims), "expires_in": expires_in}
+
+    assert parse_token(answer, issued_at=NOW).expires_at == NOW + timedelta(minutes=minutes)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        pytest.param("a.b", id="two parts"),
+        pytest.param("a.b.c", id="three parts of nothing"),
+        pytest.param("a.W10.c", id="a list as claims"),
+        pytest.param(f"{jwt(exp=0)}.d", id="four parts"),
+        pytest.param(jwt(exp="soon"), id="exp as a word"),
+        pytest.param(jwt(exp=True), id="exp true"),
+        pytest.param("a._w.c", id="no text as claims"),
+    ],
+)
+def test_what_merely_looks_like_a_jwt_is_opaque(token: str) -> None:
+    answer = ANSWER | {"access_token": token}
+
+    assert parse_token(answer, issued_at=NOW).expires_at == NOW + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        pytest.param({"tenant_id": "c2d8a1f4-6f1b-4f59-8a75-7d1e9b0c4d33"}, id="another tenant"),
+        pytest.param({"tenant_id": "not-a-uuid"}, id="a tenant that is no UUID"),
+        pytest.param({"tenant_id": TENANT.tenant_id, "client_id": "other"}, id="another client"),
+        pytest.param({"client_id": "other"}, id="another client without tenant"),
+    ],
+)
+def test_somebody_elses_token_is_not_taken(claims: dict[str, str], fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, json=ANSWER | {"access_token": jwt(**claims)})
+
+        with pytest.raises(WrongTenant):
+            fetch()
+
+
+@pytest.mark.parametrize(
+    ("tenant_id", "claims"),
+    [
+        pytest.param(TENANT.tenant_id, {}, id="no claims"),
+        pytest.param(TENANT.tenant_id, {"client_id": "demoapp"}, id="without tenant"),
+        pytest.param(TENANT.tenant_id, {"tenant_id": (TENANT.tenant_id or "").upper()}, id="case"),
+        pytest.param("not-a-uuid", {"tenant_id": "not-a-uuid"}, id="no UUID"),
+        pytest.param(None, {"tenant_id": "anything"}, id="no tenant asked for"),
+    ],
+)
+def test_our_own_token_is_taken(
+    tenant_id: str | None, claims: dict[str, str], fetch: Fetch
+) -> None:
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, json=ANSWER | {"access_token": jwt(**claims)})
+
+        assert fetch(tenant=replace(TENANT, tenant_id=tenant_id)).value == jwt(**claims)
+
+
+def test_every_failure_here_has_a_remedy() -> None:
+    assert all(failure.remedy for failure in IssuerError.__subclasses__())
