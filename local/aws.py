@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
@@ -55,6 +56,7 @@ class Account:
         self.functions: LambdaClient = client("lambda")
         self.iam: IAMClient = client("iam")
         self.logs: CloudWatchLogsClient = client("logs")
+        self.scheduler: EventBridgeSchedulerClient = client("scheduler")
         self.secretsmanager: SecretsManagerClient = client("secretsmanager")
         self.sqs: SQSClient = client("sqs")
         self.ssm: SSMClient = client("ssm")
@@ -94,7 +96,7 @@ class Stack:
 
     name: str
     outputs: dict[str, str]
-    function_role: str
+    function_role_arn: str
     log_group: str
 
 
@@ -163,12 +165,11 @@ def describe(account: Account, stack: str) -> Stack:
     described = account.cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
     function = account.functions.get_function_configuration(FunctionName=outputs["FunctionName"])
-    role = function["Role"].rsplit("/", 1)[-1]
-    _allow_listing(account, role)
+    _allow_listing(account, function["Role"].rsplit("/", 1)[-1])
     return Stack(
         name=stack,
         outputs=outputs,
-        function_role=role,
+        function_role_arn=function["Role"],
         log_group=function["LoggingConfig"]["LogGroup"],
     )
 

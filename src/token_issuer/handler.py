@@ -60,7 +60,7 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
 
 @cache
 def _logger() -> Logger:
-    return Logger(service="token-issuer", utc=True)
+    return Logger(service="token-issuer", utc=True, use_rfc3339=True, location=None)
 
 
 @cache

@@ -1,0 +1,81 @@
+"""The stack as the SAM CLI deploys it, once per session, into MiniStack with IAM enforced."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from local.aws import Account
+from local.demo import Local, Progress, running, wait_for_run
+
+type Invoke = Callable[[object], dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def local() -> Iterator[Local]:
+    with running(Progress(Console(quiet=True))) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def scheduled(local: Local) -> dict[str, Any]:
+    """Wait for the schedule to fire by itself; turn it off then, so that it disturbs no test."""
+    finished = wait_for_run(local)
+    scheduler = local.account.scheduler
+    [schedule] = scheduler.list_schedules()["Schedules"]
+    full = scheduler.get_schedule(Name=schedule["Name"], GroupName=schedule["GroupName"])
+    scheduler.update_schedule(
+        Name=full["Name"],
+        GroupName=full["GroupName"],
+        ScheduleExpression=full["ScheduleExpression"],
+        FlexibleTimeWindow=full["FlexibleTimeWindow"],
+        Target=full["Target"],
+        State="DISABLED",
+    )
+    return finished
+
+
+@pytest.fixture
+def account(local: Local, scheduled: dict[str, Any]) -> Account:
+    """Return the account after the schedule has fired."""
+    assert scheduled["message"] == "Run finished"
+    return local.account
+
+
+@pytest.fixture
+def invoke(local: Local, account: Account) -> Invoke:
+    def call(event: object) -> dict[str, Any]:
+        answer = account.functions.invoke(
+            FunctionName=local.stack.outputs["FunctionName"], Payload=json.dumps(event)
+        )
+        content: dict[str, Any] = json.loads(answer["Payload"].read())
+        return content
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def consumer(local: Local) -> Account:
+    """Return the account as seen by a role with ReadTokensPolicyArn and nothing else."""
+    policy_arn = local.stack.outputs["ReadTokensPolicyArn"]
+    return local.account.assume(local.account.make_role("consumer", policy_arn=policy_arn))
+
+
+@pytest.fixture(scope="session")
+def function(local: Local) -> Account:
+    """Return the account as seen by the function's own role."""
+    return local.account.assume(local.stack.function_role_arn)
+
+
+@pytest.fixture(scope="session")
+def administrator(local: Local) -> Account:
+    """Return the account as seen by a role that may do everything."""
+    statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    policy = local.account.iam.create_policy(
+        PolicyName="administrator",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+    arn = policy["Policy"]["Arn"]
+    return local.account.assume(local.account.make_role("administrator", policy_arn=arn))

@@ -1,0 +1,228 @@
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.aws import Account, Stack, log_lines
+from local.demo import NOT_GRANTED, TENANTS, Local
+from tests.conftest import Event
+from tests.deployed.conftest import Invoke
+
+GRANTED = sorted(set(TENANTS) - {NOT_GRANTED})
+
+
+def versions(account: Account) -> dict[str, int]:
+    described = account.ssm.describe_parameters(
+        ParameterFilters=[{"Key": "Path", "Values": ["/visma/tokens"]}]
+    )["Parameters"]
+    return {one["Name"].removeprefix("/visma/tokens/"): one["Version"] for one in described}
+
+
+# The main job
+
+
+def test_the_schedule_fires_and_tokens_appear(
+    scheduled: dict[str, Any], local: Local, consumer: Account
+) -> None:
+    tokens = {
+        name: consumer.ssm.get_parameter(Name=f"/visma/tokens/{name}", WithDecryption=True)
+        for name in GRANTED
+    }
+
+    assert (scheduled["issued"], scheduled["failed"]) == (3, 1)
+    for name, answer in tokens.items():
+        claims = local.visma_connect.claims(answer["Parameter"]["Value"])
+        assert claims["tenant_id"] == TENANTS[name]
+        assert claims["exp"] > time.time()
+
+
+def test_the_first_line_of_a_run_says_which_version_runs(account: Account, local: Local) -> None:
+    first = log_lines(account, local.stack)[0]
+
+    assert first["message"] == "Run started"
+    assert first["version"] == local.stack.outputs["Version"]
+
+
+def test_a_token_is_a_secure_string_with_the_stacks_key(account: Account, local: Local) -> None:
+    described = account.ssm.describe_parameters(
+        ParameterFilters=[{"Key": "Path", "Values": ["/visma/tokens"]}]
+    )["Parameters"]
+
+    assert {one["Name"].removeprefix("/visma/tokens/") for one in described} == set(GRANTED)
+    assert {one["Type"] for one in described} == {"SecureString"}
+    assert {one["KeyId"] for one in described} == {local.stack.outputs["TokenKeyArn"]}
+    assert {one["Description"][:10] for one in described} == {"expires 20"}
+
+
+# Events, as people send them
+
+
+@pytest.mark.parametrize("name", ["scheduled", "all"])
+def test_a_full_run_renews_every_token(
+    name: str, account: Account, invoke: Invoke, event: Event
+) -> None:
+    before = versions(account)
+
+    report = invoke(event(name))
+
+    assert (report["issued"], report["failed"]) == (3, 1)
+    assert versions(account) == {tenant: version + 1 for tenant, version in before.items()}
+
+
+def test_a_tenant_that_has_not_granted_is_told_what_to_do(invoke: Invoke, event: Event) -> None:
+    [failure] = invoke(event("all"))["failures"]
+
+    assert failure["tenant"] == NOT_GRANTED
+    assert failure["reason"] == "TokenRefused"
+    assert failure["detail"].startswith("invalid_tenant")
+    assert "grant" in failure["remedy"]
+
+
+def test_a_run_for_named_tenants_leaves_the_others(
+    account: Account, invoke: Invoke, event: Event
+) -> None:
+    before = versions(account)
+
+    report = invoke(event("tenants"))
+
+    assert report == {"issued": 1, "failed": 0, "failures": []}
+    assert versions(account) == before | {"acme": before["acme"] + 1}
+
+
+def test_a_dry_run_asks_for_nothing(
+    account: Account, invoke: Invoke, event: Event, local: Local
+) -> None:
+    before, received = versions(account), len(local.visma_connect.received)
+
+    report = invoke(event("dry_run"))
+
+    assert report == {"issued": 0, "failed": 0, "failures": []}
+    assert versions(account) == before
+    assert len(local.visma_connect.received) == received
+
+
+def test_a_probe_asks_once_and_stores_nothing(
+    account: Account, invoke: Invoke, event: Event, local: Local
+) -> None:
+    before, received = versions(account), len(local.visma_connect.received)
+
+    report = invoke(event("probe"))
+
+    assert report == {"issued": 0, "failed": 0, "failures": []}
+    assert versions(account) == before
+    assert len(local.visma_connect.received) == received + 1
+
+
+def test_an_event_that_fails_is_not_repeated_and_ends_in_the_queue(
+    account: Account, local: Local
+) -> None:
+    before = runs_started(account, local)
+
+    account.functions.invoke(
+        FunctionName=local.stack.outputs["FunctionName"],
+        InvocationType="Event",
+        Payload=json.dumps({"tenant": "acme"}),
+    )
+
+    [queue] = account.sqs.list_queues(QueueNamePrefix="token-issuer-FailedInvocations")["QueueUrls"]
+    [message] = account.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20)["Messages"]
+    body = json.loads(message["Body"])
+    assert body["requestPayload"]["tenant"] == "acme"
+    assert "The event has unknown members: tenant" in body["responsePayload"]["errorMessage"]
+    time.sleep(2)  # a repeat would have come by now
+    assert runs_started(account, local) == before + 1
+
+
+def runs_started(account: Account, local: Local) -> int:
+    return sum(line["message"] == "Run started" for line in log_lines(account, local.stack))
+
+
+# Who may do what: each denial beside the same call by a role that may
+
+type Call = Callable[[Account, Stack], object]
+
+FUNCTION_MAY: dict[str, Call] = {
+    "write a token": lambda by, _: by.ssm.put_parameter(
+        Name="/visma/tokens/spare", Value="t", Type="SecureString", Overwrite=True
+    ),
+    "read the client secret": lambda by, _: by.secretsmanager.get_secret_value(
+        SecretId="visma/clients/default"
+    ),
+}
+CONSUMER_MAY: dict[str, Call] = {
+    "read a token": lambda by, _: by.ssm.get_parameter(
+        Name="/visma/tokens/spare", WithDecryption=True
+    )
+}
+NEITHER_MAY: dict[str, Call] = {
+    "write to another path": lambda by, _: by.ssm.put_parameter(
+        Name="/elsewhere/spare", Value="t", Type="SecureString", Overwrite=True
+    ),
+    "write a tenant document": lambda by, _: by.ssm.put_parameter(
+        Name="/visma/tenants/spare", Value='{"scope": "", "enabled": false}', Type="String"
+    ),
+    "read the history of a token": lambda by, _: by.ssm.get_parameter_history(
+        Name="/visma/tokens/spare", WithDecryption=True
+    ),
+    "read a parameter elsewhere": lambda by, _: by.ssm.get_parameter(Name="/visma/elsewhere"),
+    "delete a token": lambda by, _: by.ssm.delete_parameter(Name="/visma/tokens/spare"),
+    "read another secret": lambda by, _: by.secretsmanager.get_secret_value(SecretId="elsewhere"),
+    "write a client secret": lambda by, _: by.secretsmanager.put_secret_value(
+        SecretId="visma/clients/spare", SecretString="{}"
+    ),
+    "invoke the function": lambda by, stack: by.functions.invoke(
+        FunctionName=stack.outputs["FunctionName"], Payload=b'{"dry_run": true}'
+    ),
+}
+
+
+@pytest.fixture
+def furnished(account: Account, local: Local) -> Iterator[Stack]:
+    """Put something at each place that is tried."""
+    account.ssm.put_parameter(Name="/visma/elsewhere", Value="v", Type="String")
+    account.ssm.put_parameter(Name="/visma/tokens/spare", Value="t", Type="SecureString")
+    for name in ("elsewhere", "visma/clients/spare"):
+        account.secretsmanager.create_secret(Name=name, SecretString="{}")
+    yield local.stack
+    account.ssm.delete_parameters(
+        Names=["/visma/elsewhere", "/visma/tokens/spare", "/visma/tenants/spare"]
+    )
+    for name in ("elsewhere", "visma/clients/spare"):
+        account.secretsmanager.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+
+@pytest.mark.parametrize("what", FUNCTION_MAY)
+def test_the_function_may(what: str, furnished: Stack, function: Account) -> None:
+    assert FUNCTION_MAY[what](function, furnished)
+
+
+@pytest.mark.parametrize("what", CONSUMER_MAY)
+def test_a_consumer_may(what: str, furnished: Stack, consumer: Account) -> None:
+    assert CONSUMER_MAY[what](consumer, furnished)
+
+
+@pytest.mark.parametrize("what", NEITHER_MAY | CONSUMER_MAY)
+def test_the_function_may_not(
+    what: str, furnished: Stack, function: Account, administrator: Account
+) -> None:
+    call = (NEITHER_MAY | CONSUMER_MAY)[what]
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        call(function, furnished)
+
+    assert call(administrator, furnished)
+
+
+@pytest.mark.parametrize("what", NEITHER_MAY | FUNCTION_MAY)
+def test_a_consumer_may_not(
+    what: str, furnished: Stack, consumer: Account, administrator: Account
+) -> None:
+    call = (NEITHER_MAY | FUNCTION_MAY)[what]
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        call(consumer, furnished)
+
+    assert call(administrator, furnished)

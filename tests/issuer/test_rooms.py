@@ -1,0 +1,78 @@
+"""The rooms of the code: who imports whom, and who touches the process."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT
+
+MODULES = sorted((PROJECT / "src/token_issuer").glob("*.py"))
+PARTS = [module for module in MODULES if module.stem != "handler"]  # which wires, and imports all
+VALUES_OF = {  # who may import what from whom beside errors: values, no work
+    "authorization_server": {"credentials": {"ClientCredentials"}, "tenants": {"Tenant"}},
+    "issuance": {
+        "authorization_server": {"AccessToken"},
+        "credentials": {"ClientCredentials"},
+        "tenants": {"Tenant"},
+    },
+    "token_store": {"authorization_server": {"AccessToken"}},
+    "telemetry": {"authorization_server": {"AccessToken"}, "tenants": {"Tenant"}},
+    "run": {
+        "authorization_server": {"AccessToken"},
+        "invocation": {"Invocation"},
+        "telemetry": {"Telemetry"},
+        "tenants": {"Configuration", "Tenant"},
+    },
+}
+
+
+def imports(module: Path) -> dict[str, set[str]]:
+    """Return what a module imports from each of our other modules."""
+    return {
+        node.module.removeprefix("token_issuer."): {alias.name for alias in node.names}
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("token_iss")
+    }
+
+
+@pytest.mark.parametrize("module", PARTS, ids=lambda module: module.stem)
+def test_imports_run_one_way(module: Path) -> None:
+    ours = {name: what for name, what in imports(module).items() if name != "errors"}
+
+    assert ours == VALUES_OF.get(module.stem, {})
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
+def test_only_the_handler_touches_the_process(module: Path) -> None:
+    statements = ast.walk(ast.parse(module.read_text()))
+    names = {
+        alias.name for node in statements if isinstance(node, ast.Import) for alias in node.names
+    }
+
+    assert names & {"os", "boto3", "sys"} == (
+        {"os", "boto3"} if module.stem == "handler" else set()
+    )
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
+def test_nothing_works_at_import_time(module: Path) -> None:
+    allowed = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.TypeAlias, ast.If)
+
+    for node in ast.parse(module.read_text()).body:
+        if isinstance(node, ast.Assign):
+            calls = [call for call in ast.walk(node) if isinstance(call, ast.Call)]
+            assert all(ast.unparse(call.func) == "re.compile" for call in calls)
+        elif not isinstance(node, allowed):
+            assert isinstance(node, ast.Expr)
+            assert isinstance(node.value, ast.Constant)
+
+
+def test_only_the_function_is_in_src() -> None:
+    names = {path.name for path in (PROJECT / "src").iterdir()} - {"__pycache__"}
+
+    assert names == {"requirements.in", "requirements.txt", "token_issuer"}
+
+
+def test_run_stays_short() -> None:
+    assert len((PROJECT / "src/token_issuer/run.py").read_text().splitlines()) < 200
