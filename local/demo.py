@@ -32,6 +32,7 @@ SCHEDULE_SECONDS = 150.0
 class Local:
     """The running pieces."""
 
+    folder: Path
     account: Account
     visma_connect: VismaConnect
     stack: Stack
@@ -60,7 +61,7 @@ def running(say: "Progress") -> Iterator[Local]:
             say.done(f"sam deploy: stack {stack.name}, one run a minute")
             configure(account, visma_connect)
             say.done(f"Secret visma/clients/default, tenants {', '.join(TENANTS)}")
-            yield Local(account=account, visma_connect=visma_connect, stack=stack)
+            yield Local(folder=folder, account=account, visma_connect=visma_connect, stack=stack)
 
 
 def configure(account: Account, visma_connect: VismaConnect) -> None:
