@@ -144,7 +144,6 @@ def _read_body(raw: urllib3.BaseHTTPResponse) -> bytes:
             raise AnswerInvalid(f"The answer is longer than {BODY_BYTES} bytes")
         if time.monotonic() > deadline:
             raise EndpointUnavailable("The token endpoint did not finish its answer in time")
-    raw.drain_conn()  # read1 of early Python 3.13 doesn't see the end: the connection would be lost
     return body
 
 

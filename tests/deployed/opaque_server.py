@@ -13,7 +13,6 @@ from django.core.wsgi import get_wsgi_application
 from django.urls import include, path
 
 CLIENT_ID, CLIENT_SECRET = "opaque-app", "opaque-app-secret"
-urlpatterns = [path("o/", include("oauth2_provider.urls", namespace="oauth2_provider"))]
 
 
 def main(database: str) -> None:
@@ -30,11 +29,11 @@ def main(database: str) -> None:
             "SCOPES": {"vismanet_erp_service_api:read": "Read"},
             "ACCESS_TOKEN_EXPIRE_SECONDS": 1800,
         },
-        ROOT_URLCONF=__name__,
         SECRET_KEY="of-a-test",
         USE_TZ=True,
     )
     django.setup()
+    settings.ROOT_URLCONF = (path("o/", include("oauth2_provider.urls")),)  # imports models
     call_command("migrate", verbosity=0)
     call_command(
         "createapplication",
@@ -42,7 +41,7 @@ def main(database: str) -> None:
         "client-credentials",
         client_id=CLIENT_ID,
         client_secret=CLIENT_SECRET,
-        verbosity=0,
+        stdout=sys.stderr,
     )
     with make_server("127.0.0.1", 0, get_wsgi_application()) as server:
         print(f"http://127.0.0.1:{server.server_port}/o/token/", flush=True)  # noqa: T201  its answer

@@ -1,4 +1,5 @@
 import base64
+import gzip
 import hashlib
 import json
 import socket
@@ -196,6 +197,23 @@ def test_a_wrong_client_secret_is_the_clients_failure(
         fetch(visma_connect.token_endpoint, credentials=replace(CREDENTIALS, auth_method=method))
 
 
+def test_the_clock_is_read_before_the_request_is_sent(
+    client: Client, visma_connect: VismaConnect, session: requests.Session
+) -> None:
+    sent_by_then: list[int] = []
+
+    def now() -> datetime:
+        sent_by_then.append(len(visma_connect.received))
+        return datetime.now(UTC)
+
+    fetch_token(
+        TENANT, CREDENTIALS, session=session, endpoint=visma_connect.token_endpoint, now=now
+    )
+
+    assert sent_by_then == [0]
+    assert client.client_id == "demoapp"
+
+
 def test_connections_are_kept(client: Client, visma_connect: VismaConnect, fetch: Fetch) -> None:
     fetch(visma_connect.token_endpoint, now=datetime.now(UTC))
     fetch(visma_connect.token_endpoint, now=datetime.now(UTC))
@@ -272,6 +290,12 @@ def test_a_closed_port_is_a_connection_that_failed(fetch: Fetch) -> None:
     assert_nothing_chained(caught.value)
 
 
+def test_nothing_is_repeated_behind_our_back(session: requests.Session) -> None:
+    retries = [session.get_adapter(url).max_retries.total for url in (ENDPOINT, "http://[::1]/")]  # type: ignore[attr-defined]
+
+    assert retries == [0, 0]
+
+
 def test_a_connection_that_breaks_in_the_middle_is_one_that_failed(fetch: Fetch) -> None:
     def half(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
@@ -329,7 +353,8 @@ def test_a_body_without_end_is_not_read_to_its_end(fetch: Fetch) -> None:
 
 def test_a_compressed_answer_is_not_unpacked(fetch: Fetch) -> None:
     with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, body=b"\x1f\x8b\x08", headers={"Content-Encoding": "gzip"})
+        packed = gzip.compress(json.dumps(ANSWER).encode())
+        mock.post(ENDPOINT, body=packed, headers={"Content-Encoding": "gzip"})
 
         with pytest.raises(AnswerInvalid, match="not a JSON object"):
             fetch()
