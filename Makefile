@@ -26,11 +26,11 @@ local: environments ## The same, kept up for trying things by hand
 
 .PHONY: test
 test: environments ## Run all tests but the long ones
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest --cov
 
 .PHONY: test-long
 test-long: environments ## Run the long ones: redeploys, the demo itself
-	@$(RUN) -m pytest -m long --no-cov
+	@$(RUN) -m pytest -m long
 
 .PHONY: check
 check: environments ## Run the linters: ruff, mypy --strict, cfn-lint, sam validate
@@ -47,7 +47,7 @@ environments: .venv/.made .tools/ministack/.made .tools/sam/.made
 	@test -n "$(PYTHON)" || { echo "Python 3.13 is needed and not found:" \
 		"install it, for instance with 'pyenv install 3.13' or 'brew install python@3.13'." >&2; exit 1; }
 	@$(PYTHON) -m venv --clear .tools/uv
-	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	@.tools/uv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes \
 		--requirement $<
 	@touch $@
 

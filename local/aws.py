@@ -47,7 +47,11 @@ class Account:
             aws_session_token=keys.get("SessionToken"),
             region_name=REGION,
         )
-        config = Config(retries={"total_max_attempts": 1}, read_timeout=120)  # seconds
+        config = Config(
+            proxies={},  # loopback is not reached through one
+            read_timeout=120,  # seconds
+            retries={"total_max_attempts": 1},
+        )
 
         def client(service: Any) -> Any:  # noqa: ANN401  the annotations below say which
             return session.client(service, endpoint_url=endpoint, config=config)
@@ -213,7 +217,9 @@ def _environment(account: Account) -> dict[str, str]:
     """Return our environment without anybody's AWS settings, which may lead to a real account."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    return ours | nowhere | account.environment
+    loopback = f"{os.environ.get('NO_PROXY', '')},127.0.0.1,localhost".lstrip(",")
+    direct = {"NO_PROXY": loopback, "no_proxy": loopback}
+    return ours | nowhere | direct | account.environment
 
 
 def _free_port() -> int:
@@ -224,8 +230,9 @@ def _free_port() -> int:
 
 
 def _answers(url: str) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(url, timeout=1):  # noqa: S310  loopback
+        with direct.open(url, timeout=1):
             return True
     except OSError:
         return False

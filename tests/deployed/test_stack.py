@@ -57,6 +57,12 @@ def test_a_token_is_a_secure_string_with_the_stacks_key(account: Account, local:
     assert {one["Description"][:10] for one in described} == {"expires 20"}
 
 
+def test_what_is_deployed_stays_small(local: Local) -> None:
+    files = (local.folder / "build/Function").rglob("*")
+
+    assert 1_000_000 < sum(file.stat().st_size for file in files) < 10_000_000
+
+
 # Events, as people send them
 
 

@@ -222,7 +222,8 @@ def test_nested_and_encrypted_parameters_are_listed_too(ssm: "SSMClient") -> Non
 def test_a_listing_that_fails_half_way_is_no_listing(code: str, ssm: "SSMClient") -> None:
     with Stubber(ssm) as stubber:
         page = {"Parameters": [parameter("acme", {"scope": ""})], "NextToken": "more"}
-        stubber.add_response("get_parameters_by_path", page)
+        request = {"Path": PATH, "Recursive": True, "WithDecryption": False}
+        stubber.add_response("get_parameters_by_path", page, request)
         stubber.add_client_error("get_parameters_by_path", code)
 
         with pytest.raises(TenantsUnreadable, match=f"Listing {PATH} failed: {code}"):

@@ -1,0 +1,36 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT
+
+PAGES = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")])
+
+
+def test_the_readme_stays_short() -> None:
+    assert len((PROJECT / "README.md").read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_into_the_repository_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
+
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+
+    assert missing == []
+
+
+def test_every_event_is_in_the_readme() -> None:
+    readme = (PROJECT / "README.md").read_text()
+
+    missing = [one.name for one in (PROJECT / "events").iterdir() if one.name not in readme]
+
+    assert missing == []
+
+
+def test_no_lock_file_names_a_host() -> None:
+    lists = [*PROJECT.glob("*/requirements.txt"), *PROJECT.glob("local/requirements/*.txt")]
+
+    assert len(lists) == 5
+    assert not any("://" in one.read_text() for one in lists)
