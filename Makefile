@@ -17,11 +17,11 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: environments ## Watch the schedule issue tokens, on this machine, in under three minutes
+demo: environments ## Watch the schedule issue tokens, on this machine
 	@$(RUN) -m local demo
 
 .PHONY: local
-local: environments ## The same, kept up for trying things by hand
+local: environments ## Keep that up, for trying things by hand
 	@$(RUN) -m local up
 
 .PHONY: test
@@ -46,6 +46,7 @@ environments: .venv/.made .tools/ministack/.made .tools/sam/.made
 .tools/uv/.made: local/requirements/uv.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.13 is needed and not found:" \
 		"install it, for instance with 'pyenv install 3.13' or 'brew install python@3.13'." >&2; exit 1; }
+	@echo "Making .tools/uv …"
 	@$(PYTHON) -m venv --clear .tools/uv
 	@.tools/uv/bin/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes \
 		--requirement $<
@@ -61,7 +62,7 @@ environments: .venv/.made .tools/ministack/.made .tools/sam/.made
 	@touch $@
 
 .PHONY: lock
-lock: .tools/uv/.made ## Compile the requirements.txt files anew from the hand-written .in files
+lock: .tools/uv/.made ## Compile the pinned lists anew from the .in files
 	@for list in $(LISTS); do $(UV) pip compile --quiet --upgrade --universal --python-version 3.13 \
 		--generate-hashes --no-emit-index-url --custom-compile-command 'make lock' \
 		$$list.in --output-file $$list.txt || exit 1; done

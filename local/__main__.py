@@ -3,43 +3,66 @@
 import argparse
 import signal
 import sys
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from local.demo import Progress, demo, running
 from local.processes import raise_on_signals
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 INTERRUPTED = 130
 
 
 def main() -> int:
     """Do what the command line says, and return the exit code."""
+    raise_on_signals()
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("command", choices=("demo", "up"))
     command = parser.parse_args().command
-    raise_on_signals()
-    console = Console()
     try:
-        if command == "demo":
-            demo(console)
-        else:
-            keep_up(console)
+        # imported here, since that takes a second in which Ctrl-C wants an answer too
+        from rich.console import Console  # noqa: PLC0415
+
+        from local.demo import demo  # noqa: PLC0415
+
+        console = Console()
+        if command == "up":
+            return keep_up(console)
+        demo(console)
     except KeyboardInterrupt:
-        console.print("Interrupted; everything is stopped.")
+        print("Interrupted; everything is stopped.")  # noqa: T201  its purpose
         return INTERRUPTED
     return 0
 
 
-def keep_up(console: Console) -> None:
-    """Keep everything up until Ctrl-C, and say how to use it."""
+def keep_up(console: "Console") -> int:
+    """Keep everything up until Ctrl-C, which is the way to end it, and say how to use it."""
+    from local.demo import NOT_GRANTED, TENANTS, Progress, running  # noqa: PLC0415
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
     with running(Progress(console)) as local:
-        console.print("\nIn another terminal:\n")
-        for name, value in local.account.environment.items():
-            console.print(f"export {name}={value}", highlight=False, soft_wrap=True)
-        console.print(f"export FUNCTION={local.stack.outputs['FunctionName']}", highlight=False)
-        console.print(f"export VISMA_CONNECT={local.visma_connect.url}", highlight=False)
-        console.print("\nCtrl-C stops everything.")
-        signal.pause()
+        variables = local.account.environment | {
+            "FUNCTION": local.stack.outputs["FunctionName"],
+            "LOG_GROUP": local.stack.outputs["LogGroupName"],
+            "VISMA_CONNECT": local.visma_connect.url,
+        }
+        say("\nIn another terminal, for the AWS CLI and curl:\n")
+        say("unset AWS_PROFILE AWS_SESSION_TOKEN")
+        for name, value in variables.items():
+            say(f"export {name}={value}")
+        say("\nThen, for instance:\n")
+        say("aws lambda invoke --function-name $FUNCTION --payload fileb://events/all.json out")
+        say("aws logs tail $LOG_GROUP --format short")
+        say(f"curl -X POST $VISMA_CONNECT/local/grants/{TENANTS[NOT_GRANTED]}")
+        say("curl -d status=503 $VISMA_CONNECT/local/fault  # an outage; -X DELETE ends it")
+        say("\nCtrl-C stops everything.")
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            say("Stopping …")
+    return 0
 
 
 if __name__ == "__main__":

@@ -211,11 +211,15 @@ def _switches(visma_connect: VismaConnect) -> Blueprint:
         return "withdrawn\n"
 
     @switches.post("/fault")
-    def fail() -> str:
-        status, seconds = request.form.get("status", type=int), request.form.get("seconds", "0")
+    def fail() -> str | tuple[str, int]:
+        try:
+            status = int(request.form["status"]) if "status" in request.form else None
+            seconds = float(request.form.get("seconds", "0"))
+        except ValueError:
+            return "status and seconds must be numbers\n", 400
         body = request.form.get("body", "").encode()
-        visma_connect.faults[None] = Fault(status=status, seconds=float(seconds), body=body)
-        return "failing\n"
+        visma_connect.faults[None] = Fault(status=status, seconds=seconds, body=body)
+        return f"every token request now takes {seconds} s and answers {status or 'well'}\n"
 
     @switches.delete("/fault")
     def mend() -> str:

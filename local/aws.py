@@ -74,6 +74,7 @@ class Account:
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
         }
 
     def make_role(self, name: str, *, policy_arn: str) -> str:
@@ -101,12 +102,12 @@ class Stack:
     name: str
     outputs: dict[str, str]
     function_role_arn: str
-    log_group: str
 
 
 @contextlib.contextmanager
 def ministack(folder: Path) -> Iterator[Account]:
     """Run MiniStack on a free port, with IAM enforced, until the block ends."""
+    _forget_aws_settings()
     port = _free_port()
     account = Account(f"http://127.0.0.1:{port}")
     temporary = folder / "ministack"
@@ -174,13 +175,14 @@ def describe(account: Account, stack: str) -> Stack:
         name=stack,
         outputs=outputs,
         function_role_arn=function["Role"],
-        log_group=function["LoggingConfig"]["LogGroup"],
     )
 
 
 def log_lines(account: Account, stack: Stack) -> list[dict[str, Any]]:
     """Return what the function has logged so far, oldest first; other lines are left out."""
-    pages = account.logs.get_paginator("filter_log_events").paginate(logGroupName=stack.log_group)
+    pages = account.logs.get_paginator("filter_log_events").paginate(
+        logGroupName=stack.outputs["LogGroupName"]
+    )
     messages = [event["message"] for page in pages for event in page["events"]]
     return [json.loads(message) for message in messages if message.startswith("{")]
 
@@ -213,13 +215,18 @@ def _overrides(parameters: dict[str, str]) -> list[str]:
     return ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
 
 
+def _forget_aws_settings() -> None:
+    """Drop AWS settings from our environment: they may lead to a real account, or nowhere."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+
+
 def _environment(account: Account) -> dict[str, str]:
-    """Return our environment without anybody's AWS settings, which may lead to a real account."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    loopback = f"{os.environ.get('NO_PROXY', '')},127.0.0.1,localhost".lstrip(",")
-    direct = {"NO_PROXY": loopback, "no_proxy": loopback}
-    return ours | nowhere | direct | account.environment
+    """Return an environment in which AWS is the account, and loopback is reached directly."""
+    others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+    direct = f"{others},127.0.0.1,localhost".lstrip(",")
+    return os.environ | account.environment | {"NO_PROXY": direct, "no_proxy": direct}
 
 
 def _free_port() -> int:

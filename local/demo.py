@@ -4,7 +4,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +60,8 @@ def running(say: "Progress") -> Iterator[Local]:
             )
             say.done(f"sam deploy: stack {stack.name}, one run a minute")
             configure(account, visma_connect)
-            say.done(f"Secret visma/clients/default, tenants {', '.join(TENANTS)}")
+            say.done(f"Secret visma/clients/default; tenants {', '.join(TENANTS)}")
+            say.done(f"On purpose, {NOT_GRANTED} has not granted the application")
             yield Local(folder=folder, account=account, visma_connect=visma_connect, stack=stack)
 
 
@@ -98,8 +99,8 @@ def demo(console: Console) -> None:
     progress = Progress(console)
     with running(progress) as local:
         progress.done("Waiting for the schedule to fire, which takes a good minute …")
-        with console.status("waiting"):
-            finished = wait_for_run(local)
+        with console.status("") as status:
+            finished = wait_for_run(local, lambda left: status.update(f"at most {left:.0f} s"))
         progress.done(
             f"The schedule fired: {finished['issued']} issued, {finished['failed']} failed"
         )
@@ -110,10 +111,14 @@ def demo(console: Console) -> None:
         show_tokens(console, local, local.account.assume(role))
 
 
-def wait_for_run(local: Local) -> dict[str, Any]:
-    """Return the summary line of the first run; raises SystemExit when the schedule is silent."""
+def wait_for_run(local: Local, tell: Callable[[float], None]) -> dict[str, Any]:
+    """Return the summary line of the first run; raises SystemExit when the schedule is silent.
+
+    `tell` is called each second with the seconds that are left.
+    """
     deadline = time.monotonic() + SCHEDULE_SECONDS
-    while time.monotonic() < deadline:
+    while (left := deadline - time.monotonic()) > 0:
+        tell(left)
         for line in log_lines(local.account, local.stack):
             if line.get("message") == "Run finished":
                 return line
@@ -144,5 +149,5 @@ def show_tokens(console: Console, local: Local, consumer: Account) -> None:
             hashlib.sha256(token.encode()).hexdigest()[:8],
         )
     console.print(rows)
-    for name, failure in failures.items():
+    for name, failure in failures.items():  # as an operator reads them
         console.print(f"{name}: {failure['detail']}.\n{failure['remedy']}", highlight=False)

@@ -173,7 +173,7 @@ def _refusal(
         return EndpointUnavailable(f"The token endpoint answered {detail}")
     if code == "invalid_client":
         return ClientRefused(f"Client {tenant.client} ({credentials.client_id}): {detail}")
-    return TokenRefused(detail, remedy=TokenRefused.REMEDIES.get(code))
+    return TokenRefused(detail, code=code)
 
 
 def _scrub(text: object, credentials: ClientCredentials, length: int) -> str:

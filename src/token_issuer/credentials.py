@@ -33,7 +33,9 @@ def read_credentials(
         answer = secretsmanager.get_secret_value(SecretId=secret_id)
     except ClientError as error:
         code = error.response["Error"]["Code"]
-        raise ClientSecretUnreadable(f"Reading secret {secret_id} failed: {code}") from error
+        raise ClientSecretUnreadable(
+            f"Reading secret {secret_id} failed: {code}", code=code
+        ) from error
     except BotoCoreError as error:
         kind = type(error).__name__
         raise ClientSecretUnreadable(f"Reading secret {secret_id} failed: {kind}") from error
@@ -50,9 +52,9 @@ def _parse_credentials(secret_id: str, text: str | None) -> ClientCredentials:
         raise ClientSecretInvalid(f"Secret {secret_id} is not JSON") from None
     if not isinstance(document, dict):
         raise ClientSecretInvalid(f"Secret {secret_id} is not a JSON object")
-    if unknown := document.keys() - MEMBERS:
-        # counted, not named: the secret itself may stand where a member's name should
-        raise ClientSecretInvalid(f"Secret {secret_id} has {len(unknown)} unknown members")
+    if document.keys() - MEMBERS:
+        # not named: the secret itself may stand where a member's name should
+        raise ClientSecretInvalid(f"Secret {secret_id} has members that it must not have")
     for member in ("client_id", "client_secret"):
         if not isinstance(document.get(member), str) or not document[member]:
             raise ClientSecretInvalid(f"Secret {secret_id} has no text as {member}")

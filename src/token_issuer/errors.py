@@ -33,14 +33,14 @@ from typing import ClassVar
 class IssuerError(Exception):
     """A failure with its cause (`detail`) and what to do about it (`remedy`); neither is secret."""
 
-    remedy: str = "See the detail."
+    remedy: str
+    remedies: ClassVar[dict[str, str]] = {}
 
-    def __init__(self, detail: str, *, remedy: str | None = None) -> None:
-        """Take the cause, and a remedy where it depends on the cause."""
+    def __init__(self, detail: str, *, code: str | None = None) -> None:
+        """Take the cause, and the code of another party by which the remedy may differ."""
         super().__init__(detail)
         self.detail = detail
-        if remedy is not None:
-            self.remedy = remedy
+        self.remedy = self.remedies.get(code or "", type(self).remedy)
 
     @property
     def reason(self) -> str:
@@ -59,7 +59,7 @@ class RunFailed(IssuerError):
 class SettingsInvalid(RunFailed):
     """The function's environment can't be used."""
 
-    remedy = "Deploy the stack again with this template parameter corrected."
+    remedy = "Deploy the stack again with the template parameter of this name corrected."
 
 
 class EventInvalid(RunFailed):
@@ -71,11 +71,17 @@ class EventInvalid(RunFailed):
 class TenantsUnreadable(RunFailed):
     """The tenant documents could not be listed completely."""
 
-    remedy = (
-        "The next run tries again. If it lasts: AccessDenied means that the function's role lacks"
-        " ssm:GetParametersByPath on the tenants path; throttling means that something else in the"
-        " account reads Parameter Store in a loop."
-    )
+    remedy = "The next run tries again."
+    remedies: ClassVar = {
+        "AccessDeniedException": (
+            "Compare the function's role with template.yaml: it needs ssm:GetParametersByPath on"
+            " the tenants path."
+        ),
+        "ThrottlingException": (
+            "The next run tries again. If it lasts, something else in the account reads Parameter"
+            " Store in a loop."
+        ),
+    }
 
 
 class ClientFailed(IssuerError):
@@ -85,11 +91,19 @@ class ClientFailed(IssuerError):
 class ClientSecretUnreadable(ClientFailed):
     """Secrets Manager didn't give the client secret."""
 
-    remedy = (
-        "ResourceNotFound: create the secret, or correct `client` in the tenant document."
-        " AccessDenied: the secret is encrypted with a key that the function's role may not use."
-        " Anything else: the next run tries again."
-    )
+    remedy = "The next run tries again."
+    remedies: ClassVar = {
+        "ResourceNotFoundException": (
+            "Create the secret, or correct `client` in the tenant documents."
+        ),
+        "InvalidRequestException": (
+            "If the secret is scheduled for deletion: aws secretsmanager restore-secret."
+        ),
+        "AccessDeniedException": (
+            "If the secret is encrypted with a key of your own, its key policy must let the"
+            " function's role decrypt; else compare the role with template.yaml."
+        ),
+    }
 
 
 class ClientSecretInvalid(ClientFailed):
@@ -136,7 +150,7 @@ class TokenRefused(TenantFailed):
     """The authorization server refuses a token for this tenant."""
 
     remedy = "Look the error code up in RFC 6749 §5.2; if it says too little, ask Visma."
-    REMEDIES: ClassVar = {
+    remedies: ClassVar = {
         "invalid_tenant": (
             "Check that tenant_id is the company's, and ask the tenant's administrator to grant"
             " the application (a grant takes 10 to 15 minutes to act)."
@@ -204,17 +218,17 @@ class StoreUnavailable(StoreFailed):
 class StoreDenied(StoreFailed):
     """The function may not write the parameter, or not with this key, or there is no room."""
 
-    remedy = (
-        "AccessDenied: compare the function's role with template.yaml. A key that is disabled or"
-        " pending deletion: enable it. ParameterLimitExceeded: delete parameters, or enable"
-        " higher limits."
-    )
+    remedy = "Compare the function's role and the key's policy with template.yaml."
+    remedies: ClassVar = {
+        "InvalidKeyId": "Enable the key, or end its pending deletion: see the output TokenKeyArn.",
+        "ParameterLimitExceeded": "Delete unused parameters, or ask AWS for a higher limit.",
+    }
 
 
 class ParameterUnwritable(StoreFailed):
     """One token parameter can't be overwritten."""
 
-    remedy = (
-        "HierarchyTypeMismatch or a type mismatch: delete the parameter, the next run makes it"
-        " anew. ParameterMaxVersionLimitExceeded: take the label off its oldest version."
-    )
+    remedy = "Delete the parameter: the next run makes it anew."
+    remedies: ClassVar = {
+        "ParameterMaxVersionLimitExceeded": "Take the label off the parameter's oldest version.",
+    }

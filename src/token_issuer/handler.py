@@ -10,9 +10,10 @@ from botocore.config import Config
 
 from token_issuer.authorization_server import fetch_token, open_session, utc_now
 from token_issuer.credentials import read_credentials
+from token_issuer.errors import RunFailed
 from token_issuer.invocation import parse_invocation
 from token_issuer.issuance import issue_tokens
-from token_issuer.run import run
+from token_issuer.run import Report, run
 from token_issuer.settings import parse_settings
 from token_issuer.telemetry import Telemetry
 from token_issuer.tenants import read_tenants
@@ -29,19 +30,23 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
 
     Raises RunFailed when nobody could be served, so that Lambda counts an error.
     """
-    settings = parse_settings(os.environ)
     logger = _logger()
     logger.append_keys(request_id=context.aws_request_id)
     telemetry = Telemetry(logger)
+    try:
+        return _run(event, telemetry).as_dict()
+    except RunFailed as error:
+        telemetry.run_failed(error)
+        raise
+
+
+def _run(event: object, telemetry: Telemetry) -> Report:
+    settings = parse_settings(os.environ)
     telemetry.run_started(settings.version)
     invocation = parse_invocation(event)
     ssm, secretsmanager = aws_clients(settings.concurrency)
     with open_session(settings.concurrency) as session:
-        fetch = partial(fetch_token, session=session, endpoint=settings.token_endpoint, now=utc_now)
-        store = partial(
-            store_token, ssm=ssm, path=settings.tokens_path, key_id=settings.token_key_arn
-        )
-        report = run(
+        return run(
             invocation,
             read_tenants=partial(read_tenants, ssm, settings.tenants_path),
             issue_tokens=partial(
@@ -49,13 +54,18 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
                 read_credentials=partial(
                     read_credentials, secretsmanager, settings.client_secrets_prefix
                 ),
-                fetch_token=fetch,
-                store_token=None if invocation.probe else store,
+                fetch_token=partial(
+                    fetch_token, session=session, endpoint=settings.token_endpoint, now=utc_now
+                ),
+                store_token=None
+                if invocation.probe
+                else partial(
+                    store_token, ssm=ssm, path=settings.tokens_path, key_id=settings.token_key_arn
+                ),
                 concurrency=settings.concurrency,
             ),
             telemetry=telemetry,
         )
-    return report.as_dict()
 
 
 @cache

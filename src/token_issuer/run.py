@@ -58,7 +58,9 @@ def run(
         if isinstance(outcome, IssuerError):
             failures[tenant.name] = outcome
             telemetry.token_failed(tenant.name, outcome)
-        elif not invocation.probe:
+        elif invocation.probe:
+            telemetry.token_checked(tenant, outcome)
+        else:
             issued += 1
             telemetry.token_issued(tenant, outcome)
     telemetry.run_finished(issued=issued, failed=len(failures), seconds=time.monotonic() - started)
@@ -89,5 +91,5 @@ def _why_unknown(name: str, invalid: dict[str, DocumentInvalid]) -> IssuerError:
     for subject, error in invalid.items():
         if subject == name or subject.endswith(f"/{name}"):
             return error
-    unread = f", unless in one of {len(invalid)} that can't be used" if invalid else ""
+    unread = f"; {len(invalid)} can't be used, and may" if invalid else ""
     return UnknownTenant(f"No tenant document configures {name}{unread}")

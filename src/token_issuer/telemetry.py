@@ -19,7 +19,15 @@ class Telemetry:
         self._logger.info("Run started", version=version)
 
     def token_issued(self, tenant: Tenant, token: AccessToken) -> None:
-        """Say that a tenant has a new token; warn where its scope is narrower than asked for."""
+        """Say that a tenant has a new token."""
+        self._token("Token issued", tenant, token)
+
+    def token_checked(self, tenant: Tenant, token: AccessToken) -> None:
+        """Say that a probe could have had a token."""
+        self._token("Token checked", tenant, token)
+
+    def _token(self, message: str, tenant: Tenant, token: AccessToken) -> None:
+        """Warn where the scope is narrower than asked for."""
         missing = set(tenant.scope.split()) - token.scope if token.scope is not None else set()
         fields = {
             "tenant": tenant.name,
@@ -28,9 +36,9 @@ class Telemetry:
         }
         if missing:
             narrowed = {"warning": "ScopeNarrowed", "scope_missing": " ".join(sorted(missing))}
-            self._logger.warning("Token issued", extra=fields | narrowed)
+            self._logger.warning(message, extra=fields | narrowed)
         else:
-            self._logger.info("Token issued", extra=fields)
+            self._logger.info(message, extra=fields)
 
     def token_failed(self, subject: str, error: IssuerError) -> None:
         """Say why a tenant, or a parameter that can't be read, was not served."""
@@ -40,6 +48,12 @@ class Telemetry:
             reason=error.reason,
             detail=error.detail,
             remedy=error.remedy,
+        )
+
+    def run_failed(self, error: IssuerError) -> None:
+        """Say why nobody is served; the run's last line."""
+        self._logger.error(
+            "Run failed", reason=error.reason, detail=error.detail, remedy=error.remedy
         )
 
     def run_finished(self, *, issued: int, failed: int, seconds: float) -> None:

@@ -59,7 +59,7 @@ def read_tenants(ssm: "SSMClient", path: str) -> Configuration:
         parameters = [parameter for page in pages for parameter in page["Parameters"]]
     except ClientError as error:
         code = error.response["Error"]["Code"]
-        raise TenantsUnreadable(f"Listing {path} failed: {code}") from error
+        raise TenantsUnreadable(f"Listing {path} failed: {code}", code=code) from error
     except BotoCoreError as error:
         raise TenantsUnreadable(f"Listing {path} failed: {type(error).__name__}") from error
     return parse_configuration(parameters, path)
@@ -114,7 +114,7 @@ def _documents(parameter: "ParameterTypeDef", path: str) -> list[tuple[str, obje
     if unknown := document.keys() - {"tenants"}:
         raise DocumentInvalid(f"unknown members beside tenants: {_listed(unknown)}")
     if not isinstance(packed, _Object) or document.twice:
-        raise DocumentInvalid("tenants is not one object")
+        raise DocumentInvalid("tenants must be one object")
     return [*packed.items(), *((name, packed[name]) for name in packed.twice)]
 
 
@@ -132,26 +132,32 @@ def _parse_object(text: str) -> _Object:
 
 def _parse_tenant(name: str, document: object) -> Tenant:
     if not NAME.fullmatch(name):
-        raise DocumentInvalid(f"the name is not {NAME_WORDS}")
+        raise DocumentInvalid(f"the name must be {NAME_WORDS}")
     if not isinstance(document, _Object):
         raise DocumentInvalid("it is not a JSON object")
     if unknown := document.keys() - MEMBERS:
         raise DocumentInvalid(f"unknown members: {_listed(unknown)}")
     if document.twice:
-        raise DocumentInvalid(f"members that stand twice: {_listed(document.twice)}")
+        raise DocumentInvalid(f"duplicate members: {_listed(document.twice)}")
     if "scope" not in document:
         raise DocumentInvalid('scope is missing ("" means: send no scope)')
-    _text(document.get("note", ""), ANYTHING, "note is not a text")
+    _text(document.get("note", ""), ANYTHING, "note must be a text")
     enabled = document.get("enabled", True)
     if not isinstance(enabled, bool):
-        raise DocumentInvalid("enabled is not true or false")
+        raise DocumentInvalid("enabled must be true or false")
     return Tenant(
         name=name,
-        tenant_id=_text(document["tenant_id"], TENANT_ID, "tenant_id is not a text without spaces")
+        tenant_id=_text(
+            document["tenant_id"],
+            TENANT_ID,
+            "tenant_id must be a text without spaces; leave it out for none",
+        )
         if "tenant_id" in document
         else None,
-        scope=_text(document["scope"], SCOPE, "scope is not scopes with single spaces between"),
-        client=_text(document.get("client", "default"), NAME, f"client is not {NAME_WORDS}"),
+        scope=_text(
+            document["scope"], SCOPE, "scope must be a text: scopes with one space between them"
+        ),
+        client=_text(document.get("client", "default"), NAME, f"client must be {NAME_WORDS}"),
         enabled=enabled,
     )
 

@@ -51,7 +51,7 @@ def store_token(name: str, token: AccessToken, *, ssm: "SSMClient", path: str, k
 def _failure(parameter: str, code: str) -> StoreFailed:
     detail = f"Writing {parameter} failed: {code}"
     if code in DENIED:
-        return StoreDenied(detail)
+        return StoreDenied(detail, code=code)
     if code in UNWRITABLE:
-        return ParameterUnwritable(detail)
+        return ParameterUnwritable(detail, code=code)
     return StoreUnavailable(detail)

@@ -22,7 +22,7 @@ def local() -> Iterator[Local]:
 @pytest.fixture(scope="session")
 def scheduled(local: Local) -> dict[str, Any]:
     """Wait for the schedule to fire by itself; turn it off then, so that it disturbs no test."""
-    finished = wait_for_run(local)
+    finished = wait_for_run(local, lambda _left: None)
     scheduler = local.account.scheduler
     [schedule] = scheduler.list_schedules()["Schedules"]
     full = scheduler.get_schedule(Name=schedule["Name"], GroupName=schedule["GroupName"])

@@ -28,7 +28,6 @@ from token_issuer.errors import (
     AnswerInvalid,
     ClientRefused,
     EndpointUnavailable,
-    IssuerError,
     TokenRefused,
     WrongTenant,
 )
@@ -614,7 +613,3 @@ def test_our_own_token_is_taken(
         mock.post(ENDPOINT, json=ANSWER | {"access_token": jwt(**claims)})
 
         assert fetch(tenant=replace(TENANT, tenant_id=tenant_id)).value == jwt(**claims)
-
-
-def test_every_failure_here_has_a_remedy() -> None:
-    assert all(failure.remedy for failure in IssuerError.__subclasses__())

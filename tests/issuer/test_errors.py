@@ -25,11 +25,12 @@ def rows() -> dict[str, tuple[str, str]]:
 
 @pytest.mark.parametrize("failure", REASONS, ids=lambda failure: failure.__name__)
 def test_the_page_of_failures_says_what_the_code_says(failure: type[IssuerError]) -> None:
-    remedies = [failure.remedy, *getattr(failure, "REMEDIES", {}).values()]
+    remedies = [failure.remedy, *failure.remedies, *failure.remedies.values()]
 
     meaning, told = rows()[failure.__name__]
 
     assert meaning == (inspect.getdoc(failure) or "").splitlines()[0]
+    assert all(remedies)
     assert all(remedy in told for remedy in remedies)
 
 
@@ -47,8 +48,12 @@ def test_the_tree_on_top_of_the_file_is_the_tree() -> None:
 
 
 def test_a_failure_reads_as_cause_and_remedy() -> None:
-    failure = TokenRefused("invalid_scope: no such scope", remedy="Correct the scope.")
+    failure = TokenRefused("invalid_scope: no such scope", code="invalid_scope")
 
-    assert str(failure) == "invalid_scope: no such scope. Correct the scope."
+    assert str(failure) == f"{failure.detail}. {TokenRefused.remedies['invalid_scope']}"
     assert failure.reason == "TokenRefused"
-    assert TokenRefused("x").remedy == TokenRefused.remedy != failure.remedy
+
+
+def test_a_code_without_a_remedy_of_its_own_has_that_of_its_class() -> None:
+    assert TokenRefused("x", code="invalid_moon_phase").remedy == TokenRefused.remedy
+    assert TokenRefused("x").remedy == TokenRefused.remedy

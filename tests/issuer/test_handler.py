@@ -174,7 +174,9 @@ def test_named_tenants_are_served_and_no_others(account: Account, run: Run, even
 @pytest.mark.parametrize(
     ("name", "reason", "words"),
     [
-        pytest.param("umbrella", "UnknownTenant", "umbrella, unless in one of 2", id="unknown"),
+        pytest.param(
+            "umbrella", "UnknownTenant", "umbrella; 2 can't be used, and may", id="unknown"
+        ),
         pytest.param("globex", "TenantDisabled", "globex is disabled", id="disabled"),
         pytest.param(
             "hooli", "DocumentInvalid", "/visma/tenants/hooli: it is not JSON", id="alone"
@@ -223,15 +225,16 @@ def test_a_dry_run_asks_for_nothing_and_writes_nothing(
 
 
 def test_a_probe_asks_and_stores_nothing(
-    account: Account, run: Run, event: Event, visma_connect: VismaConnect
+    account: Account, run: Run, event: Event, log: Log
 ) -> None:
     account.configure("acme", enabled=False)
 
     report = run(event("probe"))
 
     assert report == {"issued": 0, "failed": 0, "failures": []}
-    assert len(visma_connect.received) == 1
+    assert len(account.visma_connect.received) == 1
     assert account.tokens() == {}
+    assert [line["message"] for line in log()] == ["Run started", "Token checked", "Run finished"]
 
 
 def test_a_probe_tells_what_is_wrong(
@@ -253,23 +256,32 @@ def test_a_probe_of_nobody_is_a_failure(account: Account, run: Run) -> None:
     assert failure["reason"] == "UnknownTenant"
 
 
-def test_an_event_that_is_not_known_raises(account: Account, run: Run) -> None:
+def test_an_event_that_is_not_known_raises(account: Account, run: Run, log: Log) -> None:
     account.configure("acme")
 
     with pytest.raises(EventInvalid, match="tenant"):
         run({"tenant": "acme"})
 
+    last = log()[-1]
+    assert (last["message"], last["level"], last["reason"]) == (
+        "Run failed",
+        "ERROR",
+        "EventInvalid",
+    )
+    assert last["detail"] == "The event has unknown members: tenant"
+    assert last["remedy"] == "Send one of the events in events/."
     assert account.tokens() == {}
 
 
 def test_settings_that_cannot_work_raise(
-    account: Account, run: Run, monkeypatch: pytest.MonkeyPatch
+    account: Account, run: Run, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKENS_PATH", "/visma/tenants/tokens")
 
     with pytest.raises(SettingsInvalid, match="lie in one another"):
         run()
 
+    assert [line["reason"] for line in log()] == ["SettingsInvalid"]
     assert account.tokens() == {}
 
 

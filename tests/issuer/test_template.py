@@ -54,6 +54,7 @@ def test_the_parameters_and_outputs_are_the_contract() -> None:
         "FunctionName",
         "TokenKeyArn",
         "ReadTokensPolicyArn",
+        "LogGroupName",
         "Version",
     }
 

@@ -69,9 +69,9 @@ def test_one_parameter_holds_many_tenants_in_order_of_their_names() -> None:
         pytest.param("{", "not JSON", id="malformed"),
         pytest.param("[]", "not a JSON object", id="a list"),
         pytest.param("[" * 100_000, "nested too deeply", id="deep nesting"),
-        pytest.param({"tenants": []}, "tenants is not one object", id="packed as a list"),
+        pytest.param({"tenants": []}, "tenants must be one object", id="packed as a list"),
         pytest.param({"tenants": {}, "scope": ""}, "scope", id="a member beside tenants"),
-        pytest.param('{"tenants": {}, "tenants": {}}', "not one object", id="tenants twice"),
+        pytest.param('{"tenants": {}, "tenants": {}}', "must be one object", id="tenants twice"),
     ],
 )
 def test_a_parameter_that_cannot_be_read_is_named_in_full(value: object, words: str) -> None:
@@ -116,7 +116,7 @@ def test_a_bad_document_costs_its_tenant_alone(document: object, words: str) -> 
 def test_a_member_that_stands_twice_is_an_error() -> None:
     configuration = parse(parameter("acme", '{"scope": "a", "scope": "b"}'))
 
-    assert "stand twice: scope" in configuration.invalid["acme"].detail
+    assert "duplicate members: scope" in configuration.invalid["acme"].detail
 
 
 @pytest.mark.parametrize("name", ["a" * 65, "a b", "å", ""])
@@ -124,7 +124,7 @@ def test_a_name_outside_the_grammar_is_an_error(name: str) -> None:
     configuration = parse(parameter("packed-1", {"tenants": {name: {"scope": ""}}}))
 
     assert configuration.tenants == {}
-    assert "name is not 1 to 64 of" in configuration.invalid[name].detail
+    assert "name must be 1 to 64 of" in configuration.invalid[name].detail
 
 
 def test_a_name_of_64_characters_is_one() -> None:
