@@ -1,7 +1,7 @@
 # `make` alone says what there is.
 .DEFAULT_GOAL := help
 .SUFFIXES:
-MAKEFLAGS += --no-builtin-rules
+MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 # The first of these that is Python 3.13; a pyenv shim may be there and not work.
 PYTHON := $(shell for python in python3.13 python3 python; do \

@@ -200,6 +200,7 @@ def _sam(account: Account, folder: Path, *arguments: str) -> None:
     binaries = PROJECT / ".tools/sam/bin"
     env = _environment(account) | {
         "PATH": f"{binaries}:{os.environ['PATH']}",  # sam build wants python3.13 and its pip
+        "TMPDIR": str(folder),  # it leaves files behind
         "SAM_CLI_TELEMETRY": "0",
         "SAM_CLI_POLL_DELAY": "1",  # seconds
     }
