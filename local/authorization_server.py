@@ -92,7 +92,6 @@ class VismaConnect:
     def __init__(self, *, lifetime: int = 3600) -> None:
         """Make a signing key; `lifetime` is that of tokens, in seconds."""
         self.lifetime = lifetime
-        self.audience: str | list[str] = list(SCOPES[:1])
         self.clients: dict[str, Client] = {}
         self.faults: dict[str | None, Fault] = {}  # by tenant_id; None: everybody
         self.received: list[Received] = []
@@ -121,7 +120,7 @@ class VismaConnect:
         now = int(time.time())
         claims: dict[str, Any] = {
             "iss": self.url,
-            "aud": self.audience,
+            "aud": ["https://api.example"],
             "nbf": now,
             "exp": now + self.lifetime,
             "client_id": client.get_client_id(),

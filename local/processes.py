@@ -50,13 +50,14 @@ def tail(log: Path, lines: int = 30) -> str:
 
 def _end(running: subprocess.Popen[bytes]) -> None:
     """End the whole process group, its leader first, so that it can tidy up."""
-    with contextlib.suppress(ProcessLookupError):
+    try:
         running.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        running.wait(GRACE_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(GRACE_SECONDS)
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: only zombies left
+            os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
 
 
 def raise_on_signals() -> None:

@@ -2,15 +2,16 @@
 
 import base64
 import hashlib
+import html
 import http.cookiejar
 import json
 import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, unquote, unquote_plus
 from uuid import UUID
 
 import requests
@@ -22,6 +23,7 @@ from token_issuer.errors import (
     AnswerInvalid,
     ClientRefused,
     EndpointUnavailable,
+    TokenInvalid,
     TokenRefused,
     WrongTenant,
 )
@@ -36,6 +38,7 @@ LIFETIME_SECONDS = 24 * 3600
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
 PASSING_ERRORS = {"server_error", "temporarily_unavailable"}
 TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
+UNICODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 ANY_LONG_WORD = re.compile(r"[A-Za-z0-9._~+/=%-]{40,}")  # tokens and secrets; a UUID has 36
 
 
@@ -75,7 +78,8 @@ def fetch_token(
 ) -> AccessToken:
     """Ask once for a token, without repeats or redirects, and check the answer.
 
-    Raises ClientRefused, TokenRefused, WrongTenant, EndpointUnavailable or AnswerInvalid.
+    Raises ClientRefused, TokenRefused, TokenInvalid, WrongTenant, EndpointUnavailable or
+    AnswerInvalid.
     Source: RFC 6749 §4.4.2, §5.1, §5.2; tenant_id is Visma Connect's own parameter.
     """
     form, headers = token_request(tenant, credentials)
@@ -109,6 +113,12 @@ def token_request(
     if tenant.tenant_id is not None:
         form["tenant_id"] = tenant.tenant_id
     return form, headers
+
+
+def _basic(credentials: ClientCredentials) -> str:
+    # form-encoded first (RFC 6749 §2.3.1); %20 for a space, since some servers keep a +
+    pair = f"{quote(credentials.client_id, safe='')}:{quote(credentials.client_secret, safe='')}"
+    return base64.b64encode(pair.encode()).decode()
 
 
 def _post(
@@ -163,38 +173,41 @@ def _refusal(
     status: int, answer: dict[str, Any], tenant: Tenant, credentials: ClientCredentials
 ) -> Exception:
     """Return the failure that an OAuth error stands for; the status says less than the error."""
-    code = answer.get("error")
+    code, description = answer.get("error"), answer.get("error_description")
     if not isinstance(code, str) or not code:
         return AnswerInvalid(f"The answer, HTTP {status}, is neither a token nor an OAuth error")
-    code = _scrub(code, credentials, 60)
-    description = answer.get("error_description")
-    detail = f"{code}: {_scrub(description, credentials, 200)}" if description else code
+    unspeakable = [credentials.client_secret, _basic(credentials)]
+    if token := answer.get("access_token"):
+        unspeakable.append(str(token))
+    code = _scrub(code, unspeakable, 60)
+    detail = f"{code}: {_scrub(description, unspeakable, 200)}" if description else code
     if code in PASSING_ERRORS:
         return EndpointUnavailable(f"The token endpoint answered {detail}")
     if code == "invalid_client":
-        return ClientRefused(f"Client {tenant.client} ({credentials.client_id}): {detail}")
+        return ClientRefused(f"Client {tenant.client}: {detail}")
     return TokenRefused(detail, code=code)
 
 
-def _scrub(text: object, credentials: ClientCredentials, length: int) -> str:
-    """Cut a server's words, and take out of them what must not be read."""
-    words = str(text)
-    secret = credentials.client_secret
-    for spelling in (secret, quote(secret, safe=""), quote_plus(secret)):
-        words = words.replace(spelling, "[…]")
-    words = ANY_LONG_WORD.sub("[…]", "".join(c if c.isprintable() else " " for c in words))
+def _scrub(text: object, unspeakable: list[str], length: int) -> str:
+    """Cut a server's words; withhold them where they quote a secret, in any spelling."""
+    words = "".join(character if character.isprintable() else " " for character in str(text))
+    plain = UNICODE_ESCAPE.sub(lambda match: chr(int(match[1], 16)), html.unescape(words))
+    for spelling in (words, plain, unquote(plain), unquote_plus(plain)):
+        if any(secret in spelling for secret in unspeakable):
+            return "[withheld: it quotes a secret]"
+    words = ANY_LONG_WORD.sub("[…]", words)
     return words if len(words) <= length else f"{words[:length]}…"
 
 
 def parse_token(answer: dict[str, Any], *, issued_at: datetime) -> AccessToken:
-    """Check a successful answer (RFC 6749 §5.1); raises AnswerInvalid."""
+    """Check a successful answer (RFC 6749 §5.1); raises TokenInvalid."""
     value, token_type = answer.get("access_token"), answer.get("token_type")
     if not isinstance(value, str) or not BEARER_TOKEN.fullmatch(value):
-        raise AnswerInvalid("access_token is missing or not a bearer token (RFC 6750 §2.1)")
+        raise TokenInvalid("access_token is missing or not a bearer token (RFC 6750 §2.1)")
     if len(value) > TOKEN_BYTES:
-        raise AnswerInvalid(f"access_token is longer than {TOKEN_BYTES} bytes")
+        raise TokenInvalid(f"access_token is longer than {TOKEN_BYTES} bytes")
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
-        raise AnswerInvalid("token_type is not Bearer")
+        raise TokenInvalid("token_type is not Bearer")
     return AccessToken(
         value=value,
         issued_at=issued_at,
@@ -209,23 +222,24 @@ def _expiry(expires_in: object, exp: object, issued_at: datetime) -> datetime:
     if expires_in is not None:
         lifetimes.append(_lifetime(expires_in))
     if isinstance(exp, int | float) and not isinstance(exp, bool):
-        remaining = exp - issued_at.timestamp()
+        now = issued_at.timestamp()
+        remaining = min(exp, now + LIFETIME_SECONDS) - now
         if not remaining > 0:
-            raise AnswerInvalid("The token has expired already: its exp has passed")
+            raise TokenInvalid("The token has expired already: its exp has passed")
         lifetimes.append(remaining)
     if not lifetimes:
-        raise AnswerInvalid("expires_in is missing, and the token has no exp")
-    return issued_at + timedelta(seconds=min(*lifetimes, LIFETIME_SECONDS))
+        raise TokenInvalid("expires_in is missing, and the token has no exp")
+    return issued_at + timedelta(seconds=min(lifetimes))
 
 
 def _lifetime(expires_in: object) -> float:
     # some servers answer "3600" or 3600.0 (RFC 6749 Appendix A.14 wants digits)
     is_number = isinstance(expires_in, int | float | str) and not isinstance(expires_in, bool)
     if not is_number or not re.fullmatch(r"\d{1,9}(\.0)?", str(expires_in)):
-        raise AnswerInvalid("expires_in is not a whole number of seconds")
+        raise TokenInvalid("expires_in is not a whole number of seconds")
     seconds = float(str(expires_in))
     if not 0 < seconds <= LIFETIME_SECONDS:
-        raise AnswerInvalid(f"expires_in is {seconds:.0f}, not between 1 and {LIFETIME_SECONDS}")
+        raise TokenInvalid(f"expires_in is {seconds:.0f}, not between 1 and {LIFETIME_SECONDS}")
     return seconds
 
 
@@ -268,8 +282,3 @@ def _comparable(tenant_id: object) -> object:
         return UUID(str(tenant_id))
     except ValueError:
         return tenant_id
-
-
-def utc_now() -> datetime:
-    """Return the present time."""
-    return datetime.now(UTC)

@@ -58,6 +58,8 @@ def _parse_credentials(secret_id: str, text: str | None) -> ClientCredentials:
     for member in ("client_id", "client_secret"):
         if not isinstance(document.get(member), str) or not document[member]:
             raise ClientSecretInvalid(f"Secret {secret_id} has no text as {member}")
+        if not _is_unicode(document[member]):
+            raise ClientSecretInvalid(f"Secret {secret_id} has broken characters in {member}")
     auth_method = document.get("auth_method", AUTH_METHODS[0])
     if auth_method not in AUTH_METHODS:
         raise ClientSecretInvalid(
@@ -68,3 +70,8 @@ def _parse_credentials(secret_id: str, text: str | None) -> ClientCredentials:
         client_secret=document["client_secret"],
         auth_method=auth_method,
     )
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell lone surrogates, which JSON can spell and UTF-8 can't (RFC 8259 §8.2)."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)

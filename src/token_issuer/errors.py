@@ -14,6 +14,7 @@ IssuerError
 │   ├── UnknownTenant
 │   ├── TenantDisabled
 │   ├── TokenRefused
+│   ├── TokenInvalid
 │   ├── WrongTenant
 │   └── Unexpected
 ├── EndpointFailed                  one tenant, passing: no OAuth answer was had
@@ -119,7 +120,7 @@ class ClientRefused(ClientFailed):
     """The authorization server doesn't accept the client's id and secret."""
 
     remedy = (
-        "Compare client_id and client_secret with the application in the Visma developer portal;"
+        "Compare the client's secret with the application in the Visma developer portal;"
         " a new client secret takes a minute or two to act."
     )
 
@@ -164,6 +165,12 @@ class TokenRefused(TenantFailed):
             " developer portal."
         ),
     }
+
+
+class TokenInvalid(TenantFailed):
+    """The authorization server issued a token that can't be used."""
+
+    remedy = "Nothing was stored, and the next run tries again. If it lasts: ask Visma."
 
 
 class WrongTenant(TenantFailed):

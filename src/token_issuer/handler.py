@@ -1,6 +1,7 @@
 """Wire the parts from the environment, run, report; the only reader of the environment."""
 
 import os
+from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,7 @@ import boto3
 from aws_lambda_powertools import Logger
 from botocore.config import Config
 
-from token_issuer.authorization_server import fetch_token, open_session, utc_now
+from token_issuer.authorization_server import fetch_token, open_session
 from token_issuer.credentials import read_credentials
 from token_issuer.errors import RunFailed
 from token_issuer.invocation import parse_invocation
@@ -55,7 +56,10 @@ def _run(event: object, telemetry: Telemetry) -> Report:
                     read_credentials, secretsmanager, settings.client_secrets_prefix
                 ),
                 fetch_token=partial(
-                    fetch_token, session=session, endpoint=settings.token_endpoint, now=utc_now
+                    fetch_token,
+                    session=session,
+                    endpoint=settings.token_endpoint,
+                    now=partial(datetime.now, UTC),
                 ),
                 store_token=None
                 if invocation.probe
@@ -75,11 +79,15 @@ def _logger() -> Logger:
 
 @cache
 def aws_clients(concurrency: int) -> "tuple[SSMClient, SecretsManagerClient]":
-    """Return the AWS clients, made once: they are thread-safe and cost a cold start 200 ms."""
+    """Return the AWS clients, made once: they are thread-safe and cost a cold start 200 ms.
+
+    `adaptive` retries keep to the write quota that AWS's throttling shows
+    (https://docs.aws.amazon.com/boto3/latest/guide/retries.html); others give tenants up.
+    """
     config = Config(
         connect_timeout=3,  # seconds
         read_timeout=10,  # seconds
-        retries={"mode": "standard", "total_max_attempts": 3},
+        retries={"mode": "adaptive", "total_max_attempts": 5},
         max_pool_connections=concurrency,
     )
     return boto3.client("ssm", config=config), boto3.client("secretsmanager", config=config)

@@ -10,7 +10,13 @@ from traceback import walk_tb
 
 from token_issuer.authorization_server import AccessToken
 from token_issuer.credentials import ClientCredentials
-from token_issuer.errors import ClientFailed, EndpointFailed, IssuerError, Unexpected
+from token_issuer.errors import (
+    ClientFailed,
+    ClientSecretUnreadable,
+    EndpointFailed,
+    IssuerError,
+    Unexpected,
+)
 from token_issuer.tenants import Tenant
 
 TRIALS = 2  # tenants of a client that go alone while the authorization server gives no OAuth answer
@@ -63,9 +69,9 @@ def _attempt(
     store: StoreToken | None,
 ) -> Outcome:
     try:
-        if client.credentials is None:  # the first of a client is alone, so they are read once
-            client.credentials = read_credentials(client.name)
-        token = fetch(tenant, client.credentials)
+        credentials = client.credentials or _read(client.name, read_credentials)
+        client.credentials = credentials  # the first of a client is alone, so they are read once
+        token = fetch(tenant, credentials)
         if store:
             store(tenant.name, token)
     except IssuerError as error:
@@ -73,6 +79,16 @@ def _attempt(
     except Exception as error:  # noqa: BLE001  a defect that one tenant meets stops no other
         return Unexpected(_name_and_place(error))
     return token
+
+
+def _read(client: str, read_credentials: ReadCredentials) -> ClientCredentials:
+    try:
+        return read_credentials(client)
+    except IssuerError:
+        raise
+    except Exception as error:  # noqa: BLE001  a defect here would be met by each tenant anew
+        place = _name_and_place(error)
+    raise ClientSecretUnreadable(f"Reading the secret of client {client} failed: {place}")
 
 
 def _name_and_place(error: Exception) -> str:

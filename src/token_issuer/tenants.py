@@ -76,6 +76,7 @@ def parse_configuration(parameters: "Iterable[ParameterTypeDef]", path: str) -> 
             documents = _documents(parameter, path)
         except DocumentInvalid as error:
             invalid[home] = DocumentInvalid(f"{home}: {error.detail}")
+            homes[home.removeprefix(f"{path}/")].append(home)  # it may be this tenant's
             continue
         for name, document in documents:
             homes[name].append(home)

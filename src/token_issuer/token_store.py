@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 DENIED = {
     "AccessDeniedException",
     "InvalidKeyId",
-    "KMSAccessDeniedException",
     "ParameterLimitExceeded",
 }
 UNWRITABLE = {
+    "HierarchyLevelLimitExceededException",
     "HierarchyTypeMismatchException",
     "ParameterMaxVersionLimitExceeded",
     "ParameterPatternMismatchException",
+    "UnsupportedParameterType",
     "ValidationException",
 }
 

@@ -1,13 +1,16 @@
+import io
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from rich.console import Console
 
 from local.aws import Account, Stack, log_lines
-from local.demo import NOT_GRANTED, TENANTS, Local
+from local.demo import NOT_GRANTED, TENANTS, Local, show_tokens
 from tests.conftest import Event
 from tests.deployed.conftest import Invoke
 
@@ -61,6 +64,27 @@ def test_what_is_deployed_stays_small(local: Local) -> None:
     files = (local.folder / "build/Function").rglob("*")
 
     assert 1_000_000 < sum(file.stat().st_size for file in files) < 10_000_000
+
+
+def test_boto3_is_the_runtimes_and_not_ours(local: Local) -> None:
+    packages = {path.name for path in (local.folder / "build/Function").iterdir()}
+
+    assert {"token_issuer", "requests", "aws_lambda_powertools"} <= packages
+    assert not {"boto3", "botocore"} & packages
+
+
+def test_tokens_are_shown_without_colour_in_80_columns(
+    account: Account, consumer: Account, local: Local
+) -> None:
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, no_color=True, width=80)
+
+    show_tokens(terminal, local, consumer)
+
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
+    assert re.findall(r"\x1b\[(?:[0-9;]*;)?[349][0-9]m", screen.getvalue()) == []
+    assert max(map(len, plain.splitlines())) <= 80
+    assert all(f"/visma/tokens/{name} " in plain for name in versions(account))
 
 
 # Events, as people send them

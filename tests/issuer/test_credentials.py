@@ -61,6 +61,9 @@ def test_the_client_secret_does_not_print() -> None:
         pytest.param('{"client_id": "demoapp"}', "client_secret", id="no client_secret"),
         pytest.param({"client_secret": "correct-horse-battery-staple"}, "client_id", id="no id"),
         pytest.param(SECRET | {"client_secret": ""}, "client_secret", id="empty client_secret"),
+        pytest.param(
+            SECRET | {"client_secret": "horse\ud800"}, "broken characters", id="lone surrogate"
+        ),
         pytest.param(SECRET | {"client_id": 7}, "client_id", id="client_id as a number"),
         pytest.param(SECRET | {"auth_method": "jwt"}, "auth_method", id="unknown auth_method"),
         pytest.param(

@@ -374,7 +374,7 @@ def test_neither_secret_nor_token_is_in_log_or_report(
     token = account.token_of("acme")
     said = log_stream.getvalue() + json.dumps(report)
     assert token is not None
-    assert "invalid_request: got" in said
+    assert "invalid_request: [withheld" in said
     assert CLIENT_SECRET not in said
     assert token.rsplit(".", 1)[-1][:12] not in said
 
@@ -400,7 +400,7 @@ class ThrottlingAws(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_listing_that_stays_throttled_fails_the_run_after_three_attempts(
+def test_a_listing_that_stays_throttled_fails_the_run_after_five_attempts(
     environment: dict[str, str], run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), ThrottlingAws) as server:
@@ -415,7 +415,7 @@ def test_a_listing_that_stays_throttled_fails_the_run_after_three_attempts(
         server.shutdown()
 
     assert environment["TENANTS_PATH"] == "/visma/tenants"
-    assert ThrottlingAws.calls == 3
+    assert ThrottlingAws.calls == 5
 
 
 def test_connections_are_as_many_as_tenants_side_by_side_and_kept(
@@ -432,9 +432,17 @@ def test_connections_are_as_many_as_tenants_side_by_side_and_kept(
     assert len({received.port for received in visma_connect.received}) == 12
 
 
-def test_pools_of_aws_clients_are_as_large_as_the_concurrency(environment: dict[str, str]) -> None:
+def test_aws_clients_have_large_pools_short_time_outs_and_keep_to_quotas(
+    environment: dict[str, str],
+) -> None:
     assert environment["AWS_DEFAULT_REGION"] == "eu-north-1"
 
     configs: list[Any] = [client.meta.config for client in aws_clients(32)]
 
     assert [config.max_pool_connections for config in configs] == [32, 32]
+    assert {config.retries["mode"] for config in configs} == {"adaptive"}
+    assert {(config.connect_timeout, config.read_timeout) for config in configs} == {(3, 10)}
+
+
+def test_aws_clients_are_made_once() -> None:
+    assert aws_clients(32) is aws_clients(32)

@@ -40,6 +40,11 @@ def test_a_tenant_named_twice_is_served_once() -> None:
         pytest.param(None, "NoneType", id="null"),
         pytest.param({"tenant": "acme"}, "tenant", id="an unknown member"),
         pytest.param({"source": "aws.s3"}, "source", id="another service's event"),
+        pytest.param(
+            {"detail-type": "Scheduled Event", "dry_run": True},
+            "detail-type",
+            id="a scheduled event with more in it",
+        ),
         pytest.param({"tenants": "acme"}, "tenants", id="tenants as a text"),
         pytest.param({"tenants": []}, "tenants", id="no tenants"),
         pytest.param({"tenants": ["acme", 7]}, "tenants", id="a number among tenants"),

@@ -201,6 +201,18 @@ def test_a_defect_costs_its_tenant_alone_and_is_not_quoted() -> None:
     assert world.stored.keys() == {"t1"}
 
 
+def test_a_defect_in_reading_a_secret_is_met_once() -> None:
+    world = World({"secret of default": [TypeError("the secret is s")]})
+
+    outcomes = world.issue([tenant(f"t{number}") for number in range(9)])
+
+    assert world.credentials_read == {"default": 1}
+    assert {
+        outcome.reason for outcome in outcomes.values() if isinstance(outcome, IssuerError)
+    } == {"ClientSecretUnreadable"}
+    assert "the secret is" not in str(outcomes["t8"])
+
+
 def test_without_a_store_tokens_are_only_checked() -> None:
     world = World()
 

@@ -15,6 +15,10 @@ RESOURCES = TEMPLATE["Resources"]
 FUNCTION = RESOURCES["Function"]["Properties"]
 OWN_KEY = {"Fn::GetAtt": ["TokenKey", "Arn"]}
 KEY_IN_USE = {"Fn::If": ["HasTokenKeyArn", {"Ref": "TokenKeyArn"}, OWN_KEY]}
+BOTH_KEYS = [
+    OWN_KEY,
+    {"Fn::If": ["HasTokenKeyArn", {"Ref": "TokenKeyArn"}, {"Ref": "AWS::NoValue"}]},
+]
 THROUGH_SSM_FOR_TOKENS = {
     "StringEquals": {"kms:ViaService": {"Fn::Sub": "ssm.${AWS::Region}.amazonaws.com"}},
     "StringLike": {
@@ -28,7 +32,7 @@ def statements(policies: list[Any]) -> list[Any]:
 
 
 def plain(statement: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in statement.items() if key not in {"Sid", "Effect"}}
+    return {key: value for key, value in statement.items() if key != "Sid"}
 
 
 def of_role(name: str) -> list[Any]:
@@ -43,7 +47,7 @@ def test_the_parameters_and_outputs_are_the_contract() -> None:
         "TokensPath": "/visma/tokens",
         "ClientSecretsPrefix": "visma/clients",
         "TokenEndpoint": "https://connect.visma.com/connect/token",
-        "SchedulePeriodMinutes": 5,
+        "SchedulePeriodMinutes": "5",
         "ScheduleState": "ENABLED",
         "Concurrency": 8,
         "TokenKeyArn": "",
@@ -62,41 +66,82 @@ def test_the_parameters_and_outputs_are_the_contract() -> None:
 def test_the_function_may_do_this_and_nothing_else() -> None:
     assert of_role("FunctionRole") == [
         {
+            "Effect": "Allow",
             "Action": "ssm:GetParametersByPath",
             "Resource": {"Fn::Sub": f"{SSM}${{TenantsPath}}"},
         },
         {
+            "Effect": "Allow",
             "Action": "secretsmanager:GetSecretValue",
             "Resource": {
                 "Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}"
                 ":secret:${ClientSecretsPrefix}/*"
             },
         },
-        {"Action": "ssm:PutParameter", "Resource": {"Fn::Sub": f"{SSM}${{TokensPath}}/*"}},
         {
+            "Effect": "Allow",
+            "Action": "ssm:PutParameter",
+            "Resource": {"Fn::Sub": f"{SSM}${{TokensPath}}/*"},
+        },
+        {
+            "Effect": "Allow",
             "Action": ["kms:Encrypt", "kms:GenerateDataKey"],
-            "Resource": KEY_IN_USE,
+            "Resource": BOTH_KEYS,
             "Condition": THROUGH_SSM_FOR_TOKENS,
         },
         {
+            "Effect": "Allow",
             "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
             "Resource": {"Fn::GetAtt": ["LogGroup", "Arn"]},
         },
-        {"Action": "sqs:SendMessage", "Resource": {"Fn::GetAtt": ["FailedInvocations", "Arn"]}},
+        {
+            "Effect": "Allow",
+            "Action": "sqs:SendMessage",
+            "Resource": {"Fn::GetAtt": ["FailedInvocations", "Arn"]},
+        },
     ]
     assert "ManagedPolicyArns" not in RESOURCES["FunctionRole"]["Properties"]
     assert "Policies" not in FUNCTION
 
 
-def test_the_scheduler_may_invoke_the_function_for_this_account_only() -> None:
-    [trust] = RESOURCES["SchedulerRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
-
+def test_the_scheduler_may_invoke_the_function_and_keep_what_failed() -> None:
     assert of_role("SchedulerRole") == [
-        {"Action": "lambda:InvokeFunction", "Resource": {"Fn::GetAtt": ["Function", "Arn"]}},
-        {"Action": "sqs:SendMessage", "Resource": {"Fn::GetAtt": ["FailedInvocations", "Arn"]}},
+        {
+            "Effect": "Allow",
+            "Action": "lambda:InvokeFunction",
+            "Resource": {"Fn::GetAtt": ["Function", "Arn"]},
+        },
+        {
+            "Effect": "Allow",
+            "Action": "sqs:SendMessage",
+            "Resource": {"Fn::GetAtt": ["FailedInvocations", "Arn"]},
+        },
     ]
-    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
-    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
+def test_each_role_is_for_its_service_and_the_schedulers_for_this_account_only() -> None:
+    trusts = {
+        name: RESOURCES[name]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        for name in ("FunctionRole", "SchedulerRole")
+    }
+
+    assert trusts == {
+        "FunctionRole": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "lambda.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+            }
+        ],
+        "SchedulerRole": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "scheduler.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+                "Condition": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
+            }
+        ],
+    }
 
 
 def test_consumers_may_read_tokens_with_the_old_key_and_the_new() -> None:
@@ -104,28 +149,17 @@ def test_consumers_may_read_tokens_with_the_old_key_and_the_new() -> None:
 
     assert [plain(one) for one in statements([policy])] == [
         {
+            "Effect": "Allow",
             "Action": ["ssm:GetParameter", "ssm:GetParameters"],
             "Resource": {"Fn::Sub": f"{SSM}${{TokensPath}}/*"},
         },
         {
+            "Effect": "Allow",
             "Action": "kms:Decrypt",
-            "Resource": [
-                OWN_KEY,
-                {"Fn::If": ["HasTokenKeyArn", {"Ref": "TokenKeyArn"}, {"Ref": "AWS::NoValue"}]},
-            ],
+            "Resource": BOTH_KEYS,
             "Condition": THROUGH_SSM_FOR_TOKENS,
         },
     ]
-
-
-def test_nothing_is_denied_or_allowed_by_surprise() -> None:
-    roles = [one for one in RESOURCES.values() if one["Type"] == "AWS::IAM::Role"]
-    policies = [policy for role in roles for policy in role["Properties"]["Policies"]]
-
-    effects = {one["Effect"] for one in statements(policies)}
-
-    assert effects == {"Allow"}
-    assert len(roles) == 2
 
 
 def test_the_key_outlives_the_stack() -> None:
@@ -134,6 +168,16 @@ def test_the_key_outlives_the_stack() -> None:
     assert "Condition" not in key
     assert (key["DeletionPolicy"], key["UpdateReplacePolicy"]) == ("Retain", "Retain")
     assert key["Properties"]["EnableKeyRotation"] is True
+    assert [plain(one) for one in key["Properties"]["KeyPolicy"]["Statement"]] == [
+        {
+            "Effect": "Allow",
+            "Principal": {
+                "AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"},
+            },
+            "Action": "kms:*",
+            "Resource": "*",
+        }
+    ]
     assert RESOURCES["TokenKeyAlias"]["Properties"] == {
         "AliasName": {"Fn::Sub": "alias/${AWS::StackName}"},
         "TargetKeyId": {"Ref": "TokenKey"},
@@ -145,31 +189,67 @@ def test_the_key_in_use_is_written_with_and_told() -> None:
     assert TEMPLATE["Outputs"]["TokenKeyArn"]["Value"] == KEY_IN_USE
 
 
+def test_readers_may_decrypt_with_a_key_before_it_is_written_with() -> None:
+    assert RESOURCES["Function"]["DependsOn"] == "ReadTokensPolicy"
+
+
+def of_period(what: str) -> dict[str, Any]:
+    return {"Fn::FindInMap": ["Period", {"Ref": "SchedulePeriodMinutes"}, what]}
+
+
 def test_an_invocation_is_not_repeated_and_not_kept_longer_than_a_period() -> None:
-    seconds = {"Fn::FindInMap": ["Period", {"Ref": "SchedulePeriodMinutes"}, "Seconds"]}
-    schedule = FUNCTION["Events"]["Schedule"]["Properties"]
     queue = {"Fn::GetAtt": ["FailedInvocations", "Arn"]}
 
     assert FUNCTION["EventInvokeConfig"] == {
         "MaximumRetryAttempts": 0,
-        "MaximumEventAgeInSeconds": seconds,
+        "MaximumEventAgeInSeconds": of_period("Seconds"),
         "DestinationConfig": {"OnFailure": {"Type": "SQS", "Destination": queue}},
     }
-    assert schedule["RetryPolicy"]["MaximumEventAgeInSeconds"] == seconds
-    assert schedule["DeadLetterConfig"] == {"Arn": queue}
-    assert schedule["OmitName"] is True
-
-
-@pytest.mark.parametrize("minutes", [1, 2, 5, 10, 15])
-def test_each_period_has_its_expression_and_time_out(minutes: int) -> None:
-    period = TEMPLATE["Mappings"]["Period"][str(minutes)]
-
-    assert minutes in TEMPLATE["Parameters"]["SchedulePeriodMinutes"]["AllowedValues"]
-    assert period == {
-        "Expression": f"rate({minutes} minute{'s' if minutes > 1 else ''})",
-        "Seconds": minutes * 60,
-        "Timeout": minutes * 60 - 10,
+    assert FUNCTION["Events"]["Schedule"] == {
+        "Type": "ScheduleV2",
+        "Properties": {
+            "OmitName": True,
+            "ScheduleExpression": of_period("Expression"),
+            "State": {"Ref": "ScheduleState"},
+            "RoleArn": {"Fn::GetAtt": ["SchedulerRole", "Arn"]},
+            "RetryPolicy": {
+                "MaximumRetryAttempts": 3,
+                "MaximumEventAgeInSeconds": of_period("Seconds"),
+            },
+            "DeadLetterConfig": {"Arn": queue},
+        },
     }
+    assert RESOURCES["FailedInvocations"]["Properties"]["SqsManagedSseEnabled"] is True
+
+
+def test_each_period_has_its_expression_and_time_out() -> None:
+    allowed = TEMPLATE["Parameters"]["SchedulePeriodMinutes"]["AllowedValues"]
+
+    assert allowed == ["1", "2", "5", "10", "15"]  # texts: the keys of a mapping are no numbers
+    assert TEMPLATE["Mappings"]["Period"] == {
+        minutes: {
+            "Expression": f"rate({minutes} minute{'' if minutes == '1' else 's'})",
+            "Seconds": int(minutes) * 60,
+            "Timeout": int(minutes) * 60 - 10,
+        }
+        for minutes in allowed
+    }
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "allowed"),
+    [
+        ("https://connect.visma.com/connect/token", True),
+        ("http://127.0.0.1:4000/connect/token", True),
+        ("http://[::1]:4000/connect/token", True),
+        ("http://connect.visma.com/connect/token", False),
+        ("http://127.0.0.1.evil.example/connect/token", False),
+    ],
+)
+def test_plain_http_is_for_loopback(endpoint: str, *, allowed: bool) -> None:
+    pattern = TEMPLATE["Parameters"]["TokenEndpoint"]["AllowedPattern"]
+
+    assert bool(re.fullmatch(pattern, endpoint)) is allowed
 
 
 def test_the_function_runs_as_designed() -> None:
@@ -177,7 +257,9 @@ def test_the_function_runs_as_designed() -> None:
     assert FUNCTION["Handler"] == "token_issuer.handler.lambda_handler"
     assert FUNCTION["CodeUri"] == "src/"
     assert FUNCTION["Architectures"] == [{"Ref": "Architecture"}]
-    assert FUNCTION["LoggingConfig"]["LogGroup"] == {"Ref": "LogGroup"}
+    assert FUNCTION["Timeout"] == of_period("Timeout")
+    assert FUNCTION["Role"] == {"Fn::GetAtt": ["FunctionRole", "Arn"]}
+    assert FUNCTION["LoggingConfig"] == {"LogFormat": "JSON", "LogGroup": {"Ref": "LogGroup"}}
     assert RESOURCES["LogGroup"]["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 

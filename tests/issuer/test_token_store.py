@@ -72,8 +72,11 @@ def test_the_request_is_exactly_this() -> None:
         ("AccessDeniedException", StoreDenied),
         ("InvalidKeyId", StoreDenied),
         ("ParameterLimitExceeded", StoreDenied),
-        ("ParameterMaxVersionLimitExceeded", ParameterUnwritable),
+        ("HierarchyLevelLimitExceededException", ParameterUnwritable),
         ("HierarchyTypeMismatchException", ParameterUnwritable),
+        ("ParameterMaxVersionLimitExceeded", ParameterUnwritable),
+        ("ParameterPatternMismatchException", ParameterUnwritable),
+        ("UnsupportedParameterType", ParameterUnwritable),
         ("ValidationException", ParameterUnwritable),
     ],
 )
