@@ -7,7 +7,7 @@ import http.cookiejar
 import json
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -86,7 +86,8 @@ def fetch_token(
     issued_at = now()
     status, body = _post(session, endpoint, form, headers)
     answer = _parse_answer(status, body)
-    if "error" in answer or status != requests.codes.ok:
+    error, is_token = answer.get("error"), "access_token" in answer
+    if error is not None or not is_token or status != requests.codes.ok:
         raise _refusal(status, answer, tenant, credentials)
     token = parse_token(answer, issued_at=issued_at)
     _check_owner(token.value, tenant, credentials)
@@ -102,11 +103,7 @@ def token_request(
     if tenant.scope:
         form["scope"] = tenant.scope
     if credentials.auth_method == "client_secret_basic":
-        # form-encoded first (RFC 6749 §2.3.1); %20 for a space, since some servers keep a +
-        pair = (
-            f"{quote(credentials.client_id, safe='')}:{quote(credentials.client_secret, safe='')}"
-        )
-        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        headers["Authorization"] = f"Basic {_basic(credentials)}"
     else:
         form["client_id"] = credentials.client_id
         form["client_secret"] = credentials.client_secret
@@ -246,7 +243,7 @@ def _lifetime(expires_in: object) -> float:
 def _granted_scope(scope: object) -> frozenset[str] | None:
     if isinstance(scope, str):
         return frozenset(scope.split())
-    if isinstance(scope, Iterable):  # some servers answer a list
+    if isinstance(scope, list):  # some servers answer a list
         return frozenset(word for word in scope if isinstance(word, str))
     return None
 

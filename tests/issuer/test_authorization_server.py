@@ -430,6 +430,7 @@ def test_an_error_that_nobody_knows_is_shown(fetch: Fetch) -> None:
         pytest.param(200, b"\xff\xfe\xff", id="invalid UTF-8"),
         pytest.param(200, b"[" * 60_000, id="deep nesting"),
         pytest.param(404, b"{}", id="404 without an error"),
+        pytest.param(200, b'{"status": "maintenance"}', id="neither token nor error"),
         pytest.param(400, b'{"error": 7}', id="an error that is a number"),
         pytest.param(400, b'{"error": ""}', id="an empty error"),
         pytest.param(201, json.dumps(ANSWER).encode(), id="a token with another status"),
@@ -560,6 +561,13 @@ def test_the_granted_scope_is_read(scope: object, granted: set[str] | None) -> N
     token = parse_token(ANSWER | {"scope": scope}, issued_at=NOW)
 
     assert token.scope == (None if granted is None else frozenset(granted))
+
+
+def test_an_error_that_is_null_is_none(fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, json=ANSWER | {"error": None})
+
+        assert fetch().value == "opaque-token"
 
 
 @pytest.mark.parametrize("token_type", ["Bearer", "bearer", "BEARER"])
