@@ -455,6 +455,7 @@ TRICKY = replace(CREDENTIALS, client_secret="s3cr+t/&<x>")
         pytest.param("s3cr+t/&<x>", id="as it is"),
         pytest.param("s3cr%2Bt%2F%26%3Cx%3E", id="percent-encoded"),
         pytest.param("s3cr%2bt%2f%26%3cx%3e", id="percent-encoded in lower case"),
+        pytest.param("s3cr+t%2F%26%3Cx%3E", id="percent-encoded but for the plus"),
         pytest.param("s3cr+t/&amp;&lt;x&gt;", id="in HTML"),
         pytest.param("s3cr+t/\\u0026\\u003cx\\u003E", id="in JSON"),
         pytest.param("ZGVtb2FwcDpzM2NyJTJCdCUyRiUyNiUzQ3glM0U=", id="as Basic credentials"),
