@@ -177,6 +177,7 @@ def test_named_tenants_are_served_and_no_others(account: Account, run: Run, even
         pytest.param(
             "umbrella", "UnknownTenant", "umbrella; 2 can't be used, and may", id="unknown"
         ),
+        pytest.param("ooli", "UnknownTenant", "configures ooli", id="the end of another's name"),
         pytest.param("globex", "TenantDisabled", "globex is disabled", id="disabled"),
         pytest.param(
             "hooli", "DocumentInvalid", "/visma/tenants/hooli: it is not JSON", id="alone"
