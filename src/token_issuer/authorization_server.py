@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote, unquote, unquote_plus
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 import requests
@@ -30,7 +30,7 @@ from token_issuer.errors import (
 from token_issuer.tenants import Tenant
 
 TIMEOUT = (3.05, 10.0)  # seconds to connect, and between two bytes of the answer
-BODY_SECONDS = 5.0  # for the whole body, after its headers
+BODY_SECONDS = 5.0  # after its headers; no further read of the body is begun then
 BODY_BYTES = 64 * 1024
 TOKEN_BYTES = 8 * 1024  # of an advanced parameter
 LIFETIME_SECONDS = 24 * 3600
@@ -39,6 +39,7 @@ BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
 PASSING_ERRORS = {"server_error", "temporarily_unavailable"}
 TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
 UNICODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+NO_LETTER = re.compile(r"[\W_]")
 ANY_LONG_WORD = re.compile(r"[A-Za-z0-9._~+/=%-]{40,}")  # tokens and secrets; a UUID has 36
 
 
@@ -68,13 +69,14 @@ def open_session(concurrency: int) -> requests.Session:
     return session
 
 
-def fetch_token(
+def fetch_token(  # noqa: PLR0913  who asks, and how, by keyword
     tenant: Tenant,
     credentials: ClientCredentials,
     *,
     session: requests.Session,
     endpoint: str,
     now: Callable[[], datetime],
+    timeout: tuple[float, float] = TIMEOUT,
 ) -> AccessToken:
     """Ask once for a token, without repeats or redirects, and check the answer.
 
@@ -84,7 +86,7 @@ def fetch_token(
     """
     form, headers = token_request(tenant, credentials)
     issued_at = now()
-    status, body = _post(session, endpoint, form, headers)
+    status, body = _post(session, endpoint, form, headers, timeout)
     answer = _parse_answer(status, body)
     error, is_token = answer.get("error"), "access_token" in answer
     if error is not None or not is_token or status != requests.codes.ok:
@@ -119,7 +121,11 @@ def _basic(credentials: ClientCredentials) -> str:
 
 
 def _post(
-    session: requests.Session, endpoint: str, form: dict[str, str], headers: dict[str, str]
+    session: requests.Session,
+    endpoint: str,
+    form: dict[str, str],
+    headers: dict[str, str],
+    timeout: tuple[float, float],
 ) -> tuple[int, bytes]:
     # from None, throughout: exceptions of requests carry the request, and with it the secret
     try:
@@ -127,7 +133,7 @@ def _post(
             endpoint,
             data=form,
             headers=headers,
-            timeout=TIMEOUT,
+            timeout=timeout,
             allow_redirects=False,  # a 307 would post the secret elsewhere
             stream=True,
         ) as response:
@@ -173,7 +179,8 @@ def _refusal(
     code, description = answer.get("error"), answer.get("error_description")
     if not isinstance(code, str) or not code:
         return AnswerInvalid(f"The answer, HTTP {status}, is neither a token nor an OAuth error")
-    unspeakable = [credentials.client_secret, _basic(credentials)]
+    # the id too, since id and secret are easily swapped
+    unspeakable = [credentials.client_id, credentials.client_secret, _basic(credentials)]
     if token := answer.get("access_token"):
         unspeakable.append(str(token))
     code = _scrub(code, unspeakable, 60)
@@ -186,14 +193,25 @@ def _refusal(
 
 
 def _scrub(text: object, unspeakable: list[str], length: int) -> str:
-    """Cut a server's words; withhold them where they quote a secret, in any spelling."""
-    words = "".join(character if character.isprintable() else " " for character in str(text))
-    plain = UNICODE_ESCAPE.sub(lambda match: chr(int(match[1], 16)), html.unescape(words))
-    for spelling in (words, plain, unquote(plain), unquote_plus(plain)):
-        if any(secret in spelling for secret in unspeakable):
-            return "[withheld: it quotes a secret]"
+    """Cut a server's words; withhold them where they quote a secret, however it is spelled."""
+    said = str(text)
+    plain = UNICODE_ESCAPE.sub(lambda match: chr(int(match[1], 16)), html.unescape(said))
+    spellings = [_bare(one) for one in (said, plain, unquote(plain), unquote(unquote(plain)))]
+    if any(_quotes(secret, said, spellings) for secret in unspeakable):
+        return "[withheld: it quotes a secret]"
+    words = "".join(character if character.isprintable() else " " for character in said)
     words = ANY_LONG_WORD.sub("[…]", words)
     return words if len(words) <= length else f"{words[:length]}…"
+
+
+def _quotes(secret: str, said: str, spellings: list[str]) -> bool:
+    bare = _bare(secret)
+    return secret in said or (bare != "" and any(bare in spelling for spelling in spellings))
+
+
+def _bare(text: str) -> str:
+    """Return letters and digits only: quoting and escaping change the rest."""
+    return NO_LETTER.sub("", text)
 
 
 def parse_token(answer: dict[str, Any], *, issued_at: datetime) -> AccessToken:
@@ -220,10 +238,9 @@ def _expiry(expires_in: object, exp: object, issued_at: datetime) -> datetime:
         lifetimes.append(_lifetime(expires_in))
     if isinstance(exp, int | float) and not isinstance(exp, bool):
         now = issued_at.timestamp()
-        remaining = min(exp, now + LIFETIME_SECONDS) - now
-        if not remaining > 0:
+        if not exp > now:  # also when it is no number at all (NaN)
             raise TokenInvalid("The token has expired already: its exp has passed")
-        lifetimes.append(remaining)
+        lifetimes.append(min(exp, now + LIFETIME_SECONDS) - now)
     if not lifetimes:
         raise TokenInvalid("expires_in is missing, and the token has no exp")
     return issued_at + timedelta(seconds=min(lifetimes))

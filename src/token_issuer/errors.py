@@ -235,7 +235,9 @@ class StoreDenied(StoreFailed):
 class ParameterUnwritable(StoreFailed):
     """One token parameter can't be overwritten."""
 
-    remedy = "Delete the parameter: the next run makes it anew."
+    remedy = "Compare TokensPath and the tenant's name with Parameter Store's rules for names."
     remedies: ClassVar = {
+        "HierarchyTypeMismatchException": "Delete the parameter: the next run makes it anew.",
+        "UnsupportedParameterType": "Delete the parameter: the next run makes it anew.",
         "ParameterMaxVersionLimitExceeded": "Take the label off the parameter's oldest version.",
     }

@@ -32,7 +32,7 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     Raises RunFailed when nobody could be served, so that Lambda counts an error.
     """
     logger = _logger()
-    logger.append_keys(request_id=context.aws_request_id)
+    logger.append_keys(request_id=context.aws_request_id, version=os.environ.get("VERSION"))
     telemetry = Telemetry(logger)
     try:
         return _run(event, telemetry).as_dict()
@@ -43,7 +43,7 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
 
 def _run(event: object, telemetry: Telemetry) -> Report:
     settings = parse_settings(os.environ)
-    telemetry.run_started(settings.version)
+    telemetry.run_started()
     invocation = parse_invocation(event)
     ssm, secretsmanager = aws_clients(settings.concurrency)
     with open_session(settings.concurrency) as session:

@@ -28,7 +28,7 @@ def parse_invocation(event: object) -> Invocation:
     """
     if not isinstance(event, dict):
         raise EventInvalid(f"The event is of type {type(event).__name__}, not an object")
-    if event.get("detail-type") == "Scheduled Event" and event.keys() <= ENVELOPE:
+    if event.get("detail-type") == "Scheduled Event" and event.keys() == ENVELOPE:
         return Invocation()
     if unknown := sorted(map(str, event.keys() - MEMBERS)):
         raise EventInvalid(f"The event has unknown members: {', '.join(unknown)[:200]}")

@@ -22,7 +22,6 @@ class Settings:
     token_endpoint: str
     token_key_arn: str
     concurrency: int
-    version: str
 
 
 def parse_settings(environment: Mapping[str, str]) -> Settings:
@@ -48,7 +47,6 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
         token_endpoint=_token_endpoint(environment.get("TOKEN_ENDPOINT", "")),
         token_key_arn=text("TOKEN_KEY_ARN", re.compile(r"arn:\S+")),
         concurrency=int(text("CONCURRENCY", re.compile(r"[1-9]\d?"))),
-        version=text("VERSION", re.compile(r"\d+\.\d+\.\d+\S*")),
     )
 
 

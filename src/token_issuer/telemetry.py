@@ -14,9 +14,9 @@ class Telemetry:
         """Take the logger that the handler has set up."""
         self._logger = logger
 
-    def run_started(self, version: str) -> None:
-        """Say which version runs; the first line of each run."""
-        self._logger.info("Run started", version=version)
+    def run_started(self) -> None:
+        """Say that a run begins; like each line, with the version that runs."""
+        self._logger.info("Run started")
 
     def token_issued(self, tenant: Tenant, token: AccessToken) -> None:
         """Say that a tenant has a new token."""

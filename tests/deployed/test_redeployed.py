@@ -72,9 +72,9 @@ def test_an_authorization_server_of_another_code_base_with_opaque_tokens(
     assert "." not in token["Parameter"]["Value"]
 
 
-def test_a_key_of_ones_own_is_written_with_and_consumers_read_on(
-    local: Local, account: Account, consumer: Account, invoke: Invoke, event: Event
-) -> None:
+@pytest.fixture
+def own_key(account: Account, local: Local) -> Iterator[str]:
+    """Make a key that is not the stack's, and have the stack return to its own."""
     keys = boto3.client(
         "kms",
         endpoint_url=account.endpoint,
@@ -82,9 +82,16 @@ def test_a_key_of_ones_own_is_written_with_and_consumers_read_on(
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
-    key_arn = keys.create_key()["KeyMetadata"]["Arn"]
+    yield keys.create_key()["KeyMetadata"]["Arn"]
+    assert redeploy(local, TokenKeyArn="").outputs == local.stack.outputs
 
-    stack = redeploy(local, TokenKeyArn=key_arn)
+
+def test_a_key_of_ones_own_is_written_with_and_consumers_read_on(
+    local: Local, own_key: str, consumer: Account, invoke: Invoke, event: Event
+) -> None:
+    account, own = local.account, local.stack.outputs["TokenKeyArn"]
+
+    stack = redeploy(local, TokenKeyArn=own_key)
     report = invoke(event("tenants"))
 
     [described] = account.ssm.describe_parameters(
@@ -96,7 +103,7 @@ def test_a_key_of_ones_own_is_written_with_and_consumers_read_on(
     )["PolicyVersion"]["Document"]
     decrypt = next(one for one in document["Statement"] if one["Action"] == "kms:Decrypt")
     assert report["issued"] == 1
-    assert stack.outputs["TokenKeyArn"] == key_arn != local.stack.outputs["TokenKeyArn"]
-    assert described["KeyId"] == key_arn
-    assert decrypt["Resource"] == [local.stack.outputs["TokenKeyArn"], key_arn]
+    assert stack.outputs["TokenKeyArn"] == own_key != own
+    assert described["KeyId"] == own_key
+    assert decrypt["Resource"] == [own, own_key]
     assert consumer.ssm.get_parameter(Name="/visma/tokens/acme", WithDecryption=True)

@@ -10,13 +10,13 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 import responses
 
 from local.authorization_server import SCOPES, Client, Fault, VismaConnect
-from token_issuer import authorization_server
 from token_issuer.authorization_server import (
     AccessToken,
     fetch_token,
@@ -72,8 +72,11 @@ def fetch(session: requests.Session) -> Fetch:
         tenant: Tenant = TENANT,
         credentials: ClientCredentials = CREDENTIALS,
         now: datetime = NOW,
+        **options: Any,  # noqa: ANN401  those of fetch_token
     ) -> AccessToken:
-        return fetch_token(tenant, credentials, session=session, endpoint=endpoint, now=lambda: now)
+        return fetch_token(
+            tenant, credentials, session=session, endpoint=endpoint, now=lambda: now, **options
+        )
 
     return call
 
@@ -330,8 +333,7 @@ def test_silence_ends_with_a_time_out(fetch: Fetch) -> None:
     assert how["verify"] is True
 
 
-def test_a_body_that_stalls_is_a_time_out(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(authorization_server, "TIMEOUT", (3.05, 0.2))  # not ten seconds, here
+def test_a_body_that_stalls_is_a_time_out(fetch: Fetch) -> None:
     done = threading.Event()
 
     def stall(connection: socket.socket) -> None:
@@ -339,7 +341,7 @@ def test_a_body_that_stalls_is_a_time_out(fetch: Fetch, monkeypatch: pytest.Monk
         done.wait(10)
 
     with pytest.raises(EndpointUnavailable, match="did not answer in time"):
-        fetch(serve_once(stall))
+        fetch(serve_once(stall), timeout=(3.05, 0.2))
 
     done.set()
 
@@ -348,7 +350,7 @@ def test_a_body_that_drips_is_not_waited_for(fetch: Fetch) -> None:
     stop = threading.Event()
 
     def drip(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n")
         while not stop.wait(0.2):
             connection.sendall(b" ")
 
@@ -456,6 +458,9 @@ TRICKY = replace(CREDENTIALS, client_secret="s3cr+t/&<x>")
         pytest.param("s3cr%2Bt%2F%26%3Cx%3E", id="percent-encoded"),
         pytest.param("s3cr%2bt%2f%26%3cx%3e", id="percent-encoded in lower case"),
         pytest.param("s3cr+t%2F%26%3Cx%3E", id="percent-encoded but for the plus"),
+        pytest.param("s3cr%252Bt%252F%2526%253Cx%253E", id="percent-encoded twice"),
+        pytest.param("s3cr+t\\/\\&<x>", id="with backslashes"),
+        pytest.param("demoapp", id="the client's id, where the secret may stand"),
         pytest.param("s3cr+t/&amp;&lt;x&gt;", id="in HTML"),
         pytest.param("s3cr+t/\\u0026\\u003cx\\u003E", id="in JSON"),
         pytest.param("ZGVtb2FwcDpzM2NyJTJCdCUyRiUyNiUzQ3glM0U=", id="as Basic credentials"),
@@ -483,14 +488,22 @@ def test_other_words_are_not_withheld(fetch: Fetch) -> None:
             fetch()
 
 
-def test_a_space_of_the_secret_may_come_back_as_a_plus(fetch: Fetch) -> None:
-    credentials = replace(CREDENTIALS, client_secret="two words")
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [
+        pytest.param("two words", "client_secret=two+words", id="a space as a plus"),
+        pytest.param("two\u00a0words", "got two\u00a0words", id="a space that doesn't print"),
+        pytest.param('a"b\\c', {"client_secret": 'a"b\\c'}, id="in an object"),
+        pytest.param("&&//", "got &&//", id="without a letter"),
+    ],
+)
+def test_odd_secrets_are_withheld_too(secret: str, words: object, fetch: Fetch) -> None:
     with responses.RequestsMock() as mock:
-        answer = {"error": "invalid_request", "error_description": "client_secret=two+words"}
+        answer = {"error": "invalid_request", "error_description": words}
         mock.post(ENDPOINT, status=400, json=answer)
 
         with pytest.raises(TokenRefused, match="withheld"):
-            fetch(credentials=credentials)
+            fetch(credentials=replace(CREDENTIALS, client_secret=secret))
 
 
 def test_long_words_are_taken_out_of_a_description(fetch: Fetch) -> None:
@@ -602,6 +615,7 @@ def test_the_case_of_bearer_does_not_count(token_type: str) -> None:
         pytest.param({"expires_in": [3600]}, id="a list"),
         pytest.param({"access_token": jwt(exp=NOW.timestamp())}, id="exp is now"),
         pytest.param({"access_token": jwt(exp=0)}, id="exp has passed"),
+        pytest.param({"access_token": jwt(exp=-(10**400))}, id="exp far below zero"),
         pytest.param({"access_token": jwt(exp=float("nan"))}, id="exp is not a number"),
     ],
 )

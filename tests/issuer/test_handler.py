@@ -282,7 +282,7 @@ def test_settings_that_cannot_work_raise(
     with pytest.raises(SettingsInvalid, match="lie in one another"):
         run()
 
-    assert [line["reason"] for line in log()] == ["SettingsInvalid"]
+    assert [(line["reason"], line["version"]) for line in log()] == [("SettingsInvalid", "1.2.3")]
     assert account.tokens() == {}
 
 
@@ -305,7 +305,7 @@ def test_the_first_line_says_which_version_runs(account: Account, run: Run, log:
     run()
 
     assert log()[0]["message"] == "Run started"
-    assert log()[0]["version"] == "1.2.3"
+    assert {line["version"] for line in log()} == {"1.2.3"}
     assert {line["request_id"] for line in log()} == {"c0ffee00-request"}
 
 
@@ -348,6 +348,18 @@ def test_a_narrower_scope_is_stored_and_warned_of(
     assert line["warning"] == "ScopeNarrowed"
     assert line["scope_missing"] == SCOPES[1]
     assert account.token_of("acme") is not None
+
+
+def test_no_scope_at_all_is_a_narrower_one(account: Account, run: Run, log: Log) -> None:
+    account.configure("acme")
+    answer = {"access_token": "t", "token_type": "Bearer", "expires_in": 60, "scope": ""}
+    body = json.dumps(answer).encode()
+    account.visma_connect.faults[None] = Fault(status=200, body=body)
+
+    run()
+
+    [line] = [line for line in log() if line["message"] == "Token issued"]
+    assert line["scope_missing"] == SCOPES[0]
 
 
 def test_a_wider_scope_is_no_warning(

@@ -22,6 +22,11 @@ def test_a_detail_that_is_an_object_is_a_scheduled_event_too(event: Event) -> No
     assert parse_invocation(event("scheduled") | {"detail": {}}) == Invocation()
 
 
+def test_the_envelope_of_another_event_is_refused(event: Event) -> None:
+    with pytest.raises(EventInvalid, match="detail-type"):
+        parse_invocation(event("scheduled") | {"detail-type": "Parameter Store Change"})
+
+
 def test_a_dry_run_may_be_for_named_tenants() -> None:
     invocation = parse_invocation({"tenants": ["acme", "globex"], "dry_run": True})
 
@@ -40,6 +45,7 @@ def test_a_tenant_named_twice_is_served_once() -> None:
         pytest.param(None, "NoneType", id="null"),
         pytest.param({"tenant": "acme"}, "tenant", id="an unknown member"),
         pytest.param({"source": "aws.s3"}, "source", id="another service's event"),
+        pytest.param({"detail-type": "Scheduled Event"}, "detail-type", id="half an envelope"),
         pytest.param(
             {"detail-type": "Scheduled Event", "dry_run": True},
             "detail-type",

@@ -10,7 +10,6 @@ ENVIRONMENT = {
     "TOKEN_ENDPOINT": "https://connect.visma.com/connect/token",
     "TOKEN_KEY_ARN": "arn:aws:kms:eu-north-1:123456789012:key/0d4e",
     "CONCURRENCY": "8",
-    "VERSION": "0.1.0",
 }
 
 
@@ -23,7 +22,6 @@ def test_the_environment_becomes_settings() -> None:
     assert settings.token_endpoint == "https://connect.visma.com/connect/token"
     assert settings.token_key_arn == "arn:aws:kms:eu-north-1:123456789012:key/0d4e"
     assert settings.concurrency == 8
-    assert settings.version == "0.1.0"
 
 
 @pytest.mark.parametrize("name", ENVIRONMENT)
