@@ -213,7 +213,8 @@ def _sam(account: Account, folder: Path, *arguments: str) -> None:
 
 
 def _overrides(parameters: dict[str, str]) -> list[str]:
-    return ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
+    # in quotes, without which SAM takes no empty value
+    return ["--parameter-overrides", *(f'{name}="{value}"' for name, value in parameters.items())]
 
 
 def _forget_aws_settings() -> None:
