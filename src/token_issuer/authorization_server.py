@@ -37,6 +37,15 @@ LIFETIME_SECONDS = 24 * 3600
 
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
 PASSING_ERRORS = {"server_error", "temporarily_unavailable"}
+KNOWN_ERRORS = PASSING_ERRORS | {  # RFC 6749 §5.2, and Visma's own
+    "invalid_request",
+    "invalid_client",
+    "invalid_grant",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "invalid_tenant",
+}
 TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
 UNICODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 NO_LETTER = re.compile(r"[\W_]")
@@ -183,8 +192,9 @@ def _refusal(
     unspeakable = [credentials.client_id, credentials.client_secret, _basic(credentials)]
     if token := answer.get("access_token"):
         unspeakable.append(str(token))
-    code = _scrub(code, unspeakable, 60)
-    detail = f"{code}: {_scrub(description, unspeakable, 200)}" if description else code
+    detail = code if code in KNOWN_ERRORS else _scrub(code, unspeakable, 60)
+    if description:
+        detail = f"{detail}: {_scrub(description, unspeakable, 200)}"
     if code in PASSING_ERRORS:
         return EndpointUnavailable(f"The token endpoint answered {detail}")
     if code == "invalid_client":

@@ -62,9 +62,8 @@ def _parse_credentials(secret_id: str, text: str | None) -> ClientCredentials:
             raise ClientSecretInvalid(f"Secret {secret_id} has broken characters in {member}")
     auth_method = document.get("auth_method", AUTH_METHODS[0])
     if auth_method not in AUTH_METHODS:
-        raise ClientSecretInvalid(
-            f"Secret {secret_id} has an auth_method that is neither known one"
-        )
+        methods = " or ".join(AUTH_METHODS)
+        raise ClientSecretInvalid(f"Secret {secret_id}: auth_method must be {methods}")
     return ClientCredentials(
         client_id=document["client_id"],
         client_secret=document["client_secret"],

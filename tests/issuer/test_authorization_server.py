@@ -479,6 +479,15 @@ def test_words_that_quote_a_secret_are_withheld(member: str, spelling: str, fetc
     assert "got" not in caught.value.detail
 
 
+@pytest.mark.parametrize("client_id", ["client", "id", "a"])
+def test_a_known_error_is_told_whatever_the_clients_id_is(client_id: str, fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, status=400, json={"error": "invalid_client"})
+
+        with pytest.raises(ClientRefused, match=r"^Client default: invalid_client\. "):
+            fetch(credentials=replace(CREDENTIALS, client_id=client_id))
+
+
 def test_other_words_are_not_withheld(fetch: Fetch) -> None:
     with responses.RequestsMock() as mock:
         answer = {"error": "invalid_request", "error_description": "None of the scopes is known"}
