@@ -129,6 +129,10 @@ class VismaConnect:
         }
         if user:
             claims["tenant_id"] = user
+        return self.sign(claims)
+
+    def sign(self, claims: dict[str, Any]) -> str:
+        """Return a JWT with these claims (RFC 9068)."""
         return jwt.encode({"alg": "RS256", "typ": "at+jwt"}, claims, self._key)
 
     def claims(self, token: str) -> dict[str, Any]:
@@ -229,7 +233,7 @@ def _switches(visma_connect: VismaConnect) -> Blueprint:
 
 
 @contextmanager
-def serving(visma_connect: VismaConnect) -> Iterator[VismaConnect]:
+def serving[Kind: VismaConnect](visma_connect: Kind) -> Iterator[Kind]:
     """Serve on a free port of loopback until the block ends; connections are kept open."""
     server = Server(("127.0.0.1", 0), make_app(visma_connect), numthreads=THREADS)
     server.expiration_interval = STOP_SECONDS

@@ -3,20 +3,14 @@
 import base64
 import hashlib
 import html
-import http.cookiejar
 import json
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, unquote
 from uuid import UUID
-
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
 
 from token_issuer.credentials import ClientCredentials
 from token_issuer.errors import (
@@ -29,9 +23,6 @@ from token_issuer.errors import (
 )
 from token_issuer.tenants import Tenant
 
-TIMEOUT = (3.05, 10.0)  # seconds to connect, and between two bytes of the answer
-BODY_SECONDS = 5.0  # after its headers; no further read of the body is begun then
-BODY_BYTES = 64 * 1024
 TOKEN_BYTES = 8 * 1024  # of an advanced parameter
 LIFETIME_SECONDS = 24 * 3600
 
@@ -46,10 +37,14 @@ KNOWN_ERRORS = PASSING_ERRORS | {  # RFC 6749 §5.2, and Visma's own
     "invalid_scope",
     "invalid_tenant",
 }
-TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
+OK, TOO_MANY_REQUESTS, SERVER_ERROR = 200, 429, 500
+REDIRECTION = 3  # the hundreds of a status
 UNICODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 NO_LETTER = re.compile(r"[\W_]")
 ANY_LONG_WORD = re.compile(r"[A-Za-z0-9._~+/=%-]{40,}")  # tokens and secrets; a UUID has 36
+
+
+type Post = Callable[[dict[str, str], dict[str, str]], tuple[int, bytes]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,27 +62,14 @@ class AccessToken:
         return hashlib.sha256(self.value.encode()).hexdigest()[:16]
 
 
-def open_session(concurrency: int) -> requests.Session:
-    """Return a session for one run: Lambda freezes between runs and leaves dead sockets."""
-    session = requests.Session()
-    session.trust_env = False  # no .netrc, no proxy: nobody else hears the client secret
-    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=concurrency, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
-def fetch_token(  # noqa: PLR0913  who asks, and how, by keyword
+def fetch_token(
     tenant: Tenant,
     credentials: ClientCredentials,
     *,
-    session: requests.Session,
-    endpoint: str,
+    post: Post,
     now: Callable[[], datetime],
-    timeout: tuple[float, float] = TIMEOUT,
 ) -> AccessToken:
-    """Ask once for a token, without repeats or redirects, and check the answer.
+    """Ask once for a token and check the answer; `post` takes form and headers.
 
     Raises ClientRefused, TokenRefused, TokenInvalid, WrongTenant, EndpointUnavailable or
     AnswerInvalid.
@@ -95,10 +77,10 @@ def fetch_token(  # noqa: PLR0913  who asks, and how, by keyword
     """
     form, headers = token_request(tenant, credentials)
     issued_at = now()
-    status, body = _post(session, endpoint, form, headers, timeout)
+    status, body = post(form, headers)
     answer = _parse_answer(status, body)
     error, is_token = answer.get("error"), "access_token" in answer
-    if error is not None or not is_token or status != requests.codes.ok:
+    if error is not None or not is_token or status != OK:
         raise _refusal(status, answer, tenant, credentials)
     token = parse_token(answer, issued_at=issued_at)
     _check_owner(token.value, tenant, credentials)
@@ -110,7 +92,7 @@ def token_request(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return form and headers of the token request."""
     form = {"grant_type": "client_credentials"}
-    headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+    headers = {"Accept": "application/json"}
     if tenant.scope:
         form["scope"] = tenant.scope
     if credentials.auth_method == "client_secret_basic":
@@ -129,56 +111,26 @@ def _basic(credentials: ClientCredentials) -> str:
     return base64.b64encode(pair.encode()).decode()
 
 
-def _post(
-    session: requests.Session,
-    endpoint: str,
-    form: dict[str, str],
-    headers: dict[str, str],
-    timeout: tuple[float, float],
-) -> tuple[int, bytes]:
-    # from None, throughout: exceptions of requests carry the request, and with it the secret
-    try:
-        with session.post(
-            endpoint,
-            data=form,
-            headers=headers,
-            timeout=timeout,
-            allow_redirects=False,  # a 307 would post the secret elsewhere
-            stream=True,
-        ) as response:
-            return response.status_code, _read_body(response.raw)
-    except (requests.Timeout, urllib3.exceptions.TimeoutError):
-        raise EndpointUnavailable("The token endpoint did not answer in time") from None
-    except requests.exceptions.SSLError:
-        raise EndpointUnavailable("The token endpoint's TLS certificate is not valid") from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        kind = type(error).__name__
-        raise EndpointUnavailable(f"The connection to the token endpoint failed: {kind}") from None
-
-
-def _read_body(raw: urllib3.BaseHTTPResponse) -> bytes:
-    """Read piece by piece: the read time-out starts anew with each byte, this deadline doesn't."""
-    deadline = time.monotonic() + BODY_SECONDS
-    body = b""
-    while piece := raw.read1(BODY_BYTES, decode_content=False):
-        body += piece
-        if len(body) > BODY_BYTES:
-            raise AnswerInvalid(f"The answer is longer than {BODY_BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise EndpointUnavailable("The token endpoint did not finish its answer in time")
-    return body
-
-
 def _parse_answer(status: int, body: bytes) -> dict[str, Any]:
     if status == TOO_MANY_REQUESTS or status >= SERVER_ERROR:
         raise EndpointUnavailable(f"The token endpoint answered HTTP {status}")
+    if status // 100 == REDIRECTION:
+        raise AnswerInvalid(f"The answer, HTTP {status}, is a redirect, and none is followed")
     try:
-        answer = json.loads(body)
+        answer = json.loads(body, object_pairs_hook=_members)
     except (ValueError, RecursionError):
         answer = None  # no cause is chained: it would carry the body, and with it a token
     if not isinstance(answer, dict):
         raise AnswerInvalid(f"The answer, HTTP {status}, is not a JSON object")
     return answer
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse what stands twice (RFC 6749 §3.2): another parser might take the other one."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise AnswerInvalid("The answer names a member twice")
+    return members
 
 
 def _refusal(
@@ -193,7 +145,7 @@ def _refusal(
     if token := answer.get("access_token"):
         unspeakable.append(str(token))
     detail = code if code in KNOWN_ERRORS else _scrub(code, unspeakable, 60)
-    if description:
+    if isinstance(description, str) and description:
         detail = f"{detail}: {_scrub(description, unspeakable, 200)}"
     if code in PASSING_ERRORS:
         return EndpointUnavailable(f"The token endpoint answered {detail}")
@@ -202,9 +154,8 @@ def _refusal(
     return TokenRefused(detail, code=code)
 
 
-def _scrub(text: object, unspeakable: list[str], length: int) -> str:
+def _scrub(said: str, unspeakable: list[str], length: int) -> str:
     """Cut a server's words; withhold them where they quote a secret, however it is spelled."""
-    said = str(text)
     plain = UNICODE_ESCAPE.sub(lambda match: chr(int(match[1], 16)), html.unescape(said))
     spellings = [_bare(one) for one in (said, plain, unquote(plain), unquote(unquote(plain)))]
     if any(_quotes(secret, said, spellings) for secret in unspeakable):

@@ -1,5 +1,6 @@
 """Wire the parts from the environment, run, report; the only reader of the environment."""
 
+import logging
 import os
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -9,7 +10,7 @@ import boto3
 from aws_lambda_powertools import Logger
 from botocore.config import Config
 
-from token_issuer.authorization_server import fetch_token, open_session
+from token_issuer.authorization_server import fetch_token
 from token_issuer.credentials import read_credentials
 from token_issuer.errors import RunFailed
 from token_issuer.invocation import parse_invocation
@@ -18,6 +19,7 @@ from token_issuer.run import Report, run
 from token_issuer.settings import parse_settings
 from token_issuer.telemetry import Telemetry
 from token_issuer.tenants import read_tenants
+from token_issuer.token_endpoint import open_session, post
 from token_issuer.token_store import store_token
 
 if TYPE_CHECKING:
@@ -57,8 +59,7 @@ def _run(event: object, telemetry: Telemetry) -> Report:
                 ),
                 fetch_token=partial(
                     fetch_token,
-                    session=session,
-                    endpoint=settings.token_endpoint,
+                    post=partial(post, session, settings.token_endpoint),
                     now=partial(datetime.now, UTC),
                 ),
                 store_token=None
@@ -74,6 +75,8 @@ def _run(event: object, telemetry: Telemetry) -> Report:
 
 @cache
 def _logger() -> Logger:
+    # at DEBUG botocore logs what it sends and receives: client secrets and tokens
+    logging.getLogger("botocore").setLevel(logging.INFO)
     return Logger(service="token-issuer", utc=True, use_rfc3339=True, location=None)
 
 

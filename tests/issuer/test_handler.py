@@ -2,8 +2,6 @@
 
 import io
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -11,7 +9,7 @@ import pytest
 from local.authorization_server import SCOPES, Fault, VismaConnect
 from tests.conftest import Event
 from tests.issuer.conftest import CLIENT_SECRET, KEY_ARN, Account, Log, Run, tenant_id
-from token_issuer.errors import EventInvalid, SettingsInvalid, TenantsUnreadable
+from token_issuer.errors import EventInvalid, SettingsInvalid
 from token_issuer.handler import aws_clients
 
 
@@ -392,43 +390,7 @@ def test_neither_secret_nor_token_is_in_log_or_report(
     assert token.rsplit(".", 1)[-1][:12] not in said
 
 
-# AWS that fails
-
-
-class ThrottlingAws(BaseHTTPRequestHandler):
-    """An AWS endpoint on loopback that throttles each call, and counts them."""
-
-    calls = 0
-
-    def do_POST(self) -> None:
-        type(self).calls += 1
-        body = b'{"__type": "ThrottlingException"}'
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(400)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def test_a_listing_that_stays_throttled_fails_the_run_after_five_attempts(
-    environment: dict[str, str], run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), ThrottlingAws) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        monkeypatch.setenv("CONCURRENCY", "5")  # clients are made once per concurrency
-
-        with pytest.raises(TenantsUnreadable, match="ThrottlingException"):
-            run()
-        server.shutdown()
-
-    assert environment["TENANTS_PATH"] == "/visma/tenants"
-    assert ThrottlingAws.calls == 5
+# Connections
 
 
 def test_connections_are_as_many_as_tenants_side_by_side_and_kept(
@@ -453,7 +415,8 @@ def test_aws_clients_have_large_pools_short_time_outs_and_keep_to_quotas(
     configs: list[Any] = [client.meta.config for client in aws_clients(32)]
 
     assert [config.max_pool_connections for config in configs] == [32, 32]
-    assert {config.retries["mode"] for config in configs} == {"adaptive"}
+    retries = {"mode": "adaptive", "total_max_attempts": 5}
+    assert [config.retries for config in configs] == [retries, retries]
     assert {(config.connect_timeout, config.read_timeout) for config in configs} == {(3, 10)}
 
 

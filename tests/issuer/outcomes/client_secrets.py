@@ -1,0 +1,85 @@
+"""Client secrets that can't be read or used, or look as if they couldn't."""
+
+import json
+
+from tests.issuer.conftest import tenant_id
+from tests.issuer.outcomes.scene import Case, Scene
+
+CLIENT_ID, CLIENT_SECRET = "default-id", "the-very-secret-of-this-case"
+HIT = frozenset({"acme", "globex"})  # the client's tenants; hooli has another client
+
+
+def secret(words: str, value: str | bytes | dict[str, object], detail: str) -> Case:
+    content = json.dumps(value) if isinstance(value, dict) else value
+
+    def arrange(scene: Scene) -> None:
+        scene.replace_secret(content)
+        scene.secrets.append(CLIENT_SECRET)
+
+    return Case(
+        words=words,
+        arrange=arrange,
+        reason="ClientSecretInvalid",
+        detail=detail,
+        failures=HIT,
+        kept=HIT,
+    )
+
+
+def unreadable(words: str, code: str) -> Case:
+    return Case(
+        words=words,
+        arrange=lambda scene: scene.aws.fail(
+            "GetSecretValue", code, SecretId="visma/clients/default"
+        ),
+        reason="ClientSecretUnreadable",
+        detail=f"Reading secret visma/clients/default failed: {code}",
+        failures=HIT,
+        kept=HIT,
+    )
+
+
+def beyond_latin_1(method: str) -> Case:
+    odd = "blåbær€-пароль-秘密"
+
+    def arrange(scene: Scene) -> None:
+        members = {"client_id": CLIENT_ID, "client_secret": odd, "auth_method": method}
+        scene.replace_secret(json.dumps(members))
+        scene.secrets.append(odd)
+        client = scene.visma_connect.add_client(CLIENT_ID, odd)
+        client.tenants.update(tenant_id(name) for name in HIT)
+
+    return Case(words=f"a secret beyond latin-1, sent by {method}", arrange=arrange)
+
+
+BOTH: dict[str, object] = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+
+CLIENT_SECRETS = [
+    Case(
+        words="missing",
+        arrange=lambda scene: scene.drop_secret(),
+        reason="ClientSecretUnreadable",
+        detail="visma/clients/default failed: ResourceNotFoundException",
+        failures=HIT,
+        kept=HIT,
+    ),
+    unreadable("denied", "AccessDeniedException"),
+    unreadable("its key is denied", "DecryptionFailure"),
+    unreadable("scheduled for deletion", "InvalidRequestException"),
+    unreadable("throttled for good", "ThrottlingException"),
+    secret("binary", json.dumps(BOTH).encode(), "is binary"),
+    secret("not JSON but the bare secret", CLIENT_SECRET, "is not JSON"),
+    secret("a list", json.dumps([CLIENT_ID, CLIENT_SECRET]), "is not a JSON object"),
+    secret("a bare text", json.dumps(CLIENT_SECRET), "is not a JSON object"),
+    secret("client_id is missing", {"client_secret": CLIENT_SECRET}, "no text as client_id"),
+    secret("client_secret is missing", {"client_id": CLIENT_ID}, "no text as client_secret"),
+    secret("client_id is empty", BOTH | {"client_id": ""}, "no text as client_id"),
+    secret("client_secret is empty", BOTH | {"client_secret": ""}, "no text as client_secret"),
+    secret("client_secret is a list", BOTH | {"client_secret": [CLIENT_SECRET]}, "no text as"),
+    secret("half a character", BOTH | {"client_secret": "\ud83d" + CLIENT_SECRET}, "broken char"),
+    secret("an unknown auth_method", BOTH | {"auth_method": "private_key_jwt"}, "auth_method must"),
+    secret("auth_method as null", BOTH | {"auth_method": None}, "auth_method must"),
+    secret("the secret as a member's name", {CLIENT_SECRET: ""}, "members that it must not have"),
+    beyond_latin_1("client_secret_post"),
+    beyond_latin_1("client_secret_basic"),
+]

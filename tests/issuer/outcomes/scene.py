@@ -1,0 +1,188 @@
+"""What each case finds: three tenants with tokens, two clients, and one thing that goes wrong."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from local.authorization_server import Fault, VismaConnect, serving
+from tests.issuer.conftest import CLIENT_SECRET, KEY_ARN, Account, tenant_id
+from tests.issuer.outcomes.broken_server import Break, BrokenServer, broken_server
+from tests.issuer.outcomes.observation import Observed, observe
+from tests.issuer.outcomes.scripted_aws import ScriptedAws, scripted_aws
+from token_issuer.errors import IssuerError
+from token_issuer.handler import aws_clients, lambda_handler
+
+CLIENT_OF = {"acme": "default", "globex": "default", "hooli": "sales"}
+ALL = frozenset(CLIENT_OF)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One thing that goes wrong, or merely odd, for tenant `acme`, and what comes of it."""
+
+    words: str
+    arrange: Callable[["Scene"], object]
+    event: object = field(default_factory=dict)
+    reason: str | None = None
+    detail: str = ""  # words of it
+    failures: frozenset[str] = frozenset()  # as they are named in the report
+    kept: frozenset[str] = frozenset()  # tenants whose token is still the previous one
+    raises: bool = False
+    warning: str | None = None
+
+
+class RecordingVismaConnect(VismaConnect):
+    """Knows each token that it has made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.signed: list[str] = []
+
+    def sign(self, claims: dict[str, Any]) -> str:
+        self.signed.append(super().sign(claims))
+        return self.signed[-1]
+
+
+@dataclass(kw_only=True)
+class Scene:
+    visma_connect: RecordingVismaConnect
+    elsewhere: VismaConnect
+    front: BrokenServer
+    aws: ScriptedAws
+    environment: pytest.MonkeyPatch
+    account: Account
+    offered: str | None = None  # the token in an answer that a case has made for acme
+    opaque: list[str] = field(default_factory=list)  # tokens that Visma Connect didn't make
+    secrets: list[str] = field(default_factory=list)  # client secrets
+
+    def reset(self) -> None:
+        for server in (self.visma_connect, self.elsewhere):
+            server.clients.clear()
+            server.faults.clear()
+            server.received.clear()
+        self.visma_connect.signed.clear()
+        self.front.reset()
+        if self.aws.script:  # the clients remember how AWS has throttled them
+            aws_clients.cache_clear()
+        self.aws.reset()
+        self.offered = None
+        self.opaque = []
+        self.secrets = [CLIENT_SECRET]
+        self.environment.setenv("TOKEN_ENDPOINT", self.visma_connect.token_endpoint)
+        self.environment.setenv("TOKENS_PATH", "/visma/tokens")
+        for client in set(CLIENT_OF.values()):
+            self.account.add_client(client)
+        for tenant, client in CLIENT_OF.items():
+            self.account.configure(tenant, client=client)
+            self.account.put_token(tenant, previous(tenant))
+
+    def answer(self, fault: Fault) -> None:
+        self.visma_connect.faults[tenant_id("acme")] = fault
+
+    def break_connection(self, fault: Break, tenant: str = "acme") -> None:
+        self.environment.setenv("TOKEN_ENDPOINT", f"{self.front.url}/connect/token")
+        self.front.faults[tenant_id(tenant)] = fault
+
+    def token(self, **claims: object) -> str:
+        """Make the token that the answer offers acme."""
+        self.offered = self.visma_connect.sign(claims)
+        return self.offered
+
+    def leave(self) -> None:
+        """Change nothing: the event is what is odd."""
+
+    def replace_secret(self, value: str | bytes) -> None:
+        self.drop_secret()
+        self.account.put_secret("default", value)
+
+    def drop_secret(self) -> None:
+        self.account.secretsmanager.delete_secret(
+            SecretId="visma/clients/default", ForceDeleteWithoutRecovery=True
+        )
+
+    def drop_document(self, name: str) -> None:
+        self.account.ssm.delete_parameter(Name=f"/visma/tenants/{name}")
+
+
+def previous(tenant: str) -> str:
+    return f"the-last-good-token-of-{tenant}.it-is-opaque-and-has-a-signature-of-{tenant}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of a case: the report or the failure, and all that was said."""
+
+    case: Case
+    observed: Observed
+    tokens: dict[str, str] = field(repr=False)
+    owners: dict[str, str]  # tenant_id in each token, by tenant
+    offered: str | None = field(repr=False)
+    client_secrets: list[str] = field(repr=False)
+    access_tokens: list[str] = field(repr=False)
+    received_elsewhere: int
+
+
+def play(scene: Scene, case: Case) -> Outcome:
+    """Run the function with the case's event, at the most talkative log level."""
+    scene.reset()
+    case.arrange(scene)
+    observed = observe(lambda: call(case.event))
+    tokens = scene.account.tokens()
+    issued = set(scene.visma_connect.signed)
+    return Outcome(
+        case=case,
+        observed=observed,
+        tokens=tokens,
+        owners={
+            name: str(scene.visma_connect.claims(token).get("tenant_id"))
+            for name, token in tokens.items()
+            if token in issued
+        },
+        offered=scene.offered,
+        client_secrets=scene.secrets,
+        access_tokens=[*issued, *scene.opaque, *tokens.values(), *map(previous, CLIENT_OF)],
+        received_elsewhere=len(scene.elsewhere.received),
+    )
+
+
+def call(event: object) -> dict[str, Any]:
+    context: Any = SimpleNamespace(aws_request_id="c0ffee00-request")
+    return lambda_handler(event, context)
+
+
+def reason_of(error: BaseException | None) -> str:
+    return error.reason if isinstance(error, IssuerError) else repr(error)
+
+
+@contextmanager
+def opened_scene() -> Iterator[Scene]:
+    with ExitStack() as stack:
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        visma_connect = stack.enter_context(serving(RecordingVismaConnect()))
+        aws = stack.enter_context(scripted_aws())
+        for name, value in {
+            "TENANTS_PATH": "/visma/tenants",
+            "CLIENT_SECRETS_PREFIX": "visma/clients",
+            "TOKEN_KEY_ARN": KEY_ARN,
+            "CONCURRENCY": "8",
+            "VERSION": "1.2.3",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "eu-north-1",
+            "AWS_ENDPOINT_URL": aws.url,
+        }.items():
+            environment.setenv(name, value)
+        aws_clients.cache_clear()  # they know the endpoint that was set when they were made
+        stack.callback(aws_clients.cache_clear)
+        yield Scene(
+            visma_connect=visma_connect,
+            elsewhere=stack.enter_context(serving(VismaConnect())),
+            front=stack.enter_context(broken_server(visma_connect)),
+            aws=aws,
+            environment=environment,
+            account=Account(visma_connect),
+        )

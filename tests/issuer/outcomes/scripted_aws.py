@@ -1,0 +1,75 @@
+"""AWS on loopback: moto, but for the calls that are told to fail."""
+
+import io
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+from cheroot.wsgi import Server
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+type Script = Callable[[str, dict[str, Any]], str | None]
+type StartResponse = Callable[[str, list[tuple[str, str]]], object]
+
+
+class ScriptedAws:
+    """A WSGI application; `script` takes operation and request, and returns an error's code."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.calls: Counter[str] = Counter()
+        self.script: Script | None = None
+        self._moto = DomainDispatcherApplication(create_backend_app)
+
+    def reset(self) -> None:
+        self.script = None
+        requests.post(f"{self.url}/moto-api/reset", timeout=10).raise_for_status()
+        self.calls.clear()
+
+    def fail(self, operation: str, code: str, *, times: int | None = None, **members: str) -> None:
+        """Fail the operation, for requests with these members, once or for good."""
+        left = [times]
+
+        def script(asked: str, request: dict[str, Any]) -> str | None:
+            if asked != operation or not members.items() <= request.items() or left[0] == 0:
+                return None
+            left[0] = None if left[0] is None else left[0] - 1
+            return code
+
+        self.script = script
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+        if not operation:  # moto's own switches
+            return self._passed_on(environ, start_response)
+        self.calls[operation] += 1
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        if self.script and (code := self.script(operation, json.loads(body))):
+            start_response("400 Bad Request", [("Content-Type", "application/x-amz-json-1.1")])
+            # AWS quotes what it was sent, now and then
+            return [json.dumps({"__type": code, "message": f"got {body.decode()}"}).encode()]
+        return self._passed_on(environ | {"wsgi.input": io.BytesIO(body)}, start_response)
+
+    def _passed_on(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        answer: Iterable[bytes] = self._moto(environ, start_response)
+        return answer
+
+
+@contextmanager
+def scripted_aws() -> Iterator[ScriptedAws]:
+    aws = ScriptedAws()
+    server = Server(("127.0.0.1", 0), aws, numthreads=20)
+    server.expiration_interval = 0.02
+    server.prepare()
+    aws.url = f"http://127.0.0.1:{server.bind_addr[1]}"
+    thread = threading.Thread(target=server.serve, daemon=True)
+    thread.start()
+    try:
+        yield aws
+    finally:
+        server.stop()
+        thread.join()

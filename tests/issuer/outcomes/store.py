@@ -1,0 +1,36 @@
+"""Parameter Store that doesn't take acme's token."""
+
+from tests.issuer.outcomes.scene import Case, Scene
+
+ACME = "/visma/tokens/acme"
+
+
+def refused(words: str, code: str, reason: str, times: int | None = None) -> Case:
+    return Case(
+        words=words,
+        arrange=lambda scene: scene.aws.fail("PutParameter", code, times=times, Name=ACME),
+        reason=reason,
+        detail=f"Writing {ACME} failed: {code}",
+        failures=frozenset({"acme"}),
+        kept=frozenset({"acme"}),
+    )
+
+
+def throttled_once(scene: Scene) -> None:
+    scene.aws.fail("PutParameter", "ThrottlingException", times=1, Name=ACME)
+
+
+STORE = [
+    Case(words="throttled once", arrange=throttled_once),
+    refused("throttled for good", "ThrottlingException", "StoreUnavailable"),
+    refused("an internal error", "InternalServerError", "StoreUnavailable"),
+    refused("other updates are under way", "TooManyUpdates", "StoreUnavailable"),
+    refused("access is denied", "AccessDeniedException", "StoreDenied"),
+    refused("the key is disabled", "InvalidKeyId", "StoreDenied"),
+    refused("no room for more parameters", "ParameterLimitExceeded", "StoreDenied"),
+    refused(
+        "a label on the oldest version", "ParameterMaxVersionLimitExceeded", "ParameterUnwritable"
+    ),
+    refused("a parameter of type String", "HierarchyTypeMismatchException", "ParameterUnwritable"),
+    refused("a policy of the parameter", "ValidationException", "ParameterUnwritable"),
+]

@@ -1,0 +1,179 @@
+"""Every answer has an outcome: each case is one whole run, over real sockets."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from aws_lambda_powertools import Logger
+
+from tests.issuer.conftest import tenant_id
+from tests.issuer.outcomes.answers import ANSWERS
+from tests.issuer.outcomes.client_secrets import CLIENT_SECRETS
+from tests.issuer.outcomes.connections import CONNECTIONS
+from tests.issuer.outcomes.documents import DOCUMENTS
+from tests.issuer.outcomes.events import EVENTS
+from tests.issuer.outcomes.leaks import leaks, spellings
+from tests.issuer.outcomes.observation import observe
+from tests.issuer.outcomes.scene import (
+    CLIENT_OF,
+    Outcome,
+    Scene,
+    opened_scene,
+    play,
+    previous,
+    reason_of,
+)
+from tests.issuer.outcomes.store import STORE
+from token_issuer.errors import TenantsUnreadable
+
+CASES = {
+    f"{part}: {case.words}": case
+    for part, cases in (
+        ("documents", DOCUMENTS),
+        ("secrets", CLIENT_SECRETS),
+        ("connections", CONNECTIONS),
+        ("answers", ANSWERS),
+        ("store", STORE),
+        ("events", EVENTS),
+    )
+    for case in cases
+}
+
+OF_THE_SERVER = [name for name in CASES if name.startswith(("connections", "answers"))]
+
+
+@pytest.fixture(scope="module")
+def scene() -> Iterator[Scene]:
+    with opened_scene() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module", params=list(CASES))
+def outcome(request: pytest.FixtureRequest, scene: Scene) -> Outcome:
+    """Play each case once, for all the tests below."""
+    return play(scene, CASES[request.param])
+
+
+def test_every_answer_has_its_outcome(outcome: Outcome) -> None:
+    case = outcome.case
+    failures = outcome.observed.report["failures"] if outcome.observed.report else []
+
+    assert outcome.observed.error is None or case.raises, outcome.observed.error
+    assert {one["tenant"] for one in failures} == case.failures
+    assert {one["reason"] for one in failures} == ({case.reason} if case.failures else set())
+    assert all(case.detail in one["detail"] for one in failures), failures
+    assert all(one["remedy"] for one in failures)
+    if outcome.observed.report:
+        assert outcome.observed.report["failed"] == len(case.failures)
+        assert outcome.observed.report["issued"] == len(outcome.tokens) - len(case.kept)
+
+
+def test_who_is_not_hit_is_served(outcome: Outcome) -> None:
+    case = outcome.case
+    assert outcome.tokens.keys() >= CLIENT_OF.keys()
+    for tenant, token in outcome.tokens.items():
+        if tenant in case.kept:
+            assert token == previous(tenant)
+        elif tenant == "acme" and outcome.offered:
+            assert token == outcome.offered
+        else:
+            assert outcome.owners[tenant] == tenant_id(tenant)
+    assert outcome.received_elsewhere == 0
+
+
+def test_each_failure_has_a_line(outcome: Outcome) -> None:
+    case = outcome.case
+    told = [line for line in outcome.observed.lines if line["level"] == "ERROR"]
+    warnings = [line["warning"] for line in outcome.observed.lines if line["level"] == "WARNING"]
+
+    assert {line["reason"] for line in told} == ({case.reason} if case.reason else set())
+    assert {line["tenant"] for line in told if "tenant" in line} == case.failures
+    assert all(case.detail in line["detail"] and line["remedy"] for line in told)
+    assert warnings == ([case.warning] if case.warning else [])
+
+
+def test_a_failure_of_the_run_is_raised(outcome: Outcome) -> None:
+    case = outcome.case
+    if case.raises:
+        assert reason_of(outcome.observed.error) == case.reason
+    else:
+        assert outcome.observed.error is None
+        assert json.dumps(outcome.observed.report)
+
+
+@pytest.mark.parametrize("outcome", OF_THE_SERVER, indirect=True, scope="module")
+def test_one_odd_answer_costs_a_run_less_than_15_seconds(outcome: Outcome) -> None:
+    assert outcome.observed.seconds < 15
+
+
+# Leaks
+
+
+def test_neither_client_secret_nor_token_is_ever_said(outcome: Outcome) -> None:
+    assert outcome.client_secrets
+    assert len(outcome.access_tokens) >= len(CLIENT_OF)
+    assert leaks(outcome.observed.said, outcome.client_secrets, outcome.access_tokens) == set()
+
+
+def log(text: str) -> dict[str, Any]:
+    Logger(service="token-issuer").debug("Token issued", extra={"detail": text})
+    return {}
+
+
+def log_of_another_library(text: str) -> dict[str, Any]:
+    logging.getLogger("some.library").debug("sent %s", text)
+    return {}
+
+
+def metric(text: str) -> dict[str, Any]:
+    print(json.dumps({"_aws": {"CloudWatchMetrics": []}, "reason": text}))  # noqa: T201  as EMF is
+    return {}
+
+
+def report(text: str) -> dict[str, Any]:
+    return {"failures": [{"detail": f"got {text}"}]}
+
+
+def exception(text: str) -> dict[str, Any]:
+    raise TenantsUnreadable(text)
+
+
+def cause(text: str) -> dict[str, Any]:
+    raise TenantsUnreadable("Listing failed") from ValueError(text)
+
+
+def suppressed_context(text: str) -> dict[str, Any]:
+    try:
+        raise ValueError(text)  # noqa: TRY301  what is planted
+    except ValueError:
+        raise TenantsUnreadable("Listing failed") from None
+
+
+SECRET, TOKEN = 'pass"word/+& é', f"head.claims.{'0123456789' * 10}"
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [log, log_of_another_library, metric, report, exception, cause, suppressed_context],
+    ids=lambda plant: plant.__name__.replace("_", " "),
+)
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(pytest.param(text, id=f"the secret {how}") for how, text in spellings(SECRET)),
+        pytest.param(TOKEN, id="a token"),
+        pytest.param(TOKEN[40:52], id="12 characters of its signature"),
+    ],
+)
+def test_a_planted_leak_is_seen(plant: Callable[[str], dict[str, Any]], text: str) -> None:
+    observed = observe(lambda: plant(text))
+
+    assert leaks(observed.said, [SECRET], [TOKEN])
+
+
+def test_what_is_no_leak_is_not_taken_for_one() -> None:
+    observed = observe(lambda: log(f"head.claims. {TOKEN[40:51]} pass"))
+
+    assert leaks(observed.said, [SECRET], [TOKEN]) == set()
