@@ -113,7 +113,7 @@ def _basic(credentials: ClientCredentials) -> str:
 
 def _parse_answer(status: int, body: bytes) -> dict[str, Any]:
     if status == TOO_MANY_REQUESTS or status >= SERVER_ERROR:
-        raise EndpointUnavailable(f"The token endpoint answered HTTP {status}")
+        raise EndpointUnavailable(f"The token endpoint answered HTTP {status}", code=str(status))
     if status // 100 == REDIRECTION:
         raise AnswerInvalid(f"The answer, HTTP {status}, is a redirect, and none is followed")
     try:
@@ -121,8 +121,14 @@ def _parse_answer(status: int, body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         answer = None  # no cause is chained: it would carry the body, and with it a token
     if not isinstance(answer, dict):
-        raise AnswerInvalid(f"The answer, HTTP {status}, is not a JSON object")
+        raise AnswerInvalid(f"The answer, HTTP {status}, is {_kind(body)}")
     return answer
+
+
+def _kind(body: bytes) -> str:
+    if not body:
+        return "empty"
+    return "HTML" if body.lstrip().startswith(b"<") else "not a JSON object"
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -211,7 +217,7 @@ def _lifetime(expires_in: object) -> float:
     # some servers answer "3600" or 3600.0 (RFC 6749 Appendix A.14 wants digits)
     is_number = isinstance(expires_in, int | float | str) and not isinstance(expires_in, bool)
     if not is_number or not re.fullmatch(r"\d{1,9}(\.0)?", str(expires_in)):
-        raise TokenInvalid("expires_in is not a whole number of seconds")
+        raise TokenInvalid("expires_in is not a positive whole number of seconds")
     seconds = float(str(expires_in))
     if not 0 < seconds <= LIFETIME_SECONDS:
         raise TokenInvalid(f"expires_in is {seconds:.0f}, not between 1 and {LIFETIME_SECONDS}")
@@ -247,8 +253,10 @@ def _check_owner(token: str, tenant: Tenant, credentials: ClientCredentials) -> 
         raise WrongTenant("The token is for another client_id than the one that asked")
     if tenant.tenant_id is None or owner is None:
         return
-    if _comparable(owner) != _comparable(tenant.tenant_id):
-        raise WrongTenant(f"The token is for another tenant_id than {tenant.tenant_id}")
+    theirs, ours = _comparable(owner), _comparable(tenant.tenant_id)
+    if theirs != ours:
+        named = theirs if isinstance(theirs, UUID) else "of another kind"
+        raise WrongTenant(f"The token is for a tenant_id {named}, not {tenant.tenant_id}")
 
 
 def _comparable(tenant_id: object) -> object:

@@ -30,6 +30,9 @@ The name of a class is the `reason` in reports and logs; docs/failures.md explai
 
 from typing import ClassVar
 
+AGAIN = "The next run tries again."
+HEALTH = "If it lasts: look at the AWS Health Dashboard."
+
 
 class IssuerError(Exception):
     """A failure with its cause (`detail`) and what to do about it (`remedy`); neither is secret."""
@@ -41,6 +44,7 @@ class IssuerError(Exception):
         """Take the cause, and the code of another party by which the remedy may differ."""
         super().__init__(detail)
         self.detail = detail
+        self.code = code
         self.remedy = self.remedies.get(code or "", type(self).remedy)
 
     @property
@@ -60,27 +64,32 @@ class RunFailed(IssuerError):
 class SettingsInvalid(RunFailed):
     """The function's environment can't be used."""
 
-    remedy = "Deploy the stack again with the template parameter of this name corrected."
+    remedy = (
+        "Correct the template parameter of that name (TokensPath sets TOKENS_PATH) and deploy the"
+        " stack again."
+    )
 
 
 class EventInvalid(RunFailed):
     """The function was invoked with an event that it doesn't know."""
 
-    remedy = "Send one of the events in events/."
+    remedy = (
+        'Send {}, {"tenants": ["acme"]}, {"dry_run": true} or {"probe": "acme"}; events/ has one'
+        " of each."
+    )
 
 
 class TenantsUnreadable(RunFailed):
     """The tenant documents could not be listed completely."""
 
-    remedy = "The next run tries again."
+    remedy = f"{AGAIN} {HEALTH}"
     remedies: ClassVar = {
         "AccessDeniedException": (
             "Compare the function's role with template.yaml: it needs ssm:GetParametersByPath on"
             " the tenants path."
         ),
         "ThrottlingException": (
-            "The next run tries again. If it lasts, something else in the account reads Parameter"
-            " Store in a loop."
+            f"{AGAIN} If it lasts: something else in the account reads Parameter Store in a loop."
         ),
     }
 
@@ -92,13 +101,17 @@ class ClientFailed(IssuerError):
 class ClientSecretUnreadable(ClientFailed):
     """Secrets Manager didn't give the client secret."""
 
-    remedy = "The next run tries again."
+    remedy = f"{AGAIN} {HEALTH}"
     remedies: ClassVar = {
         "ResourceNotFoundException": (
             "Create the secret, or correct `client` in the tenant documents."
         ),
         "InvalidRequestException": (
             "If the secret is scheduled for deletion: aws secretsmanager restore-secret."
+        ),
+        "DecryptionFailure": (
+            "Enable the key that the secret is encrypted with, or cancel its deletion; its key"
+            " policy must let the function's role decrypt."
         ),
         "AccessDeniedException": (
             "If the secret is encrypted with a key of your own, its key policy must let the"
@@ -132,7 +145,15 @@ class TenantFailed(IssuerError):
 class DocumentInvalid(TenantFailed):
     """A parameter under the tenants path can't be used."""
 
-    remedy = "Correct this parameter: the README shows what a tenant document looks like."
+    remedy = (
+        'Correct the parameter; a document is, for instance, {"tenant_id": "…", "scope": "…"}, and'
+        " the README tells all of its members."
+    )
+    remedies: ClassVar = {
+        "nested": "Put it directly under the tenants path, and delete this one.",
+        "type": "Delete the parameter and put it again with --type String.",
+        "twice": "Take the tenant out of all places but one.",
+    }
 
 
 class UnknownTenant(TenantFailed):
@@ -150,11 +171,15 @@ class TenantDisabled(TenantFailed):
 class TokenRefused(TenantFailed):
     """The authorization server refuses a token for this tenant."""
 
-    remedy = "Look the error code up in RFC 6749 §5.2; if it says too little, ask Visma."
+    remedy = "Ask Visma what this error means, with tenant_id and scope of the tenant document."
     remedies: ClassVar = {
         "invalid_tenant": (
             "Check that tenant_id is the company's, and ask the tenant's administrator to grant"
             " the application (a grant takes 10 to 15 minutes to act)."
+        ),
+        "invalid_request": (
+            "Compare tenant_id and scope in the tenant document with the Visma developer portal; if"
+            " they agree, ask Visma."
         ),
         "invalid_scope": (
             "Compare `scope` in the tenant document with the scopes of the application in the"
@@ -163,6 +188,10 @@ class TokenRefused(TenantFailed):
         "unauthorized_client": (
             "The application must be a service integration (client_credentials) in the Visma"
             " developer portal."
+        ),
+        "unsupported_grant_type": (
+            "Check that the template parameter TokenEndpoint is Visma Connect's: it must know"
+            " client_credentials."
         ),
     }
 
@@ -195,17 +224,24 @@ class EndpointUnavailable(EndpointFailed):
     """The token endpoint didn't answer, or said that it can't now."""
 
     remedy = (
-        "The next run tries again. If it lasts for all tenants: look at Visma's status page and at"
-        " the template parameter TokenEndpoint."
+        f"{AGAIN} If it lasts for all tenants: look at Visma's status page and at the template"
+        " parameter TokenEndpoint."
     )
+    remedies: ClassVar = {
+        "TLS": (
+            "Check the host in the template parameter TokenEndpoint; if it is right, tell Visma:"
+            " the certificate has expired, or somebody listens in between."
+        ),
+        "429": f"{AGAIN} If it lasts: ask Visma how many token requests your application may send.",
+    }
 
 
 class AnswerInvalid(EndpointFailed):
     """The token endpoint's answer is no usable OAuth answer."""
 
     remedy = (
-        "The next run tries again. If it lasts: check that the template parameter TokenEndpoint is"
-        " a token endpoint, then ask Visma."
+        f"{AGAIN} If it lasts: check that the template parameter TokenEndpoint is a token endpoint,"
+        " then ask Visma."
     )
 
 
@@ -216,10 +252,14 @@ class StoreFailed(IssuerError):
 class StoreUnavailable(StoreFailed):
     """Parameter Store didn't take the token now."""
 
-    remedy = (
-        "The next run tries again. If throttling lasts: raise the account's Parameter Store"
-        " throughput, or lower the number of writers."
-    )
+    remedy = f"{AGAIN} {HEALTH}"
+    remedies: ClassVar = {
+        "ThrottlingException": (
+            f"{AGAIN} If it lasts: raise the account's Parameter Store throughput, or have fewer"
+            " others write in this account and Region."
+        ),
+        "TooManyUpdates": (f"{AGAIN} If it lasts: something else writes this parameter; stop it."),
+    }
 
 
 class StoreDenied(StoreFailed):
@@ -227,7 +267,10 @@ class StoreDenied(StoreFailed):
 
     remedy = "Compare the function's role and the key's policy with template.yaml."
     remedies: ClassVar = {
-        "InvalidKeyId": "Enable the key, or end its pending deletion: see the output TokenKeyArn.",
+        "InvalidKeyId": (
+            "Enable the key of the output TokenKeyArn, or cancel its deletion; if it is gone,"
+            " deploy the stack with another TokenKeyArn."
+        ),
         "ParameterLimitExceeded": "Delete unused parameters, or ask AWS for a higher limit.",
     }
 
@@ -239,5 +282,7 @@ class ParameterUnwritable(StoreFailed):
     remedies: ClassVar = {
         "HierarchyTypeMismatchException": "Delete the parameter: the next run makes it anew.",
         "UnsupportedParameterType": "Delete the parameter: the next run makes it anew.",
-        "ParameterMaxVersionLimitExceeded": "Take the label off the parameter's oldest version.",
+        "ParameterMaxVersionLimitExceeded": (
+            "Take the label off the parameter's oldest version: aws ssm unlabel-parameter-version."
+        ),
     }

@@ -27,7 +27,7 @@ def parse_invocation(event: object) -> Invocation:
     (https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html).
     """
     if not isinstance(event, dict):
-        raise EventInvalid(f"The event is of type {type(event).__name__}, not an object")
+        raise EventInvalid("The event is not a JSON object")
     if event.get("detail-type") == "Scheduled Event" and event.keys() == ENVELOPE:
         return Invocation()
     if unknown := sorted(map(str, event.keys() - MEMBERS)):

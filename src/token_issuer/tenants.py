@@ -75,7 +75,7 @@ def parse_configuration(parameters: "Iterable[ParameterTypeDef]", path: str) -> 
         try:
             documents = _documents(parameter, path)
         except DocumentInvalid as error:
-            invalid[home] = DocumentInvalid(f"{home}: {error.detail}")
+            invalid[home] = DocumentInvalid(f"{home}: {error.detail}", code=error.code)
             homes[home.removeprefix(f"{path}/")].append(home)  # it may be this tenant's
             continue
         for name, document in documents:
@@ -88,7 +88,8 @@ def parse_configuration(parameters: "Iterable[ParameterTypeDef]", path: str) -> 
         if len(where) > 1:
             tenants.pop(name, None)
             places = " and in ".join(sorted(set(where)))
-            invalid[name] = DocumentInvalid(f"Tenant {name} is configured twice, in {places}")
+            twice = f"Tenant {name} is configured twice, in {places}"
+            invalid[name] = DocumentInvalid(twice, code="twice")
     return Configuration(tenants=dict(sorted(tenants.items())), invalid=invalid)
 
 
@@ -105,9 +106,9 @@ def _documents(parameter: "ParameterTypeDef", path: str) -> list[tuple[str, obje
     """Return (name, document) for each tenant that the parameter holds."""
     name = parameter["Name"].removeprefix(f"{path}/")
     if "/" in name:
-        raise DocumentInvalid("it is nested; tenant documents lie directly under the tenants path")
+        raise DocumentInvalid("it is not directly under the tenants path", code="nested")
     if parameter["Type"] != "String":
-        raise DocumentInvalid(f"its type is {parameter['Type']}, not String")
+        raise DocumentInvalid(f"its type is {parameter['Type']}, not String", code="type")
     document = _parse_object(parameter["Value"])
     if "tenants" not in document:
         return [(name, document)]

@@ -67,7 +67,9 @@ def post(
     except (requests.Timeout, urllib3.exceptions.TimeoutError):
         raise EndpointUnavailable("The token endpoint did not answer in time") from None
     except requests.exceptions.SSLError:
-        raise EndpointUnavailable("The token endpoint's TLS certificate is not valid") from None
+        raise EndpointUnavailable(
+            "The token endpoint's TLS certificate is not valid", code="TLS"
+        ) from None
     except _AnswerTooLongError:
         raise AnswerInvalid(f"The answer is longer than {ANSWER_BYTES} bytes") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:

@@ -1,5 +1,6 @@
 """AccessToken → Parameter Store."""
 
+import re
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -23,6 +24,7 @@ UNWRITABLE = {
     "UnsupportedParameterType",
     "ValidationException",
 }
+KMS_ERROR = re.compile(r"Error Code: (\w+)")  # as Parameter Store passes it on
 
 
 def store_token(name: str, token: AccessToken, *, ssm: "SSMClient", path: str, key_id: str) -> None:
@@ -44,15 +46,18 @@ def store_token(name: str, token: AccessToken, *, ssm: "SSMClient", path: str, k
         )
     except ClientError as error:
         # from None: a ValidationException quotes the value
-        raise _failure(parameter, error.response["Error"]["Code"]) from None
+        answer = error.response["Error"]
+        raise _failure(parameter, answer["Code"], answer.get("Message", "")) from None
     except BotoCoreError as error:
-        raise _failure(parameter, type(error).__name__) from None
+        raise _failure(parameter, type(error).__name__, "") from None
 
 
-def _failure(parameter: str, code: str) -> StoreFailed:
+def _failure(parameter: str, code: str, message: str) -> StoreFailed:
     detail = f"Writing {parameter} failed: {code}"
+    if code == "InvalidKeyId" and (kms := KMS_ERROR.search(message)):
+        detail = f"{detail}, {kms[1]}"  # a key that is disabled, gone, or soon to be
     if code in DENIED:
         return StoreDenied(detail, code=code)
     if code in UNWRITABLE:
         return ParameterUnwritable(detail, code=code)
-    return StoreUnavailable(detail)
+    return StoreUnavailable(detail, code=code)

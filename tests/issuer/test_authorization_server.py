@@ -204,28 +204,6 @@ def test_the_clock_is_read_before_the_request_is_sent(
 # Answers
 
 
-@pytest.mark.parametrize("status", [200, 400, 401, 403])
-def test_the_error_counts_and_not_the_status(status: int, fetch: Fetch) -> None:
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, status=status, json=ANSWER | {"error": "unauthorized_client"})
-
-        with pytest.raises(TokenRefused, match=r"^unauthorized_client") as caught:
-            fetch()
-
-    assert "service integration" in caught.value.remedy
-
-
-def test_an_error_that_nobody_knows_is_shown(fetch: Fetch) -> None:
-    with responses.RequestsMock() as mock:
-        answer = {"error": "invalid_moon_phase", "error_description": "The moon is full"}
-        mock.post(ENDPOINT, status=400, json=answer)
-
-        with pytest.raises(TokenRefused, match=r"invalid_moon_phase: The moon is full") as caught:
-            fetch()
-
-    assert "RFC 6749" in caught.value.remedy
-
-
 TRICKY = replace(CREDENTIALS, client_secret="s3cr+t/&<x>")
 
 
@@ -363,37 +341,11 @@ def test_the_granted_scope_is_read(scope: object, granted: set[str] | None) -> N
     assert token.scope == (None if granted is None else frozenset(granted))
 
 
-def test_an_error_that_is_null_is_none(fetch: Fetch) -> None:
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, json=ANSWER | {"error": None})
-
-        assert fetch().value == "opaque-token"
-
-
-@pytest.mark.parametrize("token_type", ["Bearer", "bearer", "BEARER"])
-def test_the_case_of_bearer_does_not_count(token_type: str) -> None:
-    assert parse_token(ANSWER | {"token_type": token_type}, issued_at=NOW).value
-
-
 @pytest.mark.parametrize(
     "answer",
     [
-        pytest.param({"access_token": None}, id="no token"),
-        pytest.param({"access_token": ""}, id="an empty token"),
-        pytest.param({"access_token": 7}, id="a number as token"),
-        pytest.param({"access_token": "two words"}, id="a space"),
-        pytest.param({"access_token": "token\n"}, id="a line break"),
-        pytest.param({"access_token": "tøken"}, id="beyond ASCII"),
         pytest.param({"access_token": "a" * 8193}, id="more than 8 KB"),
-        pytest.param({"token_type": None}, id="no type"),
-        pytest.param({"token_type": "mac"}, id="another type"),
         pytest.param({"token_type": ["Bearer"]}, id="a list as type"),
-        pytest.param({"expires_in": None}, id="no lifetime at all"),
-        pytest.param({"expires_in": 0}, id="zero"),
-        pytest.param({"expires_in": -1}, id="negative"),
-        pytest.param({"expires_in": "soon"}, id="a word"),
-        pytest.param({"expires_in": True}, id="true"),
-        pytest.param({"expires_in": 1e99}, id="1e99"),
         pytest.param({"expires_in": float("inf")}, id="infinity"),
         pytest.param({"expires_in": float("nan")}, id="not a number"),
         pytest.param({"expires_in": 3600.5}, id="a fraction"),
@@ -412,13 +364,6 @@ def test_a_token_that_cannot_be_used_is_refused(answer: dict[str, object]) -> No
 
 def test_a_token_of_8_kb_is_taken() -> None:
     assert len(parse_token(ANSWER | {"access_token": "a" * 8192}, issued_at=NOW).value) == 8192
-
-
-@pytest.mark.parametrize("expires_in", [3600, 3600.0, "3600"])
-def test_a_lifetime_may_be_spelled_in_three_ways(expires_in: object) -> None:
-    token = parse_token(ANSWER | {"expires_in": expires_in}, issued_at=NOW)
-
-    assert token.expires_at == NOW + timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
@@ -442,9 +387,6 @@ def test_the_earlier_end_counts(expires_in: object, exp: float | None, minutes: 
 @pytest.mark.parametrize(
     "token",
     [
-        pytest.param("a.b", id="two parts"),
-        pytest.param("a.b.c", id="three parts of nothing"),
-        pytest.param("a.W10.c", id="a list as claims"),
         pytest.param(f"{jwt(exp=0)}.d", id="four parts"),
         pytest.param(jwt(exp="soon"), id="exp as a word"),
         pytest.param(jwt(exp=True), id="exp true"),
@@ -460,9 +402,7 @@ def test_what_merely_looks_like_a_jwt_is_opaque(token: str) -> None:
 @pytest.mark.parametrize(
     "claims",
     [
-        pytest.param({"tenant_id": "c2d8a1f4-6f1b-4f59-8a75-7d1e9b0c4d33"}, id="another tenant"),
         pytest.param({"tenant_id": "not-a-uuid"}, id="a tenant that is no UUID"),
-        pytest.param({"tenant_id": TENANT.tenant_id, "client_id": "other"}, id="another client"),
         pytest.param({"client_id": "other"}, id="another client without tenant"),
     ],
 )
@@ -478,8 +418,6 @@ def test_somebody_elses_token_is_not_taken(claims: dict[str, str], fetch: Fetch)
     ("tenant_id", "claims"),
     [
         pytest.param(TENANT.tenant_id, {}, id="no claims"),
-        pytest.param(TENANT.tenant_id, {"client_id": "demoapp"}, id="without tenant"),
-        pytest.param(TENANT.tenant_id, {"tenant_id": (TENANT.tenant_id or "").upper()}, id="case"),
         pytest.param("not-a-uuid", {"tenant_id": "not-a-uuid"}, id="no UUID"),
         pytest.param(None, {"tenant_id": "anything"}, id="no tenant asked for"),
     ],

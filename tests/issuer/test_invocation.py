@@ -35,35 +35,3 @@ def test_a_dry_run_may_be_for_named_tenants() -> None:
 
 def test_a_tenant_named_twice_is_served_once() -> None:
     assert parse_invocation({"tenants": ["acme", "acme"]}).tenants == ("acme",)
-
-
-@pytest.mark.parametrize(
-    ("event", "words"),
-    [
-        pytest.param(["acme"], "list", id="a list"),
-        pytest.param("acme", "str", id="a text"),
-        pytest.param(None, "NoneType", id="null"),
-        pytest.param({"tenant": "acme"}, "tenant", id="an unknown member"),
-        pytest.param({"source": "aws.s3"}, "source", id="another service's event"),
-        pytest.param({"detail-type": "Scheduled Event"}, "detail-type", id="half an envelope"),
-        pytest.param(
-            {"detail-type": "Scheduled Event", "dry_run": True},
-            "detail-type",
-            id="a scheduled event with more in it",
-        ),
-        pytest.param({"tenants": "acme"}, "tenants", id="tenants as a text"),
-        pytest.param({"tenants": []}, "tenants", id="no tenants"),
-        pytest.param({"tenants": ["acme", 7]}, "tenants", id="a number among tenants"),
-        pytest.param({"tenants": [""]}, "tenants", id="an empty name"),
-        pytest.param({"tenants": None}, "tenants", id="tenants null"),
-        pytest.param({"dry_run": "yes"}, "dry_run", id="dry_run as a text"),
-        pytest.param({"dry_run": 1}, "dry_run", id="dry_run as a number"),
-        pytest.param({"probe": ["acme"]}, "probe", id="probe as a list"),
-        pytest.param({"probe": ""}, "probe", id="probe of nobody"),
-        pytest.param({"probe": "acme", "tenants": ["acme"]}, "probe", id="probe with tenants"),
-        pytest.param({"probe": "acme", "dry_run": True}, "probe", id="probe with dry_run"),
-    ],
-)
-def test_anything_else_is_refused_by_name(event: object, words: str) -> None:
-    with pytest.raises(EventInvalid, match=words):
-        parse_invocation(event)

@@ -158,8 +158,8 @@ STATUSES = [
 ]
 
 BODIES = [
-    answers("HTML", "AnswerInvalid", "not a JSON object", body=b"<html>maintenance</html>"),
-    answers("nothing", "AnswerInvalid", "not a JSON object"),
+    answers("HTML", "AnswerInvalid", "is HTML", body=b"<html>maintenance</html>"),
+    answers("nothing", "AnswerInvalid", "HTTP 200, is empty"),
     answers("null", "AnswerInvalid", "not a JSON object", body=b"null"),
     answers("a list", "AnswerInvalid", "not a JSON object", body=b'["access_token"]'),
     answers("a number", "AnswerInvalid", "not a JSON object", body=b"7"),
@@ -179,6 +179,7 @@ ERRORS = [
         body=token_answer(error="invalid_tenant"),
     ),
     answers("400 without error", "AnswerInvalid", "neither a token", status=400, body=b"{}"),
+    answers("201 with a token", "AnswerInvalid", "HTTP 201", status=201, body=token_answer()),
     answers("400 with a token", "AnswerInvalid", "HTTP 400", status=400, body=token_answer()),
     refused("invalid_request"),
     answers(
@@ -203,6 +204,14 @@ ERRORS = [
     refused("invalid_scope"),
     refused("invalid_tenant"),
     refused("invalid_moon_phase"),
+    answers(
+        "403 unauthorized_client",
+        "TokenRefused",
+        "unauthorized_client",
+        status=403,
+        body=error("unauthorized_client"),
+    ),
+    answers("error is null beside a token", None, body=token_answer(error=None)),
     answers(
         "400 server_error",
         "EndpointUnavailable",
@@ -276,12 +285,12 @@ TOKENS = [
         for words, value in (("token_type missing", WITHOUT), ("token_type mac", "mac"))
     ),
     lifetime("0", 0, "expires_in is 0, not"),
-    lifetime("-1", -1, "not a whole number"),
+    lifetime("-1", -1, "not a positive whole number"),
     lifetime("3600.0", 3600.0),
     lifetime("3600 as a text", "3600"),
-    lifetime("soon", "soon", "not a whole number"),
-    lifetime("true", True, "not a whole number"),  # noqa: FBT003  the value of a member
-    lifetime("1e99", 1e99, "not a whole number"),
+    lifetime("soon", "soon", "not a positive whole number"),
+    lifetime("true", True, "not a positive whole number"),  # noqa: FBT003  the value of a member
+    lifetime("1e99", 1e99, "not a positive whole number"),
     lifetime("two days", 172_800, "expires_in is 172800, not"),
     lifetime("missing, and no exp", WITHOUT, "expires_in is missing"),
     answers(
@@ -295,10 +304,15 @@ TOKENS = [
     jwt_of(
         "for another tenant",
         "WrongTenant",
-        f"another tenant_id than {tenant_id('acme')}",
+        f"for a tenant_id {tenant_id('globex')}, not {tenant_id('acme')}",
         tenant_id=tenant_id("globex"),
     ),
-    jwt_of("for a tenant that is a list", "WrongTenant", "another", tenant_id=[tenant_id("acme")]),
+    jwt_of(
+        "for a tenant that is a list",
+        "WrongTenant",
+        "of another kind",
+        tenant_id=[tenant_id("acme")],
+    ),
     jwt_of("for the tenant in upper case", None, "", tenant_id=tenant_id("acme").upper()),
     jwt_of(
         "for another client",

@@ -123,7 +123,7 @@ CONNECTIONS = [
     failed("reset in the middle", "ConnectionResetError", reset),
     failed("closed without an answer", "RemoteDisconnected", once(b"")),
     failed("closed in the middle", "IncompleteRead", once(OK + b"Content-Length: 9\r\n\r\n{")),
-    broken("closed in the headers", "AnswerInvalid", "not a JSON object", once(OK + b"Content-")),
+    broken("closed in the headers", "AnswerInvalid", "is empty", once(OK + b"Content-")),
     failed("no HTTP at all", "BadStatusLine", once(b"220 mail.example ESMTP\r\n")),
     failed("two lengths", "InvalidHeader", once(TWO_LENGTHS)),
 ]

@@ -60,7 +60,7 @@ def listing(words: str, code: str) -> Case:
     def arrange(scene: Scene) -> None:
         more_tenants(8)(scene)
         scene.aws.script = lambda operation, request: (
-            code if operation == "GetParametersByPath" and "NextToken" in request else None
+            (code, "") if operation == "GetParametersByPath" and "NextToken" in request else None
         )
 
     return Case(
@@ -106,7 +106,13 @@ def packed_in_two(scene: Scene) -> None:
 
 
 def single_and_packed(scene: Scene) -> None:
+    """Pack what stands alone as well."""
     scene.account.put_document("packed-1", json.dumps({"tenants": {"acme": ACME}}))
+
+
+def unreadable_and_packed(scene: Scene) -> None:
+    scene.account.put_document("acme", "{")
+    single_and_packed(scene)
 
 
 def secure_string(scene: Scene) -> None:
@@ -134,6 +140,12 @@ DOCUMENTS = [
     document("scope is missing", '{"tenant_id": "a"}', "scope is missing"),
     document("scope as a list", {"scope": ["a"]}, "scope must be a text"),
     document("scope with two spaces", {"scope": "a  b"}, "scope must be a text"),
+    document("scope with a space before", {"scope": " a"}, "scope must be a text"),
+    document("scope with a quote", {"scope": 'a"b'}, "scope must be a text"),
+    document("scope beyond ASCII", {"scope": "å"}, "scope must be a text"),
+    document("tenant_id empty", {"tenant_id": ""}, "tenant_id must be a text"),
+    document("tenant_id with a space", {"tenant_id": "a b"}, "tenant_id must be a text"),
+    document("client empty", {"client": ""}, "client must be 1 to 64"),
     document("tenant_id as a number", {"tenant_id": 7}, "tenant_id must be a text"),
     document("tenant_id as null", {"tenant_id": None}, "tenant_id must be a text"),
     document("client as a number", {"client": 7}, "client must be 1 to 64"),
@@ -142,6 +154,7 @@ DOCUMENTS = [
     document("note as a number", {"note": 4711}, "note must be a text"),
     document("a member twice", '{"scope": "a", "scope": "b"}', "duplicate members: scope"),
     document("packed ones beside others", '{"tenants": {}, "x": 1}', "unknown members", PARAMETER),
+    document("packed ones twice", '{"tenants": {}, "tenants": {}}', "one object", PARAMETER),
     document("packed ones as a list", '{"tenants": []}', "tenants must be one object", PARAMETER),
     beside("a name of 65 characters", "a" * 65, json.dumps(ACME), "the name must be", "a" * 65),
     beside(
@@ -150,6 +163,13 @@ DOCUMENTS = [
         json.dumps({"tenants": {"a b": ACME}}),
         "the name must be",
         "a b",
+    ),
+    beside(
+        "a packed name without a character",
+        "packed-1",
+        json.dumps({"tenants": {"": ACME}}),
+        "the name must be",
+        "",
     ),
     beside(
         "a packed tenant that is not an object",
@@ -162,12 +182,20 @@ DOCUMENTS = [
         "a nested parameter",
         "acme/eu",
         json.dumps(ACME),
-        "it is nested",
+        "it is not directly under",
         "/visma/tenants/acme/eu",
     ),
     twice("one name twice in one packed document", packed_twice, "twice, in /visma/tenants/pack"),
     twice("one name in two packed documents", packed_in_two, "packed-1 and in /visma/tenants/pa"),
     twice("one name single and packed", single_and_packed, "tenants/acme and in /visma/tenants/p"),
+    Case(
+        words="one name packed, and alone where it can't be read",
+        arrange=unreadable_and_packed,
+        reason="DocumentInvalid",
+        detail="/visma/tenants/acme",
+        failures=frozenset({PARAMETER, "acme"}),
+        kept=frozenset({"acme"}),
+    ),
     Case(
         words="a SecureString",
         arrange=secure_string,

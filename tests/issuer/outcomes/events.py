@@ -1,6 +1,11 @@
 """Events that nobody understands, or that name tenants that can't be served."""
 
+import json
+
+from tests.conftest import PROJECT
 from tests.issuer.outcomes.scene import ALL, Case, Scene
+
+SCHEDULED = json.loads((PROJECT / "events/scheduled.json").read_text())
 
 
 def refused(words: str, event: object, detail: str) -> Case:
@@ -28,10 +33,15 @@ def unknown(words: str, event: object, kept: frozenset[str]) -> Case:
 
 
 EVENTS = [
-    refused("not an object", ["acme"], "of type list"),
-    refused("null", None, "of type NoneType"),
+    refused("not an object", ["acme"], "is not a JSON object"),
+    refused("null", None, "is not a JSON object"),
     refused("an unknown member", {"tenant": "acme"}, "unknown members: tenant"),
-    refused("a scheduled event with a member more", {"source": "x"}, "unknown members: source"),
+    refused("a scheduled event with a member more", SCHEDULED | {"retry": 1}, "members: account"),
+    refused("another service's event", {"source": "aws.s3"}, "unknown members: source"),
+    refused("half a scheduled event", {"detail-type": "Scheduled Event"}, "members: detail-type"),
+    refused("an empty name", {"tenants": [""]}, '"tenants" is not a list'),
+    refused("tenants as null", {"tenants": None}, '"tenants" is not a list'),
+    refused("dry_run as a number", {"dry_run": 1}, '"dry_run" is not true or false'),
     refused("tenants as a text", {"tenants": "acme"}, '"tenants" is not a list'),
     refused("no tenants", {"tenants": []}, '"tenants" is not a list of one or more'),
     refused("a tenant that is a number", {"tenants": ["acme", 7]}, '"tenants" is not a list'),

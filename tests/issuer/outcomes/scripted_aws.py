@@ -1,6 +1,7 @@
 """AWS on loopback: moto, but for the calls that are told to fail."""
 
 import io
+import itertools
 import json
 import threading
 from collections import Counter
@@ -12,12 +13,12 @@ import requests
 from cheroot.wsgi import Server
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-type Script = Callable[[str, dict[str, Any]], str | None]
+type Script = Callable[[str, dict[str, Any]], tuple[str, str] | None]
 type StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
 class ScriptedAws:
-    """A WSGI application; `script` takes operation and request, and returns an error's code."""
+    """A WSGI application; `script` takes operation and request, and returns an error."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -30,15 +31,24 @@ class ScriptedAws:
         requests.post(f"{self.url}/moto-api/reset", timeout=10).raise_for_status()
         self.calls.clear()
 
-    def fail(self, operation: str, code: str, *, times: int | None = None, **members: str) -> None:
-        """Fail the operation, for requests with these members, once or for good."""
-        left = [times]
+    def fail(
+        self,
+        operation: str,
+        code: str,
+        message: str = "",
+        *,
+        times: int | None = None,
+        **members: str,
+    ) -> None:
+        """Fail the operation, for requests with these members, so many times or for good."""
+        left = iter(range(times)) if times is not None else itertools.count()
 
-        def script(asked: str, request: dict[str, Any]) -> str | None:
-            if asked != operation or not members.items() <= request.items() or left[0] == 0:
+        def script(asked: str, request: dict[str, Any]) -> tuple[str, str] | None:
+            if asked != operation or not members.items() <= request.items():
                 return None
-            left[0] = None if left[0] is None else left[0] - 1
-            return code
+            # AWS quotes what it was sent, now and then
+            error = (code, message or f"got {json.dumps(request)}")
+            return None if next(left, None) is None else error
 
         self.script = script
 
@@ -48,10 +58,9 @@ class ScriptedAws:
             return self._passed_on(environ, start_response)
         self.calls[operation] += 1
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
-        if self.script and (code := self.script(operation, json.loads(body))):
+        if self.script and (error := self.script(operation, json.loads(body))):
             start_response("400 Bad Request", [("Content-Type", "application/x-amz-json-1.1")])
-            # AWS quotes what it was sent, now and then
-            return [json.dumps({"__type": code, "message": f"got {body.decode()}"}).encode()]
+            return [json.dumps(dict(zip(("__type", "message"), error, strict=True))).encode()]
         return self._passed_on(environ | {"wsgi.input": io.BytesIO(body)}, start_response)
 
     def _passed_on(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

@@ -1,16 +1,17 @@
 """Parameter Store that doesn't take acme's token."""
 
+from tests.issuer.conftest import KEY_ARN
 from tests.issuer.outcomes.scene import Case, Scene
 
 ACME = "/visma/tokens/acme"
 
 
-def refused(words: str, code: str, reason: str, times: int | None = None) -> Case:
+def refused(words: str, code: str, reason: str, message: str = "", detail: str = "") -> Case:
     return Case(
         words=words,
-        arrange=lambda scene: scene.aws.fail("PutParameter", code, times=times, Name=ACME),
+        arrange=lambda scene: scene.aws.fail("PutParameter", code, message, Name=ACME),
         reason=reason,
-        detail=f"Writing {ACME} failed: {code}",
+        detail=f"Writing {ACME} failed: {code}{detail}",
         failures=frozenset({"acme"}),
         kept=frozenset({"acme"}),
     )
@@ -26,11 +27,25 @@ STORE = [
     refused("an internal error", "InternalServerError", "StoreUnavailable"),
     refused("other updates are under way", "TooManyUpdates", "StoreUnavailable"),
     refused("access is denied", "AccessDeniedException", "StoreDenied"),
-    refused("the key is disabled", "InvalidKeyId", "StoreDenied"),
+    refused(
+        "the key is disabled",
+        "InvalidKeyId",
+        "StoreDenied",
+        f"{KEY_ARN} is disabled. (Service: AWSKMS; Error Code: DisabledException; Proxy: null)",
+        ", DisabledException",
+    ),
+    refused(
+        "the key is pending deletion",
+        "InvalidKeyId",
+        "StoreDenied",
+        f"{KEY_ARN} is pending deletion. (Service: AWSKMS; Error Code: KMSInvalidStateException)",
+        ", KMSInvalidStateException",
+    ),
+    refused("an invalid key, and no word why", "InvalidKeyId", "StoreDenied"),
     refused("no room for more parameters", "ParameterLimitExceeded", "StoreDenied"),
     refused(
         "a label on the oldest version", "ParameterMaxVersionLimitExceeded", "ParameterUnwritable"
     ),
     refused("a parameter of type String", "HierarchyTypeMismatchException", "ParameterUnwritable"),
-    refused("a policy of the parameter", "ValidationException", "ParameterUnwritable"),
+    refused("a request that is not valid", "ValidationException", "ParameterUnwritable"),
 ]

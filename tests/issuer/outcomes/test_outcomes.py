@@ -103,6 +103,58 @@ def test_a_failure_of_the_run_is_raised(outcome: Outcome) -> None:
         assert json.dumps(outcome.observed.report)
 
 
+REMEDIES = {
+    "documents: malformed JSON": "a document is, for instance",
+    "documents: a nested parameter": "Put it directly under the tenants path",
+    "documents: one name single and packed": "Take the tenant out of all places but one",
+    "documents: a SecureString": "put it again with --type String",
+    "documents: tokens below the tenants": "TokensPath sets TOKENS_PATH",
+    "documents: a listing that is throttled half way": "reads Parameter Store in a loop",
+    "documents: a listing that is denied half way": "ssm:GetParametersByPath",
+    "secrets: missing": "Create the secret",
+    "secrets: denied": "compare the role with template.yaml",
+    "secrets: its key is denied": "its key policy must let",
+    "secrets: scheduled for deletion": "restore-secret",
+    "secrets: not JSON but the bare secret": 'Store {"client_id": "…", "client_secret": "…"}',
+    "connections: a closed port": "TokenEndpoint",
+    "answers: HTTP 307 to another host": "check that the template parameter TokenEndpoint",
+    "answers: HTTP 429": "how many token requests",
+    "answers: HTTP 503": "Visma's status page",
+    "answers: 400 invalid_client": "developer portal",
+    "answers: 400 invalid_request": "Compare tenant_id and scope",
+    "answers: 400 invalid_scope": "the scopes of the application",
+    "answers: 400 invalid_tenant": "ask the tenant's administrator",
+    "answers: 400 unauthorized_client": "must be a service integration",
+    "answers: 400 unsupported_grant_type": "must know client_credentials",
+    "answers: 400 invalid_moon_phase": "Ask Visma what this error means",
+    "answers: a JWT for another tenant": "Compare tenant_id and client",
+    "store: throttled for good": "raise the account's Parameter Store throughput",
+    "store: other updates are under way": "something else writes this parameter",
+    "store: an internal error": "AWS Health Dashboard",
+    "store: access is denied": "the key's policy",
+    "store: the key is disabled": "Enable the key",
+    "store: no room for more parameters": "ask AWS for a higher limit",
+    "store: a label on the oldest version": "unlabel-parameter-version",
+    "store: a parameter of type String": "Delete the parameter",
+    "events: an unknown member": "events/ has one of each",
+    "events: a probe of one that isn't configured": "Check the spelling",
+}
+
+
+@pytest.mark.parametrize("outcome", REMEDIES, indirect=True, scope="module")
+def test_the_remedy_is_that_of_the_cause(outcome: Outcome, request: pytest.FixtureRequest) -> None:
+    expected = REMEDIES[request.node.callspec.params["outcome"]]
+
+    assert all(expected in one["remedy"] for one in told(outcome))
+
+
+def told(outcome: Outcome) -> list[dict[str, Any]]:
+    """Return the log lines of failures: each that the report has, and that of a whole run."""
+    lines = [line for line in outcome.observed.lines if line["level"] == "ERROR"]
+    assert lines
+    return lines
+
+
 @pytest.mark.parametrize("outcome", OF_THE_SERVER, indirect=True, scope="module")
 def test_one_odd_answer_costs_a_run_less_than_15_seconds(outcome: Outcome) -> None:
     assert outcome.observed.seconds < 15
