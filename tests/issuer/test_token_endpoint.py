@@ -2,6 +2,8 @@
 
 import socket
 import ssl
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,7 +16,7 @@ import trustme
 from local.authorization_server import Fault, VismaConnect
 from tests.issuer.conftest import tenant_id
 from tests.issuer.outcomes.broken_server import Break, BrokenServer, broken_server
-from tests.issuer.outcomes.connections import LONG, SLOW
+from tests.issuer.outcomes.connections import LONG, SLOW, say_nothing
 from token_issuer.errors import AnswerInvalid, EndpointUnavailable
 from token_issuer.token_endpoint import open_session, post
 
@@ -202,3 +204,36 @@ def test_an_answer_is_too_late_when_time_has_run_out(session: requests.Session) 
 
         with pytest.raises(EndpointUnavailable, match="did not answer in time"):
             post(session, url, FORM, {}, answer_seconds=1e-9)
+
+
+def test_an_answer_that_takes_a_while_is_waited_for(
+    post_to_visma: Post, visma_connect: VismaConnect
+) -> None:
+    visma_connect.faults[None] = Fault(status=200, body=b"late", seconds=1.5)
+
+    assert post_to_visma(FORM, {}) == (200, b"late")
+
+
+def seconds_until_given_up(fault: Break, session: requests.Session, answer_seconds: float) -> float:
+    with broken_server(VismaConnect()) as server:
+        server.faults[tenant_id("acme")] = fault
+        started = time.monotonic()
+        with pytest.raises(EndpointUnavailable, match="did not answer in time"):
+            post(session, f"{server.url}/token", FORM, {}, answer_seconds=answer_seconds)
+        return time.monotonic() - started
+
+
+def test_a_byte_buys_no_time(session: requests.Session) -> None:
+    def say_a_byte_late(connection: socket.socket, stop: threading.Event) -> None:
+        stop.wait(0.9)
+        connection.sendall(b"H")
+        stop.wait(60)
+
+    with_a_byte = seconds_until_given_up(say_a_byte_late, session, 1)
+
+    assert with_a_byte < 1.5 * seconds_until_given_up(say_nothing, session, 1)
+
+
+@pytest.mark.long
+def test_connecting_and_answering_together_stay_below_15_seconds(session: requests.Session) -> None:
+    assert seconds_until_given_up(say_nothing, session, 20) < 15
