@@ -2,14 +2,13 @@
 
 import base64
 import hashlib
-import html
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 from uuid import UUID
 
 from token_issuer.credentials import ClientCredentials
@@ -23,6 +22,7 @@ from token_issuer.errors import (
 )
 from token_issuer.tenants import Tenant
 
+DIGITS = re.compile(r"[0-9]{1,15}")
 TOKEN_BYTES = 8 * 1024  # of an advanced parameter
 LIFETIME_SECONDS = 24 * 3600
 
@@ -39,9 +39,13 @@ KNOWN_ERRORS = PASSING_ERRORS | {  # RFC 6749 §5.2, and Visma's own
 }
 OK, TOO_MANY_REQUESTS, SERVER_ERROR = 200, 429, 500
 REDIRECTION = 3  # the hundreds of a status
-UNICODE_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 NO_LETTER = re.compile(r"[\W_]")
-ANY_LONG_WORD = re.compile(r"[A-Za-z0-9._~+/=%-]{40,}")  # tokens and secrets; a UUID has 36
+PIECE = 12  # letters and digits of a secret that are not shown
+# of few characters, of letters as people write them (scopes too), or a UUID
+PLAIN_WORD = re.compile(
+    r"[!-~]{1,5}|[\"'(]*[A-Za-z]?[a-z]+([._:/'-][a-z]+)*[\"').,:;!?]*"
+    r"|[\"'(]*[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[\"').,:;!?]*"
+)
 
 
 type Post = Callable[[dict[str, str], dict[str, str]], tuple[int, bytes]]
@@ -83,7 +87,7 @@ def fetch_token(
     if error is not None or not is_token or status != OK:
         raise _refusal(status, answer, tenant, credentials)
     token = parse_token(answer, issued_at=issued_at)
-    _check_owner(token.value, tenant, credentials)
+    _check_owner(_claims(token.value), tenant, credentials)
     return token
 
 
@@ -148,8 +152,8 @@ def _refusal(
         return AnswerInvalid(f"The answer, HTTP {status}, is neither a token nor an OAuth error")
     # the id too, since id and secret are easily swapped
     unspeakable = [credentials.client_id, credentials.client_secret, _basic(credentials)]
-    if token := answer.get("access_token"):
-        unspeakable.append(str(token))
+    if isinstance(token := answer.get("access_token"), str):
+        unspeakable.append(token)
     detail = code if code in KNOWN_ERRORS else _scrub(code, unspeakable, 60)
     if isinstance(description, str) and description:
         detail = f"{detail}: {_scrub(description, unspeakable, 200)}"
@@ -161,24 +165,24 @@ def _refusal(
 
 
 def _scrub(said: str, unspeakable: list[str], length: int) -> str:
-    """Cut a server's words; withhold them where they quote a secret, however it is spelled."""
-    plain = UNICODE_ESCAPE.sub(lambda match: chr(int(match[1], 16)), html.unescape(said))
-    spellings = [_bare(one) for one in (said, plain, unquote(plain), unquote(unquote(plain)))]
-    if any(_quotes(secret, said, spellings) for secret in unspeakable):
+    """Show of a server's words what can be no secret, and none of them where they quote one."""
+    bare = _bare(said)
+    pieces = (piece for secret in unspeakable for piece in _pieces(_bare(secret)))
+    if any(secret in said for secret in unspeakable) or any(piece in bare for piece in pieces):
         return "[withheld: it quotes a secret]"
-    words = "".join(character if character.isprintable() else " " for character in said)
-    words = ANY_LONG_WORD.sub("[…]", words)
+    words = " ".join(word if PLAIN_WORD.fullmatch(word) else "[…]" for word in said.split())
     return words if len(words) <= length else f"{words[:length]}…"
 
 
-def _quotes(secret: str, said: str, spellings: list[str]) -> bool:
-    bare = _bare(secret)
-    return secret in said or (bare != "" and any(bare in spelling for spelling in spellings))
+def _pieces(bare: str) -> Iterator[str]:
+    """Yield each run of 12 characters, or the whole where it is shorter."""
+    for start in range(max(1, len(bare) - PIECE + 1) if bare else 0):
+        yield bare[start : start + PIECE]
 
 
 def _bare(text: str) -> str:
-    """Return letters and digits only: quoting and escaping change the rest."""
-    return NO_LETTER.sub("", text)
+    """Return letters and digits only, in lower case: quoting and escaping change the rest."""
+    return NO_LETTER.sub("", text).lower()
 
 
 def parse_token(answer: dict[str, Any], *, issued_at: datetime) -> AccessToken:
@@ -203,6 +207,8 @@ def _expiry(expires_in: object, exp: object, issued_at: datetime) -> datetime:
     lifetimes = []
     if expires_in is not None:
         lifetimes.append(_lifetime(expires_in))
+    if isinstance(exp, str) and DIGITS.fullmatch(exp):
+        exp = int(exp)  # some servers write a text (RFC 7519 §2 wants a number)
     if isinstance(exp, int | float) and not isinstance(exp, bool):
         now = issued_at.timestamp()
         if not exp > now:  # also when it is no number at all (NaN)
@@ -216,7 +222,7 @@ def _expiry(expires_in: object, exp: object, issued_at: datetime) -> datetime:
 def _lifetime(expires_in: object) -> float:
     # some servers answer "3600" or 3600.0 (RFC 6749 Appendix A.14 wants digits)
     is_number = isinstance(expires_in, int | float | str) and not isinstance(expires_in, bool)
-    if not is_number or not re.fullmatch(r"\d{1,9}(\.0)?", str(expires_in)):
+    if not is_number or not re.fullmatch(r"[0-9]{1,9}(\.0)?", str(expires_in)):
         raise TokenInvalid("expires_in is not a positive whole number of seconds")
     seconds = float(str(expires_in))
     if not 0 < seconds <= LIFETIME_SECONDS:
@@ -233,21 +239,30 @@ def _granted_scope(scope: object) -> frozenset[str] | None:
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """Return a JWT's claims unverified, {} for anything else (RFC 7519 §3).
+    """Return a JWT's claims unverified, {} for anything else (RFC 7519 §7.2).
 
     The signature needs no check: the token comes straight from the token endpoint over TLS.
     """
     parts = token.split(".")
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (IndexError, ValueError, RecursionError):
+    if len(parts) != 3 or "alg" not in (_object(parts[0]) or {}):  # noqa: PLR2004  header, claims, signature
         return {}
-    return claims if isinstance(claims, dict) and len(parts) == 3 else {}  # noqa: PLR2004  header, claims, signature
+    claims = _object(parts[1])
+    if claims is None:  # it may be anybody's
+        raise TokenInvalid("The token is a JWT whose claims can't be read")
+    return claims
 
 
-def _check_owner(token: str, tenant: Tenant, credentials: ClientCredentials) -> None:
+def _object(part: str) -> dict[str, Any] | None:
+    try:
+        decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+        found = json.loads(decoded, object_pairs_hook=_members)
+    except (ValueError, RecursionError, AnswerInvalid):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _check_owner(claims: dict[str, Any], tenant: Tenant, credentials: ClientCredentials) -> None:
     """Refuse a token that says it is another tenant's or another client's; raises WrongTenant."""
-    claims = _claims(token)
     owner, client_id = claims.get("tenant_id"), claims.get("client_id")
     if client_id is not None and client_id != credentials.client_id:
         raise WrongTenant("The token is for another client_id than the one that asked")

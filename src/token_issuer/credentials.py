@@ -57,9 +57,13 @@ def _parse_credentials(secret_id: str, text: str | None) -> ClientCredentials:
         raise ClientSecretInvalid(f"Secret {secret_id} has other members than it may have")
     for member in ("client_id", "client_secret"):
         if not isinstance(document.get(member), str) or not document[member]:
-            raise ClientSecretInvalid(f"Secret {secret_id}: {member} is missing, empty or no text")
+            raise ClientSecretInvalid(
+                f"Secret {secret_id}: {member} is missing, empty or not a text"
+            )
         if not _is_unicode(document[member]):
-            raise ClientSecretInvalid(f"Secret {secret_id}: {member} has half a character")
+            raise ClientSecretInvalid(
+                f"Secret {secret_id}: {member} has an incomplete Unicode character"
+            )
     auth_method = document.get("auth_method", AUTH_METHODS[0])
     if auth_method not in AUTH_METHODS:
         methods = " or ".join(AUTH_METHODS)

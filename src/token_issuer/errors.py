@@ -31,7 +31,10 @@ The name of a class is the `reason` in reports and logs; docs/failures.md explai
 from typing import ClassVar
 
 AGAIN = "The next run tries again."
-HEALTH = "If it lasts: look at the AWS Health Dashboard."
+HEALTH = (
+    "If it lasts: look at the AWS Health Dashboard, and at the function's network if it is in a"
+    " VPC."
+)
 
 
 class IssuerError(Exception):
@@ -43,7 +46,7 @@ class IssuerError(Exception):
     def __init__(self, detail: str, *, code: str | None = None) -> None:
         """Take the cause, and the code of another party by which the remedy may differ."""
         super().__init__(detail)
-        self.detail = detail
+        self.detail = detail if detail.isprintable() else ascii(detail)[1:-1]  # logs are UTF-8
         self.code = code
         self.remedy = self.remedies.get(code or "", type(self).remedy)
 
@@ -108,6 +111,9 @@ class ClientSecretUnreadable(ClientFailed):
         ),
         "InvalidRequestException": (
             "If the secret is scheduled for deletion: aws secretsmanager restore-secret."
+        ),
+        "ThrottlingException": (
+            f"{AGAIN} If it lasts: something else in the account reads Secrets Manager in a loop."
         ),
         "DecryptionFailure": (
             "Enable the key that the secret is encrypted with, or cancel its deletion; its key"
@@ -206,7 +212,8 @@ class WrongTenant(TenantFailed):
     """The token is another tenant's or another client's."""
 
     remedy = (
-        "Nothing was stored. Compare tenant_id and client with Visma; if they agree, ask Visma."
+        "Nothing was stored. Compare tenant_id in the tenant document, and the application that its"
+        " client is, with the Visma developer portal; if they agree, ask Visma."
     )
 
 
@@ -224,13 +231,17 @@ class EndpointUnavailable(EndpointFailed):
     """The token endpoint didn't answer, or said that it can't now."""
 
     remedy = (
-        f"{AGAIN} If it lasts for all tenants: look at Visma's status page and at the template"
-        " parameter TokenEndpoint."
+        f"{AGAIN} If it lasts: look at Visma's status page and at the template parameter"
+        " TokenEndpoint; if it lasts for one tenant alone, ask Visma."
     )
     remedies: ClassVar = {
-        "TLS": (
+        "SSLCertVerificationError": (
             "Check the host in the template parameter TokenEndpoint; if it is right, tell Visma:"
             " the certificate has expired, or somebody listens in between."
+        ),
+        "gaierror": (
+            "The host's name has no address: check the template parameter TokenEndpoint, and the"
+            " function's network if it is in a VPC."
         ),
         "429": f"{AGAIN} If it lasts: ask Visma how many token requests your application may send.",
     }
@@ -283,6 +294,7 @@ class ParameterUnwritable(StoreFailed):
         "HierarchyTypeMismatchException": "Delete the parameter: the next run makes it anew.",
         "UnsupportedParameterType": "Delete the parameter: the next run makes it anew.",
         "ParameterMaxVersionLimitExceeded": (
-            "Take the label off the parameter's oldest version: aws ssm unlabel-parameter-version."
+            "Take the label off the parameter's oldest version: aws ssm get-parameter-history shows"
+            " it, aws ssm unlabel-parameter-version takes it off."
         ),
     }

@@ -75,8 +75,10 @@ def _run(event: object, telemetry: Telemetry) -> Report:
 
 @cache
 def _logger() -> Logger:
-    # at DEBUG botocore logs what it sends and receives: client secrets and tokens
+    # what these send and receive are client secrets and tokens: botocore logs it at DEBUG, and
+    # urllib3 what it can't parse as a WARNING
     logging.getLogger("botocore").setLevel(logging.INFO)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     return Logger(service="token-issuer", utc=True, use_rfc3339=True, location=None)
 
 

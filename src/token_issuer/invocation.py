@@ -58,4 +58,4 @@ def _dry_run(event: dict[str, Any]) -> bool:
 
 
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value != ""
+    return isinstance(value, str) and value != "" and value.isprintable()

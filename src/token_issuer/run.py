@@ -91,5 +91,5 @@ def _why_unknown(name: str, invalid: dict[str, DocumentInvalid]) -> IssuerError:
     for subject, error in invalid.items():
         if subject == name or subject.endswith(f"/{name}"):
             return error
-    unread = f"; {len(invalid)} can't be used, and may" if invalid else ""
+    unread = f"; it may be in one of {len(invalid)} that can't be used" if invalid else ""
     return UnknownTenant(f"No tenant document configures {name}{unread}")

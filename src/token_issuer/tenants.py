@@ -83,7 +83,8 @@ def parse_configuration(parameters: "Iterable[ParameterTypeDef]", path: str) -> 
             try:
                 tenants[name] = _parse_tenant(name, document)
             except DocumentInvalid as error:
-                invalid[name] = DocumentInvalid(f"{home}, tenant {name}: {error.detail}")
+                shown = name if name.isprintable() else ascii(name)
+                invalid[shown] = DocumentInvalid(f"{home}, tenant {shown}: {error.detail}")
     for name, where in homes.items():
         if len(where) > 1:
             tenants.pop(name, None)

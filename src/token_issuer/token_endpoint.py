@@ -12,22 +12,22 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util import connection
 
 from token_issuer.errors import AnswerInvalid, EndpointUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Buffer
 
-CONNECT_SECONDS = 3.05  # to each address, TLS included
+CONNECT_SECONDS = 3.0  # to all addresses of the host together, and once more for TLS
 ANSWER_SECONDS = 8.0  # from the request to the last byte of the answer
-REQUEST_SECONDS = 13.0  # both
-ANSWER_BYTES = 24 * 1024  # headers included; a token has 8 KB, and JSON grows thirtyfold in memory
+ANSWER_BYTES = 20 * 1024  # headers included; a token has 8 KB, and JSON grows fortyfold in memory
 PIECE_BYTES = 8 * 1024
 
 
 def open_session(concurrency: int) -> requests.Session:
     """Return a session for one run: Lambda freezes between runs and leaves dead sockets."""
-    session = requests.Session()
+    session = _Session()
     session.trust_env = False  # no .netrc, no proxy: nobody else hears the client secret
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     adapter = HTTPAdapter(pool_connections=1, pool_maxsize=concurrency, max_retries=0)
@@ -47,34 +47,28 @@ def post(
 ) -> tuple[int, bytes]:
     """Post once, without repeats, redirects or decompression.
 
-    Raises EndpointUnavailable or AnswerInvalid; nothing is chained to them, since exceptions of
-    requests carry the request, and with it the client secret.
+    Raises EndpointUnavailable or AnswerInvalid, which show no cause: exceptions of requests carry
+    the request, and with it the client secret.
     """
-    timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=answer_seconds, total=REQUEST_SECONDS)
     try:
         with session.post(
             url,
             data=form,
             headers=headers | {"Accept-Encoding": "identity"},
-            timeout=timeout,  # type: ignore[arg-type]  # requests hands it on to urllib3
+            timeout=(CONNECT_SECONDS, answer_seconds),
             allow_redirects=False,  # a 307 would post the secret elsewhere
             stream=True,
         ) as response:
             read = partial(response.raw.read1, PIECE_BYTES, decode_content=False)
             return response.status_code, b"".join(iter(read, b""))
-    except requests.ConnectTimeout:
-        raise EndpointUnavailable("The token endpoint could not be reached in time") from None
     except (requests.Timeout, urllib3.exceptions.TimeoutError):
         raise EndpointUnavailable("The token endpoint did not answer in time") from None
-    except requests.exceptions.SSLError:
-        raise EndpointUnavailable(
-            "The token endpoint's TLS certificate is not valid", code="TLS"
-        ) from None
     except _AnswerTooLongError:
         raise AnswerInvalid(f"The answer is longer than {ANSWER_BYTES} bytes") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         kind = type(_root(error)).__name__  # no more of it: its text quotes URLs
-        raise EndpointUnavailable(f"The connection to the token endpoint failed: {kind}") from None
+        failed = f"The connection to the token endpoint failed: {kind}"
+        raise EndpointUnavailable(failed, code=kind) from None
 
 
 def _root(error: BaseException) -> BaseException:
@@ -86,6 +80,11 @@ def _root(error: BaseException) -> BaseException:
 
 class _AnswerTooLongError(Exception):
     """An answer has more than ANSWER_BYTES."""
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """See no redirect: requests would read and unpack its body, though it follows none."""
 
 
 class _Bounded(io.RawIOBase):
@@ -128,12 +127,38 @@ class _Answer(http.client.HTTPResponse):
         super().__init__(_Bounded(sock), *args, **options)  # type: ignore[arg-type]
 
 
+def connect(
+    addresses: list[str],
+    port: int,
+    options: connection._TYPE_SOCKET_OPTIONS | None = None,
+    *,
+    seconds: float = CONNECT_SECONDS,
+) -> socket.socket:
+    """Connect to the first address that answers; urllib3 gives each of them the whole time-out."""
+    deadline = time.monotonic() + seconds
+    failure: OSError = TimeoutError()
+    for address in addresses:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        try:
+            return connection.create_connection((address, port), left, socket_options=options)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
 class _HTTPConnection(HTTPConnection):
     response_class = _Answer
+
+    def _new_conn(self) -> socket.socket:
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        return connect([str(address[0]) for *_, address in found], self.port, self.socket_options)
 
 
 class _HTTPSConnection(HTTPSConnection):
     response_class = _Answer
+    _new_conn = _HTTPConnection._new_conn  # noqa: SLF001  # what urllib3 calls it
 
 
 class _HTTPPool(urllib3.HTTPConnectionPool):

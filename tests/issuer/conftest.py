@@ -26,7 +26,7 @@ type Log = Callable[[], list[dict[str, Any]]]
 type Run = Callable[..., dict[str, Any]]
 
 KEY_ARN = "arn:aws:kms:eu-north-1:123456789012:key/0d4e3b1c-1111-2222-3333-444455556666"
-CLIENT_SECRET = "s3cret/+& of-the-default-client"
+CLIENT_SECRET = "s3cret/+& Kq7zR2pXw9-Lm4Tb8YcH6v"
 
 
 def tenant_id(name: str) -> str:
@@ -68,6 +68,12 @@ class Account:
         self.ssm.put_parameter(
             Name=f"/visma/tokens/{name}", Value=value, Type="SecureString", Overwrite=True
         )
+
+    def description_of(self, name: str) -> str:
+        [parameter] = self.ssm.describe_parameters(
+            ParameterFilters=[{"Key": "Name", "Values": [f"/visma/tokens/{name}"]}]
+        )["Parameters"]
+        return parameter.get("Description", "")
 
     def token_of(self, name: str) -> str | None:
         return self.tokens().get(name)

@@ -161,7 +161,7 @@ def test_named_tenants_are_served_and_no_others(account: Account, run: Run, even
     ("name", "reason", "words"),
     [
         pytest.param(
-            "umbrella", "UnknownTenant", "umbrella; 2 can't be used, and may", id="unknown"
+            "umbrella", "UnknownTenant", "umbrella; it may be in one of 2 that", id="unknown"
         ),
         pytest.param("ooli", "UnknownTenant", "configures ooli", id="the end of another's name"),
         pytest.param("globex", "TenantDisabled", "globex is disabled", id="disabled"),

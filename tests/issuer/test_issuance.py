@@ -49,7 +49,7 @@ class World:
         with self._lock:
             self.asked.append(tenant.name)
             self._now.add(tenant.name)
-        threading.Event().wait(0.03)  # long enough for those that may run beside it to come
+        threading.Event().wait(0.1)  # long enough for those that may run beside it to come
         with self._lock:
             self.together.append(set(self._now))
             self._now.discard(tenant.name)

@@ -1,5 +1,6 @@
 """What the authorization server may answer when acme asks for a token."""
 
+import base64
 import json
 import secrets
 import time
@@ -7,9 +8,10 @@ from collections.abc import Callable
 
 from local.authorization_server import SCOPES, Fault
 from tests.issuer.conftest import tenant_id
-from tests.issuer.outcomes.scene import ALL, Case, Scene
+from tests.issuer.outcomes.scene import ALL, ECHO, Case, Scene
 
 ACME = frozenset({"acme"})
+ECHOED = ECHO.encode()
 WITHOUT = object()  # the value of a member that the answer lacks
 
 type Body = Callable[[Scene], bytes]
@@ -52,10 +54,11 @@ def answers(  # noqa: PLR0913  what a server may answer has this many parts
     detail: str = "",
     *,
     status: int = 200,
-    body: Body | bytes = b"",
+    body: Body | bytes = ECHOED,
     headers: dict[str, str] | None = None,
     hit: frozenset[str] = ACME,
     warning: str | None = None,
+    lifetime: int = 3600,
 ) -> Case:
     def arrange(scene: Scene) -> None:
         content = body(scene) if callable(body) else body
@@ -70,13 +73,15 @@ def answers(  # noqa: PLR0913  what a server may answer has this many parts
         failures=hit if reason else frozenset(),
         kept=hit if reason else frozenset(),
         warning=warning,
+        lifetime=lifetime,
     )
 
 
 def redirect(status: int) -> Case:
     def arrange(scene: Scene) -> None:
-        elsewhere = f"{scene.elsewhere.url.replace('127.0.0.1', 'localhost')}/connect/token"
-        scene.answer(Fault(status=status, headers={"Location": elsewhere}))
+        port = scene.elsewhere.getsockname()[1]
+        elsewhere = f"http://localhost:{port}/connect/token"
+        scene.answer(Fault(status=status, body=ECHOED, headers={"Location": elsewhere}))
 
     return Case(
         words=f"HTTP {status} to another host",
@@ -89,7 +94,7 @@ def redirect(status: int) -> Case:
 
 
 def error(code: object, **members: object) -> bytes:
-    return json.dumps({"error": code} | members).encode()
+    return json.dumps({"error": code, "debug": ECHO} | members).encode()
 
 
 def refused(code: str) -> Case:
@@ -121,12 +126,20 @@ def granted(words: str, scope: object, warning: str | None = None) -> Case:
     return answers(f"scope {words}", None, body=token_answer(scope=scope), warning=warning)
 
 
+def unreadable_claims(scene: Scene) -> str:
+    """Return a JWT for another tenant, with a number that Python doesn't parse."""
+    head, _, signature = scene.token().split(".")
+    claims = f'{{"tenant_id": "{tenant_id("globex")}", "n": {"7" * 4400}}}'
+    return f"{head}.{base64.urlsafe_b64encode(claims.encode()).decode().rstrip('=')}.{signature}"
+
+
 def twice(scene: Scene) -> bytes:
     first, second = scene.token(), scene.token(tenant_id=tenant_id("globex"))
     return f'{{"access_token": "{first}", "expires_in": 60, "access_token": "{second}"}}'.encode()
 
 
 NOW = int(time.time())
+DEBUG, LISTED = json.dumps({"debug": ECHO}).encode(), json.dumps(["access_token", ECHO]).encode()
 RANDOM = secrets.token_urlsafe(8192)
 
 STATUSES = [
@@ -158,17 +171,22 @@ STATUSES = [
 ]
 
 BODIES = [
-    answers("HTML", "AnswerInvalid", "is HTML", body=b"<html>maintenance</html>"),
-    answers("nothing", "AnswerInvalid", "HTTP 200, is empty"),
+    answers("HTML", "AnswerInvalid", "is HTML", body=f"<html>{ECHO}</html>".encode()),
+    answers("nothing", "AnswerInvalid", "HTTP 200, is empty", body=b""),
     answers("null", "AnswerInvalid", "not a JSON object", body=b"null"),
-    answers("a list", "AnswerInvalid", "not a JSON object", body=b'["access_token"]'),
+    answers(
+        "a list",
+        "AnswerInvalid",
+        "not a JSON object",
+        body=LISTED,
+    ),
     answers("a number", "AnswerInvalid", "not a JSON object", body=b"7"),
-    answers("a number of 20,000 digits", "AnswerInvalid", "not a JSON", body=b"7" * 20_000),
-    answers("invalid UTF-8", "AnswerInvalid", "not a JSON object", body=b'{"a": "\xff\xfe"}'),
-    answers("deep nesting", "AnswerInvalid", "not a JSON object", body=b"[" * 24_000),
+    answers("a number of 9,000 digits", "AnswerInvalid", "not a JSON", body=b"7" * 9_000),
+    answers("invalid UTF-8", "AnswerInvalid", "not a JSON object", body=ECHOED + b"\xff"),
+    answers("deep nesting", "AnswerInvalid", "not a JSON object", body=b"[" * 20_000),
     answers("a BOM", None, body=lambda scene: b"\xef\xbb\xbf" + token_answer()(scene)),
     answers("duplicate keys", "AnswerInvalid", "names a member twice", body=twice),
-    answers("longer than 24 KB", "AnswerInvalid", "longer than 24576", body=b" " * 24_576),
+    answers("longer than 20 KB", "AnswerInvalid", "longer than 20480", body=b" " * 20_480),
 ]
 
 ERRORS = [
@@ -178,7 +196,13 @@ ERRORS = [
         "invalid_tenant",
         body=token_answer(error="invalid_tenant"),
     ),
-    answers("400 without error", "AnswerInvalid", "neither a token", status=400, body=b"{}"),
+    answers(
+        "400 without error",
+        "AnswerInvalid",
+        "neither a token",
+        status=400,
+        body=DEBUG,
+    ),
     answers("201 with a token", "AnswerInvalid", "HTTP 201", status=201, body=token_answer()),
     answers("400 with a token", "AnswerInvalid", "HTTP 400", status=400, body=token_answer()),
     refused("invalid_request"),
@@ -297,10 +321,12 @@ TOKENS = [
         "expires_in missing, and a JWT's exp",
         None,
         body=token_answer(
-            expires_in=WITHOUT, access_token=lambda scene: scene.token(exp=NOW + 3600)
+            expires_in=WITHOUT, access_token=lambda scene: scene.token(exp=NOW + 1800)
         ),
+        lifetime=1800,
     ),
     jwt_of("whose exp has passed", "TokenInvalid", "has expired already", exp=NOW - 60),
+    jwt_of("whose exp is an old text", "TokenInvalid", "expired already", exp="1600000000"),
     jwt_of(
         "for another tenant",
         "WrongTenant",
@@ -320,6 +346,12 @@ TOKENS = [
         "another client_id",
         tenant_id=tenant_id("acme"),
         client_id="sales-id",
+    ),
+    answers(
+        "a JWT whose claims can't be read",
+        "TokenInvalid",
+        "whose claims can't be read",
+        body=token_answer(access_token=unreadable_claims),
     ),
     jwt_of("without tenant", None, "", client_id="default-id"),
     jwt_of("with aud as a list", None, "", aud=["a", "b"], tenant_id=tenant_id("acme")),

@@ -77,9 +77,9 @@ CLIENT_SECRETS = [
     secret("client_secret is missing", {"client_id": CLIENT_ID}, "client_secret is missing"),
     secret("client_id is empty", BOTH | {"client_id": ""}, "client_id is missing"),
     secret("client_secret is empty", BOTH | {"client_secret": ""}, "client_secret is missing"),
-    secret("client_secret is a list", BOTH | {"client_secret": [CLIENT_SECRET]}, "or no text"),
+    secret("client_secret is a list", BOTH | {"client_secret": [CLIENT_SECRET]}, "or not a text"),
     secret(
-        "half a character", BOTH | {"client_secret": "\ud83d" + CLIENT_SECRET}, "half a character"
+        "half a character", BOTH | {"client_secret": "\ud83d" + CLIENT_SECRET}, "incomplete Unicode"
     ),
     secret("an unknown auth_method", BOTH | {"auth_method": "private_key_jwt"}, "auth_method must"),
     secret("auth_method as null", BOTH | {"auth_method": None}, "auth_method must"),

@@ -6,10 +6,10 @@ import struct
 import threading
 
 from tests.issuer.outcomes.broken_server import Break
-from tests.issuer.outcomes.scene import ALL, Case, Scene
+from tests.issuer.outcomes.scene import ALL, ECHO, LOOSE_TOKEN, Case, Scene
 
 ACME = frozenset({"acme"})
-OK = b"HTTP/1.1 200 OK\r\n"
+OK = f"HTTP/1.1 200 OK\r\nX-Echo: {ECHO}\r\n".encode()
 
 
 def closed_port(scene: Scene) -> None:
@@ -34,17 +34,17 @@ def drip(head: bytes, piece: bytes) -> Break:
 
 
 def a_byte_a_second(connection: socket.socket, stop: threading.Event) -> None:
-    connection.sendall(OK + b"Content-Length: 1000\r\n\r\n{")
+    connection.sendall(OK + b"Content-Length: 1000\r\n\r\n" + ECHO.encode())
     while not stop.wait(1):
         connection.sendall(b" ")
 
 
 def pour(head: bytes, piece: bytes) -> Break:
-    """Send the head, then pieces as fast as they are taken, without end."""
+    """Send the head, then pieces as fast as they are taken."""
 
-    def fault(connection: socket.socket, stop: threading.Event) -> None:
+    def fault(connection: socket.socket, _: threading.Event) -> None:
         connection.sendall(head)
-        while not stop.is_set():
+        for _piece in range(1000):  # 60 MB of the largest: without a limit, this shall end too
             connection.sendall(piece)
 
     return fault
@@ -63,9 +63,9 @@ def reset(connection: socket.socket, _: threading.Event) -> None:
     connection.close()
 
 
-def bomb() -> bytes:
-    packed = gzip.compress(b" " * 20_000_000)
-    head = OK + f"Content-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode()
+def bomb(start: bytes) -> bytes:
+    packed = gzip.compress(b" " * 15_000_000)
+    head = start + f"Content-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n".encode()
     return head + packed
 
 
@@ -84,6 +84,9 @@ def failed(words: str, kind: str, fault: Break) -> Case:
     return broken(words, "EndpointUnavailable", f"endpoint failed: {kind}", fault)
 
 
+MOVED = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\n"
+HALF = OK + b"Content-Length: 900\r\n\r\n" + ECHO.encode()
+NO_EMPTY_LINE = OK + f'{{ "access_token": "{LOOSE_TOKEN}"}}\r\n\r\n'.encode()
 TWO_LENGTHS = OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -116,14 +119,26 @@ CONNECTIONS = [
         for words, fault in SLOW.items()
     ),
     *(
-        broken(words, "AnswerInvalid", "longer than 24576 bytes", fault)
+        broken(words, "AnswerInvalid", "longer than 20480 bytes", fault)
         for words, fault in LONG.items()
     ),
-    broken("a gzip bomb", "AnswerInvalid", "not a JSON object", once(bomb())),
+    broken("a gzip bomb", "AnswerInvalid", "not a JSON object", once(bomb(OK))),
+    broken("a redirect with a gzip bomb", "AnswerInvalid", "is a redirect", once(bomb(MOVED))),
+    broken(
+        "a redirect to nowhere",
+        "AnswerInvalid",
+        "is a redirect",
+        once(b"HTTP/1.1 302 Found\r\nLocation: http://[x\r\nContent-Length: 0\r\n\r\n"),
+    ),
     failed("reset in the middle", "ConnectionResetError", reset),
     failed("closed without an answer", "RemoteDisconnected", once(b"")),
-    failed("closed in the middle", "IncompleteRead", once(OK + b"Content-Length: 9\r\n\r\n{")),
+    failed(
+        "closed in the middle",
+        "IncompleteRead",
+        once(HALF),
+    ),
     broken("closed in the headers", "AnswerInvalid", "is empty", once(OK + b"Content-")),
+    broken("headers that run into the body", "AnswerInvalid", "is empty", once(NO_EMPTY_LINE)),
     failed("no HTTP at all", "BadStatusLine", once(b"220 mail.example ESMTP\r\n")),
     failed("two lengths", "InvalidHeader", once(TWO_LENGTHS)),
 ]

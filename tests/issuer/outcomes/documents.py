@@ -46,10 +46,6 @@ def twice(words: str, arrange: Callable[[Scene], object], detail: str) -> Case:
     )
 
 
-def empty_set(scene: Scene) -> None:
-    scene.account.put_document("acme", '{"tenants": {}}')
-
-
 def well(words: str, arrange: Callable[[Scene], object], kept: Iterable[str] = ()) -> Case:
     return Case(words=words, arrange=arrange, kept=frozenset(kept))
 
@@ -60,7 +56,9 @@ def listing(words: str, code: str) -> Case:
     def arrange(scene: Scene) -> None:
         more_tenants(8)(scene)
         scene.aws.script = lambda operation, request: (
-            (code, "") if operation == "GetParametersByPath" and "NextToken" in request else None
+            (code, f"got {request}")
+            if operation == "GetParametersByPath" and "NextToken" in request
+            else None
         )
 
     return Case(
@@ -88,6 +86,7 @@ def more_tenants(count: int) -> Callable[[Scene], None]:
     def arrange(scene: Scene) -> None:
         for number in range(count):
             scene.account.configure(f"more-{number}")
+            scene.more.add(f"more-{number}")
 
     return arrange
 
@@ -136,6 +135,7 @@ DOCUMENTS = [
     document("a list", "[]", "it is not a JSON object", PARAMETER),
     document("a number", "7", "it is not a JSON object", PARAMETER),
     document("deep nesting", "[" * 4000, "it is not JSON", PARAMETER),
+    document("half a character as a member", '{"scope": "a", "\\ud83d": 1}', "members: \\ud83d"),
     document("an unknown member", {"scopes": "a b"}, "unknown members: scopes"),
     document("scope is missing", '{"tenant_id": "a"}', "scope is missing"),
     document("scope as a list", {"scope": ["a"]}, "scope must be a text"),
@@ -163,6 +163,13 @@ DOCUMENTS = [
         json.dumps({"tenants": {"a b": ACME}}),
         "the name must be",
         "a b",
+    ),
+    beside(
+        "half a character as a packed name",
+        "packed-1",
+        '{"tenants": {"\\ud83d": {}}}',
+        "the name must be",
+        "'\\ud83d'",
     ),
     beside(
         "a packed name without a character",

@@ -39,6 +39,8 @@ EVENTS = [
     refused("a scheduled event with a member more", SCHEDULED | {"retry": 1}, "members: account"),
     refused("another service's event", {"source": "aws.s3"}, "unknown members: source"),
     refused("half a scheduled event", {"detail-type": "Scheduled Event"}, "members: detail-type"),
+    refused("half a character as a name", {"tenants": ["\ud83d"]}, '"tenants" is not a list'),
+    refused("half a character as a member", {"\ud83d": 1}, "unknown members: \\ud83d"),
     refused("an empty name", {"tenants": [""]}, '"tenants" is not a list'),
     refused("tenants as null", {"tenants": None}, '"tenants" is not a list'),
     refused("dry_run as a number", {"dry_run": 1}, '"dry_run" is not true or false'),

@@ -43,9 +43,10 @@ def observe(function: Callable[[], dict[str, Any]]) -> Observed:
         root.removeHandler(handler)
         root.setLevel(level)
         issuer.setLevel(logging.INFO)
-    said = [log.getvalue(), everything.getvalue(), json.dumps(report)]
+    said = [log.getvalue(), everything.getvalue(), json.dumps(report, ensure_ascii=False)]
+    "".join(said).encode()  # as Lambda does, which fails for half a character
     said += [text for line in "\n".join(said).splitlines() for text in texts(line)]
-    said += [f"{one!r} {one}" for one in chain(error)]
+    said += [f"{one!r} {one} {getattr(one, '__notes__', '')}" for one in chain(error)]
     return Observed(
         report=report,
         error=error,

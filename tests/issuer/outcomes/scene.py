@@ -1,5 +1,9 @@
 """What each case finds: three tenants with tokens, two clients, and one thing that goes wrong."""
 
+import secrets
+import select
+import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +22,8 @@ from token_issuer.handler import aws_clients, lambda_handler
 
 CLIENT_OF = {"acme": "default", "globex": "default", "hooli": "sales"}
 ALL = frozenset(CLIENT_OF)
+LOOSE_TOKEN = f"head.claims.{secrets.token_urlsafe(64)}"
+ECHO = f"{CLIENT_SECRET} {LOOSE_TOKEN}"  # what a bad server says, so that it could leak
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +39,7 @@ class Case:
     kept: frozenset[str] = frozenset()  # tenants whose token is still the previous one
     raises: bool = False
     warning: str | None = None
+    lifetime: int = 3600  # seconds, of acme's new token
 
 
 class RecordingVismaConnect(VismaConnect):
@@ -50,7 +57,7 @@ class RecordingVismaConnect(VismaConnect):
 @dataclass(kw_only=True)
 class Scene:
     visma_connect: RecordingVismaConnect
-    elsewhere: VismaConnect
+    elsewhere: socket.socket  # listens, and nobody should connect
     front: BrokenServer
     aws: ScriptedAws
     environment: pytest.MonkeyPatch
@@ -58,19 +65,19 @@ class Scene:
     offered: str | None = None  # the token in an answer that a case has made for acme
     opaque: list[str] = field(default_factory=list)  # tokens that Visma Connect didn't make
     secrets: list[str] = field(default_factory=list)  # client secrets
+    more: set[str] = field(default_factory=set)  # tenants besides
 
     def reset(self) -> None:
-        for server in (self.visma_connect, self.elsewhere):
-            server.clients.clear()
-            server.faults.clear()
-            server.received.clear()
+        self.visma_connect.clients.clear()
+        self.visma_connect.faults.clear()
         self.visma_connect.signed.clear()
         self.front.reset()
         if self.aws.script:  # the clients remember how AWS has throttled them
             aws_clients.cache_clear()
         self.aws.reset()
         self.offered = None
-        self.opaque = []
+        self.opaque = [LOOSE_TOKEN]
+        self.more = set()
         self.secrets = [CLIENT_SECRET]
         self.environment.setenv("TOKEN_ENDPOINT", self.visma_connect.token_endpoint)
         self.environment.setenv("TOKENS_PATH", "/visma/tokens")
@@ -123,14 +130,19 @@ class Outcome:
     offered: str | None = field(repr=False)
     client_secrets: list[str] = field(repr=False)
     access_tokens: list[str] = field(repr=False)
-    received_elsewhere: int
+    configured: frozenset[str]
+    calls: Counter[str]  # of AWS, by operation
+    description: str  # of acme's token parameter
+    went_elsewhere: bool
 
 
 def play(scene: Scene, case: Case) -> Outcome:
     """Run the function with the case's event, at the most talkative log level."""
     scene.reset()
     case.arrange(scene)
+    scene.aws.calls.clear()
     observed = observe(lambda: call(case.event))
+    calls = scene.aws.calls.copy()
     tokens = scene.account.tokens()
     issued = set(scene.visma_connect.signed)
     return Outcome(
@@ -145,7 +157,10 @@ def play(scene: Scene, case: Case) -> Outcome:
         offered=scene.offered,
         client_secrets=scene.secrets,
         access_tokens=[*issued, *scene.opaque, *tokens.values(), *map(previous, CLIENT_OF)],
-        received_elsewhere=len(scene.elsewhere.received),
+        configured=ALL | scene.more,
+        calls=calls,
+        description=scene.account.description_of("acme"),
+        went_elsewhere=bool(select.select([scene.elsewhere], [], [], 0)[0]),
     )
 
 
@@ -180,7 +195,7 @@ def opened_scene() -> Iterator[Scene]:
         stack.callback(aws_clients.cache_clear)
         yield Scene(
             visma_connect=visma_connect,
-            elsewhere=stack.enter_context(serving(VismaConnect())),
+            elsewhere=stack.enter_context(socket.create_server(("127.0.0.1", 0))),
             front=stack.enter_context(broken_server(visma_connect)),
             aws=aws,
             environment=environment,

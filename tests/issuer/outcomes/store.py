@@ -1,7 +1,7 @@
 """Parameter Store that doesn't take acme's token."""
 
 from tests.issuer.conftest import KEY_ARN
-from tests.issuer.outcomes.scene import Case, Scene
+from tests.issuer.outcomes.scene import Case, Scene, previous
 
 ACME = "/visma/tokens/acme"
 
@@ -15,6 +15,13 @@ def refused(words: str, code: str, reason: str, message: str = "", detail: str =
         failures=frozenset({"acme"}),
         kept=frozenset({"acme"}),
     )
+
+
+def a_string(scene: Scene) -> None:
+    """Put what stands there as a String, which moto lets be overwritten, and AWS doesn't."""
+    scene.account.ssm.delete_parameter(Name=ACME)
+    scene.account.ssm.put_parameter(Name=ACME, Value=previous("acme"), Type="String")
+    scene.aws.fail("PutParameter", "HierarchyTypeMismatchException", Name=ACME)
 
 
 def throttled_once(scene: Scene) -> None:
@@ -46,6 +53,13 @@ STORE = [
     refused(
         "a label on the oldest version", "ParameterMaxVersionLimitExceeded", "ParameterUnwritable"
     ),
-    refused("a parameter of type String", "HierarchyTypeMismatchException", "ParameterUnwritable"),
+    Case(
+        words="a parameter of type String",
+        arrange=a_string,
+        reason="ParameterUnwritable",
+        detail=f"Writing {ACME} failed: HierarchyTypeMismatchException",
+        failures=frozenset({"acme"}),
+        kept=frozenset({"acme"}),
+    ),
     refused("a request that is not valid", "ValidationException", "ParameterUnwritable"),
 ]
