@@ -273,6 +273,7 @@ def test_other_words_are_not_withheld(fetch: Fetch) -> None:
         pytest.param("two words", "client_secret=two+words", id="a space as a plus"),
         pytest.param("two\u00a0words", "got two\u00a0words", id="a space that doesn't print"),
         pytest.param("&&//", "got &&//", id="without a letter"),
+        pytest.param("correct-horse-staple", "Correct Horse Staple", id="as people write it"),
     ],
 )
 def test_odd_secrets_are_withheld_too(secret: str, words: object, fetch: Fetch) -> None:
