@@ -88,7 +88,7 @@ def failed(words: str, kind: str, fault: Break) -> Case:
 MOVED = f"HTTP/1.1 302 Found\r\n{CLOSE}Location: http://127.0.0.1:9/\r\n".encode()
 HALF = OK + b"Content-Length: 900\r\n\r\n" + ECHO.encode()
 NO_EMPTY_LINE = OK + f'{{ "access_token": "{LOOSE_TOKEN}"}}\r\n\r\n'.encode()
-TWO_LENGTHS = OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}"
+TWO_LENGTHS = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 SLOW: dict[str, Break] = {

@@ -60,7 +60,7 @@ COSTLY = {
     "entities": filled('{"error":"a","error_description":"', "&#x1f600;", '"}'),
     "escapes": filled('{"error":"a","error_description":"', "\\\\u0041", '"}'),
     "an error in an object": filled('{"error":"a","error_description":[', '{"":0},', "0]}"),
-    "headers": once(OK + b"X: y\r\n" * 98 + b"\r\n"),
+    "headers": once(OK + b"X: y\r\n" * 97 + b"\r\n"),
 }
 REASONS = dict.fromkeys(SLOW, "EndpointUnavailable") | dict.fromkeys(
     (
