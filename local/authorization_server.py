@@ -233,16 +233,23 @@ def _switches(visma_connect: VismaConnect) -> Blueprint:
 
 
 @contextmanager
-def serving[Kind: VismaConnect](visma_connect: Kind) -> Iterator[Kind]:
-    """Serve on a free port of loopback until the block ends; connections are kept open."""
-    server = Server(("127.0.0.1", 0), make_app(visma_connect), numthreads=THREADS)
+def serving_wsgi(app: Any) -> Iterator[str]:  # noqa: ANN401  a WSGI application
+    """Serve on a free port of loopback until the block ends, and give the URL."""
+    server = Server(("127.0.0.1", 0), app, numthreads=THREADS)
     server.expiration_interval = STOP_SECONDS
     server.prepare()
-    visma_connect.url = f"http://127.0.0.1:{server.bind_addr[1]}"
     thread = threading.Thread(target=server.serve, daemon=True)
     thread.start()
     try:
-        yield visma_connect
+        yield f"http://127.0.0.1:{server.bind_addr[1]}"
     finally:
         server.stop()
         thread.join()
+
+
+@contextmanager
+def serving[Kind: VismaConnect](visma_connect: Kind) -> Iterator[Kind]:
+    """Serve it until the block ends; connections are kept open."""
+    with serving_wsgi(make_app(visma_connect)) as url:
+        visma_connect.url = url
+        yield visma_connect

@@ -97,6 +97,7 @@ class _Bounded(io.RawIOBase):
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._received = sock.makefile("rb", buffering=0)
+        # urllib3 has set the read time-out by now
         self._deadline = time.monotonic() + (sock.gettimeout() or 0.0)
         self._bytes_left = ANSWER_BYTES
 

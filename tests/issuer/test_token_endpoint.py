@@ -6,6 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -194,12 +195,26 @@ def test_a_server_without_tls_is_not_called_a_bad_certificate(
     assert "certificate" not in caught.value.remedy
 
 
-def test_a_handshake_that_never_ends_ends_in_time(session: requests.Session) -> None:
+@pytest.mark.parametrize("piece", [b"", b"\0"], ids=["silence", "dripping"])
+def test_a_handshake_that_never_ends_ends_in_time(piece: bytes, session: requests.Session) -> None:
+    stop = threading.Event()
+
+    def drip() -> None:
+        with listener.accept()[0] as connection, suppress(OSError):
+            connection.sendall(b"\x16\x03\x03\x40\x00" if piece else b"")  # a record of 16 KB
+            while not stop.wait(0.1):
+                connection.sendall(piece)
+
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        dripping = threading.Thread(target=drip)
+        dripping.start()
         url = f"https://127.0.0.1:{listener.getsockname()[1]}/token"
 
         with pytest.raises(EndpointUnavailable, match="did not answer in time"):
             post(session, url, FORM, {})
+
+        stop.set()
+        dripping.join()
 
 
 # Time

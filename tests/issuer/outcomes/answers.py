@@ -138,7 +138,6 @@ def twice(scene: Scene) -> bytes:
     return f'{{"access_token": "{first}", "expires_in": 60, "access_token": "{second}"}}'.encode()
 
 
-NOW = int(time.time())
 DEBUG, LISTED = json.dumps({"debug": ECHO}).encode(), json.dumps(["access_token", ECHO]).encode()
 RANDOM = secrets.token_urlsafe(8192)
 
@@ -147,7 +146,7 @@ STATUSES = [
     redirect(307),
     redirect(302),
     *(
-        answers(f"HTTP {status} without a word", "AnswerInvalid", f"HTTP {status}", status=status)
+        answers(f"HTTP {status} without OAuth", "AnswerInvalid", f"HTTP {status}", status=status)
         for status in (401, 403, 404)
     ),
     *(
@@ -174,12 +173,7 @@ BODIES = [
     answers("HTML", "AnswerInvalid", "is HTML", body=f"<html>{ECHO}</html>".encode()),
     answers("nothing", "AnswerInvalid", "HTTP 200, is empty", body=b""),
     answers("null", "AnswerInvalid", "not a JSON object", body=b"null"),
-    answers(
-        "a list",
-        "AnswerInvalid",
-        "not a JSON object",
-        body=LISTED,
-    ),
+    answers("a list", "AnswerInvalid", "not a JSON object", body=LISTED),
     answers("a number", "AnswerInvalid", "not a JSON object", body=b"7"),
     answers("a number of 9,000 digits", "AnswerInvalid", "not a JSON", body=b"7" * 9_000),
     answers("invalid UTF-8", "AnswerInvalid", "not a JSON object", body=ECHOED + b"\xff"),
@@ -196,31 +190,20 @@ ERRORS = [
         "invalid_tenant",
         body=token_answer(error="invalid_tenant"),
     ),
-    answers(
-        "400 without error",
-        "AnswerInvalid",
-        "neither a token",
-        status=400,
-        body=DEBUG,
-    ),
+    answers("400 without error", "AnswerInvalid", "neither a token", status=400, body=DEBUG),
     answers("201 with a token", "AnswerInvalid", "HTTP 201", status=201, body=token_answer()),
     answers("400 with a token", "AnswerInvalid", "HTTP 400", status=400, body=token_answer()),
     refused("invalid_request"),
-    answers(
-        "401 invalid_client",
-        "ClientRefused",
-        "Client default: invalid_client",
-        status=401,
-        body=error("invalid_client"),
-        hit=ALL - {"hooli"},
-    ),
-    answers(
-        "400 invalid_client",
-        "ClientRefused",
-        "Client default: invalid_client",
-        status=400,
-        body=error("invalid_client"),
-        hit=ALL - {"hooli"},
+    *(
+        answers(
+            f"{status} invalid_client",
+            "ClientRefused",
+            "Client default: invalid_client",
+            status=status,
+            body=error("invalid_client"),
+            hit=ALL - {"hooli"},
+        )
+        for status in (401, 400)
     ),
     refused("invalid_grant"),
     refused("unauthorized_client"),
@@ -236,28 +219,18 @@ ERRORS = [
         body=error("unauthorized_client"),
     ),
     answers("error is null beside a token", None, body=token_answer(error=None)),
-    answers(
-        "400 server_error",
-        "EndpointUnavailable",
-        "server_error",
-        status=400,
-        body=error("server_error"),
-    ),
-    answers(
-        "400 temporarily_unavailable",
-        "EndpointUnavailable",
-        "temporarily_unavailable",
-        status=400,
-        body=error("temporarily_unavailable"),
+    *(
+        answers(f"400 {code}", "EndpointUnavailable", code, status=400, body=error(code))
+        for code in ("server_error", "temporarily_unavailable")
     ),
     *(
         answers(
             f"an error that is {words}", "AnswerInvalid", "neither", status=400, body=error(code)
         )
         for words, code in (
-            ("error is a number", 7),
-            ("error is a list", ["invalid_tenant"]),
-            ("error is empty", ""),
+            ("a number", 7),
+            ("a list", ["invalid_tenant"]),
+            ("empty", ""),
         )
     ),
     answers(
@@ -321,11 +294,13 @@ TOKENS = [
         "expires_in missing, and a JWT's exp",
         None,
         body=token_answer(
-            expires_in=WITHOUT, access_token=lambda scene: scene.token(exp=NOW + 1800)
+            expires_in=WITHOUT, access_token=lambda scene: scene.token(exp=int(time.time()) + 1800)
         ),
         lifetime=1800,
     ),
-    jwt_of("whose exp has passed", "TokenInvalid", "has expired already", exp=NOW - 60),
+    jwt_of(
+        "whose exp has passed", "TokenInvalid", "has expired already", exp=int(time.time()) - 60
+    ),
     jwt_of("whose exp is an old text", "TokenInvalid", "expired already", exp="1600000000"),
     jwt_of(
         "for another tenant",

@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from local.authorization_server import SCOPES
 from tests.issuer.conftest import tenant_id
 from tests.issuer.outcomes.scene import ALL, Case, Scene
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm.literals import ParameterTypeType
 
 ACME = {"tenant_id": tenant_id("acme"), "scope": SCOPES[0]}
 PARAMETER, TENANT = "/visma/tenants/acme", "acme"
@@ -35,15 +39,23 @@ def beside(words: str, name: str, text: str, detail: str, named: str) -> Case:
     )
 
 
-def twice(words: str, arrange: Callable[[Scene], object], detail: str) -> Case:
+def arranged(words: str, arrange: Callable[[Scene], object], detail: str, *named: str) -> Case:
     return Case(
         words=words,
         arrange=arrange,
         reason="DocumentInvalid",
         detail=detail,
-        failures=frozenset({"acme"}),
+        failures=frozenset(named),
         kept=frozenset({"acme"}),
     )
+
+
+def of_type(kind: "ParameterTypeType") -> Case:
+    def arrange(scene: Scene) -> None:
+        scene.drop_document("acme")  # since no overwriting changes a type
+        scene.account.put_document("acme", json.dumps(ACME), kind)
+
+    return arranged(f"a {kind}", arrange, f"its type is {kind}, not String", PARAMETER)
 
 
 def well(words: str, arrange: Callable[[Scene], object], kept: Iterable[str] = ()) -> Case:
@@ -114,16 +126,6 @@ def unreadable_and_packed(scene: Scene) -> None:
     single_and_packed(scene)
 
 
-def secure_string(scene: Scene) -> None:
-    scene.drop_document("acme")
-    scene.account.put_document("acme", json.dumps(ACME), "SecureString")
-
-
-def string_list(scene: Scene) -> None:
-    scene.drop_document("acme")
-    scene.account.put_document("acme", json.dumps(ACME), "StringList")
-
-
 def no_documents(scene: Scene) -> None:
     for tenant in ALL:
         scene.drop_document(tenant)
@@ -192,33 +194,18 @@ DOCUMENTS = [
         "it is not directly under",
         "/visma/tenants/acme/eu",
     ),
-    twice("one name twice in one packed document", packed_twice, "twice, in /visma/tenants/pack"),
-    twice("one name in two packed documents", packed_in_two, "packed-1 and in /visma/tenants/pa"),
-    twice("one name single and packed", single_and_packed, "tenants/acme and in /visma/tenants/p"),
-    Case(
-        words="one name packed, and alone where it can't be read",
-        arrange=unreadable_and_packed,
-        reason="DocumentInvalid",
-        detail="/visma/tenants/acme",
-        failures=frozenset({PARAMETER, "acme"}),
-        kept=frozenset({"acme"}),
+    arranged("one name twice in one document", packed_twice, "in /visma/tenants/packed-1", TENANT),
+    arranged("one name in two documents", packed_in_two, "packed-1 and in /visma/tenants", TENANT),
+    arranged("one name single and packed", single_and_packed, "acme and in /visma", TENANT),
+    arranged(
+        "one name packed, and alone where it can't be read",
+        unreadable_and_packed,
+        "/visma/tenants/acme",
+        PARAMETER,
+        TENANT,
     ),
-    Case(
-        words="a SecureString",
-        arrange=secure_string,
-        reason="DocumentInvalid",
-        detail="its type is SecureString, not String",
-        failures=frozenset({PARAMETER}),
-        kept=frozenset({"acme"}),
-    ),
-    Case(
-        words="a StringList",
-        arrange=string_list,
-        reason="DocumentInvalid",
-        detail="its type is StringList, not String",
-        failures=frozenset({PARAMETER}),
-        kept=frozenset({"acme"}),
-    ),
+    of_type("SecureString"),
+    of_type("StringList"),
     well(
         "an empty set",
         lambda scene: scene.account.put_document("acme", '{"tenants": {}}'),

@@ -3,15 +3,15 @@
 import io
 import itertools
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import requests
-from cheroot.wsgi import Server
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+from local.authorization_server import serving_wsgi
 
 type Script = Callable[[str, dict[str, Any]], tuple[str, str] | None]
 type StartResponse = Callable[[str, list[tuple[str, str]]], object]
@@ -71,14 +71,5 @@ class ScriptedAws:
 @contextmanager
 def scripted_aws() -> Iterator[ScriptedAws]:
     aws = ScriptedAws()
-    server = Server(("127.0.0.1", 0), aws, numthreads=20)
-    server.expiration_interval = 0.02
-    server.prepare()
-    aws.url = f"http://127.0.0.1:{server.bind_addr[1]}"
-    thread = threading.Thread(target=server.serve, daemon=True)
-    thread.start()
-    try:
+    with serving_wsgi(aws) as aws.url:
         yield aws
-    finally:
-        server.stop()
-        thread.join()

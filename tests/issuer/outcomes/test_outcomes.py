@@ -95,10 +95,14 @@ def expiry(description: str) -> datetime:
     return datetime.strptime(description, "expires %Y-%m-%dT%H:%M:%S%z")
 
 
+def lines_of(level: str, outcome: Outcome) -> list[dict[str, Any]]:
+    return [line for line in outcome.observed.lines if line["level"] == level]
+
+
 def test_each_failure_has_a_line(outcome: Outcome) -> None:
     case = outcome.case
-    errors = [line for line in outcome.observed.lines if line["level"] == "ERROR"]
-    warnings = [line["warning"] for line in outcome.observed.lines if line["level"] == "WARNING"]
+    errors = lines_of("ERROR", outcome)
+    warnings = [line["warning"] for line in lines_of("WARNING", outcome)]
 
     assert {line["reason"] for line in errors} == ({case.reason} if case.reason else set())
     assert {line["tenant"] for line in errors if "tenant" in line} == case.failures
@@ -157,14 +161,9 @@ REMEDIES = {
 def test_the_remedy_is_that_of_the_cause(outcome: Outcome, request: pytest.FixtureRequest) -> None:
     expected = REMEDIES[request.node.callspec.params["outcome"]]
 
-    assert all(expected in one["remedy"] for one in told(outcome))
-
-
-def told(outcome: Outcome) -> list[dict[str, Any]]:
-    """Return the log lines of failures: each that the report has, and that of a whole run."""
-    lines = [line for line in outcome.observed.lines if line["level"] == "ERROR"]
-    assert lines
-    return lines
+    failures = lines_of("ERROR", outcome)
+    assert failures
+    assert all(expected in one["remedy"] for one in failures)
 
 
 @pytest.mark.parametrize("outcome", OF_THE_SERVER, indirect=True, scope="module")
