@@ -236,6 +236,7 @@ def _switches(visma_connect: VismaConnect) -> Blueprint:
 def serving_wsgi(app: Any) -> Iterator[str]:  # noqa: ANN401  a WSGI application
     """Serve on a free port of loopback until the block ends, and give the URL."""
     server = Server(("127.0.0.1", 0), app, numthreads=THREADS)
+    server.keep_alive_conn_limit = THREADS  # else it hangs up on some
     server.expiration_interval = STOP_SECONDS
     server.prepare()
     thread = threading.Thread(target=server.serve, daemon=True)

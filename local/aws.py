@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parent.parent
 REGION = "eu-north-1"
 START_SECONDS = 30.0
+LISTED = ["ssm:GetParametersByPath", "ssm:GetParameters", "ssm:DeleteParameters"]
 
 
 class Account:
@@ -188,8 +189,8 @@ def log_lines(account: Account, stack: Stack) -> list[dict[str, Any]]:
 
 
 def _allow_listing(account: Account, role: str) -> None:
-    """Let the role list tenants: MiniStack takes no resource but * here, AWS takes the path."""
-    statement = {"Effect": "Allow", "Action": "ssm:GetParametersByPath", "Resource": "*"}
+    """Let the role do this to many at once: MiniStack takes no resource but *, AWS takes ours."""
+    statement = {"Effect": "Allow", "Action": LISTED, "Resource": "*"}
     document = {"Version": "2012-10-17", "Statement": [statement]}
     account.iam.put_role_policy(
         RoleName=role, PolicyName="ministack", PolicyDocument=json.dumps(document)

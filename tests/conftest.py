@@ -14,6 +14,12 @@ PROJECT = Path(__file__).parent.parent
 type Event = Callable[[str], dict[str, Any]]
 
 
+def counts(report: dict[str, Any]) -> dict[str, int]:
+    """Return what a report counts, without what it found none of."""
+    names = ("issued", "fresh", "failed", "removed")
+    return {name: report[name] for name in names if report[name]}
+
+
 @pytest.fixture
 def visma_connect() -> Iterator[VismaConnect]:
     with serving(VismaConnect()) as server:

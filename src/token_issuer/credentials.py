@@ -17,11 +17,15 @@ AUTH_METHODS = ("client_secret_post", "client_secret_basic")  # the first is the
 
 @dataclass(frozen=True, kw_only=True)
 class ClientCredentials:
-    """How a client authenticates at the token endpoint (RFC 6749 §2.3.1)."""
+    """How a client authenticates at the token endpoint (RFC 6749 §2.3.1).
+
+    `version` is that of the secret in Secrets Manager.
+    """
 
     client_id: str
     client_secret: str = field(repr=False)
     auth_method: str
+    version: str
 
 
 def read_credentials(
@@ -39,10 +43,10 @@ def read_credentials(
     except BotoCoreError as error:
         kind = type(error).__name__
         raise ClientSecretUnreadable(f"Reading secret {secret_id} failed: {kind}") from error
-    return _parse_credentials(secret_id, answer.get("SecretString"))
+    return _parse_credentials(secret_id, answer.get("SecretString"), answer["VersionId"])
 
 
-def _parse_credentials(secret_id: str, text: str | None) -> ClientCredentials:
+def _parse_credentials(secret_id: str, text: str | None, version: str) -> ClientCredentials:
     if text is None:
         raise ClientSecretInvalid(f"Secret {secret_id} is binary, not text")
     try:
@@ -72,6 +76,7 @@ def _parse_credentials(secret_id: str, text: str | None) -> ClientCredentials:
         client_id=document["client_id"],
         client_secret=document["client_secret"],
         auth_method=auth_method,
+        version=version,
     )
 
 

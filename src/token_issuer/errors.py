@@ -4,7 +4,9 @@ IssuerError
 ├── RunFailed                       the run: the handler raises, nobody is served
 │   ├── SettingsInvalid
 │   ├── EventInvalid
-│   └── TenantsUnreadable
+│   ├── TenantsUnreadable
+│   ├── TenantsGone
+│   └── LedgerUnreadable
 ├── ClientFailed                    a client: the rest of its tenants is not tried in this run
 │   ├── ClientSecretUnreadable
 │   ├── ClientSecretInvalid
@@ -13,22 +15,25 @@ IssuerError
 │   ├── DocumentInvalid
 │   ├── UnknownTenant
 │   ├── TenantDisabled
+│   └── Unexpected
+├── TenantRefused                   one tenant, lasting: asked for ever less often without a token
 │   ├── TokenRefused
 │   ├── TokenInvalid
-│   ├── WrongTenant
-│   └── Unexpected
+│   └── WrongTenant
 ├── EndpointFailed                  one tenant, passing: no OAuth answer was had
 │   ├── EndpointUnavailable
 │   └── AnswerInvalid
-└── StoreFailed                     one tenant's token was issued and could not be kept
-    ├── StoreUnavailable
-    ├── StoreDenied
-    └── ParameterUnwritable
+├── StoreFailed                     one tenant's token could not be written or deleted
+│   ├── StoreUnavailable
+│   ├── StoreDenied
+│   └── ParameterUnwritable
+├── LedgerUnwritable                one tenant's token is right, and the ledger doesn't know it
+└── TokensUnchecked                 nobody: the run goes on, and says so
 
 The name of a class is the `reason` in reports and logs; docs/failures.md explains each.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 AGAIN = "The next run tries again."
 HEALTH = (
@@ -49,6 +54,18 @@ class IssuerError(Exception):
         self.detail = detail if detail.isprintable() else ascii(detail)[1:-1]  # logs are UTF-8
         self.code = code
         self.remedy = self.remedies.get(code or "", type(self).remedy)
+
+    @classmethod
+    def recall(cls, reason: str, detail: str, code: str | None) -> "IssuerError":
+        """Return the failure of that reason again; an unknown one is one of this class."""
+        found = next((kind for kind in cls.kinds() if kind.__name__ == reason), cls)
+        return found(detail, code=code)
+
+    @classmethod
+    def kinds(cls) -> list[type[Self]]:
+        """Return all classes below this one."""
+        below = [cls.__subclasses__(), *(kind.kinds() for kind in cls.__subclasses__())]
+        return [kind for kinds in below for kind in kinds]
 
     @property
     def reason(self) -> str:
@@ -77,8 +94,8 @@ class EventInvalid(RunFailed):
     """The function was invoked with an event that it doesn't know."""
 
     remedy = (
-        'Send {}, {"tenants": ["acme"]}, {"dry_run": true} or {"probe": "acme"}; events/ has one'
-        " of each."
+        'Send {}, {"tenants": ["acme"]}, {"force": true}, {"dry_run": true} or {"probe": "acme"};'
+        " events/ has one of each."
     )
 
 
@@ -93,6 +110,31 @@ class TenantsUnreadable(RunFailed):
         ),
         "ThrottlingException": (
             f"{AGAIN} If it lasts: something else in the account reads Parameter Store in a loop."
+        ),
+    }
+
+
+class TenantsGone(RunFailed):
+    """There is no tenant document at all, while the ledger knows tokens that still live."""
+
+    remedy = (
+        "Compare the template parameter TenantsPath with where the documents are. If all tenants"
+        " are to go: disable them first, or wait until their tokens have expired."
+    )
+
+
+class LedgerUnreadable(RunFailed):
+    """The ledger could not be read, or the lease not taken."""
+
+    remedy = f"{AGAIN} {HEALTH}"
+    remedies: ClassVar = {
+        "AccessDeniedException": (
+            "Compare the function's role with template.yaml: it needs the table of the output"
+            " LedgerTableName."
+        ),
+        "ResourceNotFoundException": (
+            "The table of the output LedgerTableName is gone: delete its record from the stack or"
+            " deploy the stack anew; the ledger is rebuilt by issuing every token once."
         ),
     }
 
@@ -174,10 +216,21 @@ class TenantDisabled(TenantFailed):
     remedy = "Enable the tenant in its document, or leave it out of the event."
 
 
-class TokenRefused(TenantFailed):
-    """The authorization server refuses a token for this tenant."""
+class Unexpected(TenantFailed):
+    """The issuer met something that it has no name for: a defect of the issuer."""
+
+    remedy = "Report it as a bug, with this detail; the other tenants are served."
+
+
+class TenantRefused(IssuerError):
+    """The authorization server gives one tenant no token that can be used."""
 
     remedy = "Ask Visma what this error means, with tenant_id and scope of the tenant document."
+
+
+class TokenRefused(TenantRefused):
+    """The authorization server refuses a token for this tenant."""
+
     remedies: ClassVar = {
         "invalid_tenant": (
             "Check that tenant_id is the company's, and ask the tenant's administrator to grant"
@@ -202,25 +255,19 @@ class TokenRefused(TenantFailed):
     }
 
 
-class TokenInvalid(TenantFailed):
+class TokenInvalid(TenantRefused):
     """The authorization server issued a token that can't be used."""
 
     remedy = "Nothing was stored, and the next run tries again. If it lasts: ask Visma."
 
 
-class WrongTenant(TenantFailed):
+class WrongTenant(TenantRefused):
     """The token is another tenant's or another client's."""
 
     remedy = (
         "Nothing was stored. Compare tenant_id in the tenant document, and the application that its"
         " client is, with the Visma developer portal; if they agree, ask Visma."
     )
-
-
-class Unexpected(TenantFailed):
-    """The issuer met something that it has no name for: a defect of the issuer."""
-
-    remedy = "Report it as a bug, with this detail; the other tenants are served."
 
 
 class EndpointFailed(IssuerError):
@@ -257,7 +304,7 @@ class AnswerInvalid(EndpointFailed):
 
 
 class StoreFailed(IssuerError):
-    """A token was issued and could not be kept; the previous one stays."""
+    """A token could not be written, and the previous one stays; or it could not be deleted."""
 
 
 class StoreUnavailable(StoreFailed):
@@ -296,5 +343,26 @@ class ParameterUnwritable(StoreFailed):
         "ParameterMaxVersionLimitExceeded": (
             "Take the label off the parameter's oldest version: aws ssm get-parameter-history shows"
             " it, aws ssm unlabel-parameter-version takes it off."
+        ),
+    }
+
+
+class LedgerUnwritable(IssuerError):
+    """The ledger did not take what was done."""
+
+    remedy = f"Nothing is lost: the next run does it again. {HEALTH}"
+
+
+class TokensUnchecked(IssuerError):
+    """The stored tokens could not be compared with the ledger in this run."""
+
+    remedy = f"{AGAIN} {HEALTH}"
+    remedies: ClassVar = {
+        "AccessDeniedException": (
+            "Compare the function's role with template.yaml: it needs ssm:GetParameters below the"
+            " tokens path."
+        ),
+        "ThrottlingException": (
+            f"{AGAIN} If it lasts: something else in the account reads Parameter Store in a loop."
         ),
     }

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,18 @@ from token_issuer.authorization_server import fetch_token
 from token_issuer.credentials import read_credentials
 from token_issuer.errors import RunFailed
 from token_issuer.invocation import parse_invocation
-from token_issuer.issuance import issue_tokens
-from token_issuer.run import Report, run
+from token_issuer.issuance import Steps, issue_tokens
+from token_issuer.ledger import Ledger
+from token_issuer.run import Outside, run
 from token_issuer.settings import parse_settings
-from token_issuer.telemetry import Telemetry
+from token_issuer.telemetry import Report, Telemetry
 from token_issuer.tenants import read_tenants
 from token_issuer.token_endpoint import open_session, post
-from token_issuer.token_store import store_token
+from token_issuer.token_store import delete_tokens, read_versions, store_token
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
 
@@ -35,42 +37,50 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     """
     logger = _logger()
     logger.append_keys(request_id=context.aws_request_id, version=os.environ.get("VERSION"))
-    telemetry = Telemetry(logger)
+    telemetry = Telemetry(logger, os.environ.get("STACK_NAME", ""))
     try:
-        return _run(event, telemetry).as_dict()
+        return _run(event, context, telemetry).as_dict()
     except RunFailed as error:
         telemetry.run_failed(error)
         raise
 
 
-def _run(event: object, telemetry: Telemetry) -> Report:
+def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Report:
     settings = parse_settings(os.environ)
     telemetry.run_started()
     invocation = parse_invocation(event)
-    ssm, secretsmanager = aws_clients(settings.concurrency)
+    ssm, secretsmanager, dynamodb = aws_clients(settings.concurrency)
+    ledger = Ledger(dynamodb, settings.ledger_table)
+    now = partial(datetime.now, UTC)
+    read_client = cache(partial(read_credentials, secretsmanager, settings.client_secrets_prefix))
     with open_session(settings.concurrency) as session:
-        return run(
-            invocation,
-            read_tenants=partial(read_tenants, ssm, settings.tenants_path),
-            issue_tokens=partial(
-                issue_tokens,
-                read_credentials=partial(
-                    read_credentials, secretsmanager, settings.client_secrets_prefix
-                ),
-                fetch_token=partial(
-                    fetch_token,
-                    post=partial(post, session, settings.token_endpoint),
-                    now=partial(datetime.now, UTC),
-                ),
-                store_token=None
-                if invocation.probe
-                else partial(
-                    store_token, ssm=ssm, path=settings.tokens_path, key_id=settings.token_key_arn
-                ),
-                concurrency=settings.concurrency,
+        steps = Steps(
+            read_credentials=read_client,
+            fetch_token=partial(
+                fetch_token, post=partial(post, session, settings.token_endpoint), now=now
             ),
-            telemetry=telemetry,
+            store_token=None
+            if invocation.probe
+            else partial(store_token, ssm=ssm, key_id=settings.token_key_arn),
+            record_token=ledger.record_token,
+            record_failure=ledger.record_failure,
+            shorten=ledger.shorten,
+            now=now,
+            settings=settings,
         )
+        outside = Outside(
+            now=now,
+            settings=settings,
+            telemetry=telemetry,
+            ledger=ledger,
+            read_tenants=partial(read_tenants, ssm, settings.tenants_path),
+            read_versions=partial(read_versions, ssm=ssm),
+            read_credentials=read_client,
+            issue_tokens=partial(issue_tokens, steps=steps),
+            delete_tokens=partial(delete_tokens, ssm=ssm),
+        )
+        time_left = timedelta(milliseconds=context.get_remaining_time_in_millis())
+        return run(invocation, outside, holder=context.aws_request_id, time_left=time_left)
 
 
 @cache
@@ -83,7 +93,7 @@ def _logger() -> Logger:
 
 
 @cache
-def aws_clients(concurrency: int) -> "tuple[SSMClient, SecretsManagerClient]":
+def aws_clients(concurrency: int) -> "tuple[SSMClient, SecretsManagerClient, DynamoDBClient]":
     """Return the AWS clients, made once: they are thread-safe and cost a cold start 200 ms.
 
     `adaptive` retries keep to the write quota that AWS's throttling shows
@@ -95,4 +105,8 @@ def aws_clients(concurrency: int) -> "tuple[SSMClient, SecretsManagerClient]":
         retries={"mode": "adaptive", "total_max_attempts": 5},
         max_pool_connections=concurrency,
     )
-    return boto3.client("ssm", config=config), boto3.client("secretsmanager", config=config)
+    return (
+        boto3.client("ssm", config=config),
+        boto3.client("secretsmanager", config=config),
+        boto3.client("dynamodb", config=config),
+    )

@@ -1,11 +1,18 @@
-"""Event → Invocation."""
+"""Event → Invocation, and the tenants that it is about."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from token_issuer.errors import EventInvalid
+from token_issuer.errors import (
+    DocumentInvalid,
+    EventInvalid,
+    IssuerError,
+    TenantDisabled,
+    UnknownTenant,
+)
+from token_issuer.tenants import Configuration, Tenant
 
-MEMBERS = {"tenants", "dry_run", "probe"}
+MEMBERS = {"tenants", "force", "dry_run", "probe"}
 ENVELOPE = {
     *("version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail")
 }
@@ -16,8 +23,14 @@ class Invocation:
     """What one run is asked to do; `tenants` None means all that are enabled."""
 
     tenants: tuple[str, ...] | None = None
+    force: bool = False
     dry_run: bool = False
     probe: bool = False
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether the run is about all tenants, and does something."""
+        return self.tenants is None and not self.dry_run
 
 
 def parse_invocation(event: object) -> Invocation:
@@ -33,7 +46,9 @@ def parse_invocation(event: object) -> Invocation:
     if unknown := sorted(map(str, event.keys() - MEMBERS)):
         raise EventInvalid(f"The event has unknown members: {', '.join(unknown)[:200]}")
     if "probe" not in event:
-        return Invocation(tenants=_tenants(event), dry_run=_dry_run(event))
+        return Invocation(
+            tenants=_tenants(event), force=_flag(event, "force"), dry_run=_flag(event, "dry_run")
+        )
     if event.keys() != {"probe"}:
         raise EventInvalid('"probe" can\'t be combined with other members')
     if not _is_name(event["probe"]):
@@ -50,12 +65,40 @@ def _tenants(event: dict[str, Any]) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(names))
 
 
-def _dry_run(event: dict[str, Any]) -> bool:
-    dry_run = event.get("dry_run", False)
-    if not isinstance(dry_run, bool):
-        raise EventInvalid('"dry_run" is not true or false')
-    return dry_run
+def _flag(event: dict[str, Any], member: str) -> bool:
+    flag = event.get(member, False)
+    if not isinstance(flag, bool):
+        raise EventInvalid(f'"{member}" is not true or false')
+    return flag
 
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and value != "" and value.isprintable()
+
+
+def select_tenants(
+    configuration: Configuration, invocation: Invocation
+) -> tuple[list[Tenant], dict[str, IssuerError]]:
+    """Return the tenants to serve, and why others that were asked for can't be."""
+    if invocation.tenants is None:
+        enabled = [tenant for tenant in configuration.tenants.values() if tenant.enabled]
+        return enabled, dict(configuration.invalid)
+    tenants: list[Tenant] = []
+    failures: dict[str, IssuerError] = {}
+    for name in invocation.tenants:
+        tenant = configuration.tenants.get(name)
+        if tenant is None:
+            failures[name] = _why_unknown(name, configuration.invalid)
+        elif tenant.enabled or invocation.probe:
+            tenants.append(tenant)
+        else:
+            failures[name] = TenantDisabled(f"Tenant {name} is disabled in its document")
+    return tenants, failures
+
+
+def _why_unknown(name: str, invalid: dict[str, DocumentInvalid]) -> IssuerError:
+    for subject, error in invalid.items():
+        if subject == name or subject.endswith(f"/{name}"):
+            return error
+    unread = f"; it may be in one of {len(invalid)} that can't be used" if invalid else ""
+    return UnknownTenant(f"No tenant document configures {name}{unread}")

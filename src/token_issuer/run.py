@@ -1,95 +1,174 @@
-"""One run: read the tenants, issue a token for each, report."""
+"""One run: gather the facts, decide, apply, report."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime, timedelta
 
 from token_issuer.authorization_server import AccessToken
-from token_issuer.errors import DocumentInvalid, IssuerError, TenantDisabled, UnknownTenant
-from token_issuer.invocation import Invocation
-from token_issuer.telemetry import Telemetry
-from token_issuer.tenants import Configuration, Tenant
+from token_issuer.credentials import ClientCredentials
+from token_issuer.errors import (
+    ClientFailed,
+    IssuerError,
+    LedgerUnwritable,
+    StoreFailed,
+    TenantsGone,
+    TokensUnchecked,
+)
+from token_issuer.invocation import Invocation, select_tenants
+from token_issuer.ledger import Ledger, Record
+from token_issuer.renewal import Facts, Plan, Renewal, is_too_short, plan_run, to_check, waits
+from token_issuer.settings import Settings
+from token_issuer.telemetry import Report, Telemetry
+from token_issuer.tenants import Configuration
 
-FAILURES_SHOWN = 100
-
-type IssueTokens = Callable[[Iterable[Tenant]], Iterator[tuple[Tenant, AccessToken | IssuerError]]]
+type Outcome = AccessToken | IssuerError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a run came to; failures are keyed by tenant, or by a parameter that can't be read."""
+class Outside:
+    """What a run uses; `issue_tokens` also takes the time at which the run began."""
 
-    issued: int
-    failures: dict[str, IssuerError]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the function's answer: exact counts, and the first of the failures."""
-        shown = list(self.failures.items())[:FAILURES_SHOWN]
-        return {
-            "issued": self.issued,
-            "failed": len(self.failures),
-            "failures": [
-                {
-                    "tenant": subject,
-                    "reason": error.reason,
-                    "detail": error.detail,
-                    "remedy": error.remedy,
-                }
-                for subject, error in shown
-            ],
-        }
+    now: Callable[[], datetime]
+    settings: Settings
+    telemetry: Telemetry
+    ledger: Ledger
+    read_tenants: Callable[[Mapping[str, str]], Configuration]
+    read_versions: Callable[[Collection[str]], dict[str, int]]
+    read_credentials: Callable[[str], ClientCredentials]
+    issue_tokens: Callable[[list[Renewal], datetime], Iterator[tuple[Renewal, Outcome]]]
+    delete_tokens: Callable[[list[str]], dict[str, StoreFailed]]
 
 
-def run(
-    invocation: Invocation,
-    *,
-    read_tenants: Callable[[], Configuration],
-    issue_tokens: IssueTokens,
-    telemetry: Telemetry,
-) -> Report:
-    """Serve the tenants that the invocation asks for; raises RunFailed when nobody can be."""
-    started = time.monotonic()
-    issued = 0
-    tenants, failures = select_tenants(read_tenants(), invocation)
-    for subject, error in failures.items():
-        telemetry.token_failed(subject, error)
-    for tenant, outcome in issue_tokens([] if invocation.dry_run else tenants):
+def run(invocation: Invocation, outside: Outside, *, holder: str, time_left: timedelta) -> Report:
+    """Serve the tenants that the invocation asks for; raises RunFailed when nobody can be.
+
+    A full run has the lease as `holder`, for `time_left` at most, since Scheduler delivers at
+    least once.
+    """
+    started_at = outside.now()
+    if not invocation.is_full:
+        return _run(invocation, outside, started_at)
+    until = started_at + time_left
+    with outside.ledger.lease(holder, now=started_at, until=until) as taken:
+        if taken:
+            return _run(invocation, outside, started_at)
+    outside.telemetry.run_skipped()
+    return Report(started_at=started_at, finished_at=outside.now(), skipped=True)
+
+
+def _run(invocation: Invocation, outside: Outside, started_at: datetime) -> Report:
+    facts = gather(invocation, outside, started_at)
+    force = invocation.force or invocation.probe
+    plan = plan_run(facts, force=force, now=outside.now(), settings=outside.settings)
+    report = Report(
+        started_at=started_at,
+        finished_at=started_at,  # until it has
+        failures=facts.failures | plan.waiting,
+        fresh=len(plan.fresh),
+        planned=plan.as_dicts(facts.failures) if invocation.dry_run else None,
+        expiries=plan.expiries,
+        configured=sum(one.enabled for one in facts.configuration.tenants.values()),
+        vanished=len(facts.memory.records.keys() - facts.configuration.tenants.keys()),
+        unreadable=len(facts.configuration.invalid),
+    )
+    for subject, error in report.failures.items():
+        outside.telemetry.token_failed(subject, error)
+    if invocation.is_full:
+        _keep_documents(facts, outside, report)
+    if not invocation.dry_run:
+        _issue(plan, invocation, outside, report)
+    if invocation.is_full:
+        _remove(plan, outside, report)
+        outside.ledger.keep_checked(facts.checked)
+    report.finished_at = outside.now()
+    outside.telemetry.run_finished(report, measured=invocation.is_full)
+    return report
+
+
+def gather(invocation: Invocation, outside: Outside, now: datetime) -> Facts:
+    """Read documents and ledger, and compare the ledger with what is stored."""
+    memory = outside.ledger.read()
+    configuration = outside.read_tenants(memory.documents)
+    live = [one for one in memory.records.values() if one.issued and now < one.issued.expires_at]
+    if live and not configuration.parameters:
+        raise TenantsGone(f"Nothing is below {configuration.path}, while {len(live)} tokens live")
+    tenants, failures = select_tenants(configuration, invocation)
+    records = {one.name: memory.records[one.name] for one in tenants if one.name in memory.records}
+    after = memory.checked if invocation.tenants is None else ""
+    to_look_at = to_check(records, after, outside.settings)
+    secret_versions = {}
+    for client in {one.client for one in records.values() if waits(one, now)}:
+        with suppress(ClientFailed):  # whoever is due of that client will say so
+            secret_versions[client] = outside.read_credentials(client).version
+    return Facts(
+        memory=memory,
+        configuration=configuration,
+        tenants=tenants,
+        failures=failures,
+        lost=_lost(to_look_at, outside),
+        checked=[*to_look_at.values()][-1].tenant if to_look_at else "",
+        secret_versions=secret_versions,
+    )
+
+
+def _lost(records: Mapping[str, Record], outside: Outside) -> set[str]:
+    """Return the tenants whose parameter is gone, or has another version than the ledger's."""
+    try:
+        versions = outside.read_versions(records.keys())
+    except TokensUnchecked as error:
+        outside.telemetry.tokens_unchecked(error)
+        return set()
+    return {
+        record.tenant
+        for parameter, record in records.items()
+        if record.issued and versions.get(parameter) != record.issued.version
+    }
+
+
+def _keep_documents(facts: Facts, outside: Outside, report: Report) -> None:
+    """Keep the last good text of each tenant parameter, and forget those that are gone."""
+    known, configuration = facts.memory.documents, facts.configuration
+    try:
+        for parameter, text in configuration.good_texts.items():
+            if known.get(parameter) != text:
+                outside.ledger.keep_document(parameter, text)
+        for parameter in known.keys() - configuration.parameters:
+            outside.ledger.drop_document(parameter)
+    except LedgerUnwritable as error:
+        _fail(configuration.path, error, outside, report)
+
+
+def _issue(plan: Plan, invocation: Invocation, outside: Outside, report: Report) -> None:
+    for renewal, outcome in outside.issue_tokens(plan.renewals, report.started_at):
+        tenant = renewal.tenant
         if isinstance(outcome, IssuerError):
-            failures[tenant.name] = outcome
-            telemetry.token_failed(tenant.name, outcome)
+            _fail(tenant.name, outcome, outside, report)
         elif invocation.probe:
-            telemetry.token_checked(tenant, outcome)
+            outside.telemetry.token_checked(tenant, outcome)
         else:
-            issued += 1
-            telemetry.token_issued(tenant, outcome)
-    telemetry.run_finished(issued=issued, failed=len(failures), seconds=time.monotonic() - started)
-    return Report(issued=issued, failures=failures)
+            report.issued += 1
+            report.expiries[tenant.name] = outcome.expires_at
+            if is_too_short(outcome, outside.settings):
+                report.too_short.append(tenant.name)
+            outside.telemetry.token_issued(tenant, outcome, because=renewal.reason)
 
 
-def select_tenants(
-    configuration: Configuration, invocation: Invocation
-) -> tuple[list[Tenant], dict[str, IssuerError]]:
-    """Return the tenants to serve, and why others that were asked for can't be."""
-    if invocation.tenants is None:
-        enabled = [tenant for tenant in configuration.tenants.values() if tenant.enabled]
-        return enabled, dict(configuration.invalid)
-    tenants: list[Tenant] = []
-    failures: dict[str, IssuerError] = {}
-    for name in invocation.tenants:
-        tenant = configuration.tenants.get(name)
-        if tenant is None:
-            failures[name] = _why_unknown(name, configuration.invalid)
-        elif tenant.enabled or invocation.probe:
-            tenants.append(tenant)
+def _remove(plan: Plan, outside: Outside, report: Report) -> None:
+    """Delete parameters, then their records."""
+    failures = outside.delete_tokens([one.parameter for one in plan.removals if one.parameter])
+    for removal in plan.removals:
+        try:
+            if error := failures.get(removal.parameter or ""):
+                raise error
+            outside.ledger.drop_record(removal.record)
+        except (StoreFailed, LedgerUnwritable) as error:
+            _fail(removal.record.tenant, error, outside, report)
         else:
-            failures[name] = TenantDisabled(f"Tenant {name} is disabled in its document")
-    return tenants, failures
+            report.removed += 1
+            outside.telemetry.token_removed(removal.record.tenant, because=removal.because)
 
 
-def _why_unknown(name: str, invalid: dict[str, DocumentInvalid]) -> IssuerError:
-    for subject, error in invalid.items():
-        if subject == name or subject.endswith(f"/{name}"):
-            return error
-    unread = f"; it may be in one of {len(invalid)} that can't be used" if invalid else ""
-    return UnknownTenant(f"No tenant document configures {name}{unread}")
+def _fail(subject: str, error: IssuerError, outside: Outside, report: Report) -> None:
+    report.failures[subject] = error
+    outside.telemetry.token_failed(subject, error)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from token_issuer.errors import SettingsInvalid
@@ -21,6 +22,9 @@ class Settings:
     client_secrets_prefix: str
     token_endpoint: str
     token_key_arn: str
+    ledger_table: str
+    period: timedelta
+    renew_at_fraction: float  # of a token's lifetime
     concurrency: int
 
 
@@ -46,6 +50,9 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
         client_secrets_prefix=text("CLIENT_SECRETS_PREFIX", PREFIX),
         token_endpoint=_token_endpoint(environment.get("TOKEN_ENDPOINT", "")),
         token_key_arn=text("TOKEN_KEY_ARN", re.compile(r"arn:\S+")),
+        ledger_table=text("LEDGER_TABLE", re.compile(r"[A-Za-z0-9_.-]{3,255}")),
+        period=timedelta(minutes=int(text("SCHEDULE_PERIOD_MINUTES", re.compile(r"[1-9]\d?")))),
+        renew_at_fraction=float(text("RENEW_AT_FRACTION", re.compile(r"0\.[2-9]\d?"))),
         concurrency=int(text("CONCURRENCY", re.compile(r"[1-9]\d?"))),
     )
 

@@ -1,35 +1,111 @@
-"""Log lines: their messages, their fields and nothing secret."""
+"""What a run says: its report, its log lines and its metrics, all their names, nothing secret."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
 from token_issuer.authorization_server import AccessToken
-from token_issuer.errors import IssuerError
+from token_issuer.errors import IssuerError, TenantRefused
 from token_issuer.tenants import Tenant
+
+FAILURES_SHOWN = 100
+NAMESPACE = "TokenIssuer"
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What a run came to; failures are keyed by tenant, or by a parameter that can't be read.
+
+    `expiries` are those of the tokens of configured, enabled tenants.
+    """
+
+    started_at: datetime
+    finished_at: datetime
+    skipped: bool = False
+    issued: int = 0
+    fresh: int = 0
+    removed: int = 0
+    configured: int = 0
+    vanished: int = 0
+    unreadable: int = 0
+    failures: dict[str, IssuerError] = field(default_factory=dict)
+    expiries: dict[str, datetime] = field(default_factory=dict)
+    too_short: list[str] = field(default_factory=list)
+    planned: list[dict[str, str]] | None = None
+
+    @property
+    def soonest_expiry_seconds(self) -> int | None:
+        """Return how long the shortest-lived token still lives; negative when it has expired."""
+        return self._seconds_to(self.expiries)
+
+    @property
+    def soonest_expiry_seconds_of_ours(self) -> int | None:
+        """Return the same without tokens that have expired and are lastingly refused."""
+        refused = {name for name, one in self.failures.items() if isinstance(one, TenantRefused)}
+        return self._seconds_to(
+            {
+                name: expires_at
+                for name, expires_at in self.expiries.items()
+                if name not in refused or expires_at > self.finished_at
+            }
+        )
+
+    def _seconds_to(self, expiries: dict[str, datetime]) -> int | None:
+        if not expiries:
+            return None
+        return int((min(expiries.values()) - self.finished_at).total_seconds())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the function's answer: exact counts, and the first of the failures."""
+        answer: dict[str, Any] = {
+            "issued": self.issued,
+            "fresh": self.fresh,
+            "failed": len(self.failures),
+            "removed": self.removed,
+            "soonest_expiry_seconds": self.soonest_expiry_seconds,
+            "failures": [
+                {
+                    "tenant": subject,
+                    "reason": error.reason,
+                    "detail": error.detail,
+                    "remedy": error.remedy,
+                }
+                for subject, error in list(self.failures.items())[:FAILURES_SHOWN]
+            ],
+        }
+        if self.planned is not None:
+            answer["planned"] = self.planned
+        return answer | ({"skipped": True} if self.skipped else {})
 
 
 class Telemetry:
     """What the issuer says while it runs; messages are constant, the rest stands in fields."""
 
-    def __init__(self, logger: Logger) -> None:
-        """Take the logger that the handler has set up."""
+    def __init__(self, logger: Logger, stack: str) -> None:
+        """Take the logger that the handler has set up, and the stack that metrics are of."""
         self._logger = logger
+        self._stack = stack
 
     def run_started(self) -> None:
         """Say that a run begins; like each line, with the version that runs."""
         self._logger.info("Run started")
 
-    def token_issued(self, tenant: Tenant, token: AccessToken) -> None:
+    def token_issued(self, tenant: Tenant, token: AccessToken, *, because: str) -> None:
         """Say that a tenant has a new token."""
-        self._token("Token issued", tenant, token)
+        self._token("Token issued", tenant, token, because=because)
 
     def token_checked(self, tenant: Tenant, token: AccessToken) -> None:
         """Say that a probe could have had a token."""
         self._token("Token checked", tenant, token)
 
-    def _token(self, message: str, tenant: Tenant, token: AccessToken) -> None:
+    def _token(self, message: str, tenant: Tenant, token: AccessToken, **fields: str) -> None:
         """Warn where the scope is narrower than asked for."""
         missing = set(tenant.scope.split()) - token.scope if token.scope is not None else set()
-        fields = {
+        fields |= {
             "tenant": tenant.name,
             "expires_at": f"{token.expires_at:%Y-%m-%dT%H:%M:%SZ}",
             "fingerprint": token.fingerprint,
@@ -56,6 +132,70 @@ class Telemetry:
             "Run failed", reason=error.reason, detail=error.detail, remedy=error.remedy
         )
 
-    def run_finished(self, *, issued: int, failed: int, seconds: float) -> None:
-        """Say what a run came to; its last line."""
-        self._logger.info("Run finished", issued=issued, failed=failed, seconds=round(seconds, 3))
+    def run_skipped(self) -> None:
+        """Say that another full run is at work; the run's last line."""
+        self._logger.warning("Run skipped: another one is at work")
+
+    def tokens_unchecked(self, error: IssuerError) -> None:
+        """Say that the run goes on without having looked at what is stored."""
+        self._logger.warning(
+            "Tokens unchecked",
+            warning=error.reason,
+            detail=error.detail,
+            remedy=error.remedy,
+        )
+
+    def token_removed(self, tenant: str, *, because: str) -> None:
+        """Say that a tenant has no token any more."""
+        self._logger.info("Token removed", tenant=tenant, because=because)
+
+    def run_finished(self, report: Report, *, measured: bool) -> None:
+        """Say what a run came to, in metrics too where it was a full one; its last line."""
+        if report.too_short:
+            self._logger.warning(
+                "Lifetimes too short",
+                warning="LifetimeTooShort",
+                tenants=len(report.too_short),
+                first=report.too_short[0],
+            )
+        seconds = (report.finished_at - report.started_at).total_seconds()
+        self._logger.info(
+            "Run finished",
+            issued=report.issued,
+            fresh=report.fresh,
+            failed=len(report.failures),
+            removed=report.removed,
+            soonest_expiry_seconds=report.soonest_expiry_seconds,
+            seconds=round(seconds, 3),
+        )
+        if measured:
+            self._measure(report, seconds)
+
+    def _measure(self, report: Report, seconds: float) -> None:
+        """Write the metrics: one line of EMF, and one for each reason of failures."""
+        metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._stack)
+        refused = [one for one in report.failures.values() if isinstance(one, TenantRefused)]
+        for name, count in {
+            "TokensIssued": report.issued,
+            "TokensFresh": report.fresh,
+            "TokensFailed": len(report.failures),
+            "TokensRemoved": report.removed,
+            "TenantsConfigured": report.configured,
+            "TenantsVanished": report.vanished,
+            "TenantsRefused": len(refused),
+            "DocumentsUnreadable": report.unreadable,
+        }.items():
+            metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
+        if (soonest := report.soonest_expiry_seconds_of_ours) is not None:
+            metrics.add_metric(name="SoonestExpirySeconds", unit=MetricUnit.Seconds, value=soonest)
+        metrics.add_metric(name="RunSeconds", unit=MetricUnit.Seconds, value=round(seconds, 3))
+        metrics.flush_metrics()
+        for reason, count in Counter(one.reason for one in report.failures.values()).items():
+            with single_metric(
+                name="TokensFailed",
+                unit=MetricUnit.Count,
+                value=count,
+                namespace=NAMESPACE,
+                default_dimensions={"service": self._stack, "reason": reason},
+            ):
+                pass

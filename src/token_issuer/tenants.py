@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from token_issuer.errors import DocumentInvalid, TenantsUnreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.type_defs import ParameterTypeDef
@@ -26,27 +27,38 @@ MEMBERS = {"tenant_id", "scope", "client", "enabled", "note"}
 
 @dataclass(frozen=True, kw_only=True)
 class Tenant:
-    """A customer company and what to ask for on its behalf; an empty scope is not sent."""
+    """A customer company and what to ask for on its behalf; an empty scope is not sent.
+
+    `document` is the parameter that it is configured in.
+    """
 
     name: str
     tenant_id: str | None
     scope: str
     client: str
     enabled: bool
+    document: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """The usable tenants by name, and what is wrong with the others.
+    """The tenants by name, what is wrong with documents, and the last good texts.
 
-    `invalid` is keyed by the tenant's name, or by the parameter's where that can't be read.
+    `invalid` is keyed by the tenant's name, or by the parameter's where that can't be read; its
+    tenants are among `tenants` all the same where they have a last good document.
+    `good_texts` is by parameter: what to go on with when it can't be used. `parameters` are all
+    that there are below `path`.
     """
+
+    path: str
+    parameters: frozenset[str]
 
     tenants: dict[str, Tenant]
     invalid: dict[str, DocumentInvalid]
+    good_texts: dict[str, str]
 
 
-def read_tenants(ssm: "SSMClient", path: str) -> Configuration:
+def read_tenants(ssm: "SSMClient", path: str, last_good: "Mapping[str, str]") -> Configuration:
     """Read all tenant documents below `path`; raises TenantsUnreadable unless all were listed.
 
     Ten parameters a page, and all pages:
@@ -62,36 +74,99 @@ def read_tenants(ssm: "SSMClient", path: str) -> Configuration:
         raise TenantsUnreadable(f"Listing {path} failed: {code}", code=code) from error
     except BotoCoreError as error:
         raise TenantsUnreadable(f"Listing {path} failed: {type(error).__name__}") from error
-    return parse_configuration(parameters, path)
+    return parse_configuration(parameters, path, last_good)
 
 
-def parse_configuration(parameters: "Iterable[ParameterTypeDef]", path: str) -> Configuration:
+def parse_configuration(
+    parameters: "Iterable[ParameterTypeDef]", path: str, last_good: "Mapping[str, str]"
+) -> Configuration:
     """Sort parameters into tenants and errors; a name that is configured twice is an error."""
+    sources = [_source(parameter, path, last_good) for parameter in parameters]
+    homes: dict[str, list[str]] = defaultdict(list)
+    for source in sources:
+        for name, _ in source.documents or [(source.home.removeprefix(f"{path}/"), None)]:
+            homes[name].append(source.home)
     tenants: dict[str, Tenant] = {}
     invalid: dict[str, DocumentInvalid] = {}
-    homes: dict[str, list[str]] = defaultdict(list)
-    for parameter in parameters:
-        home = parameter["Name"]
-        try:
-            documents = _documents(parameter, path)
-        except DocumentInvalid as error:
-            invalid[home] = DocumentInvalid(f"{home}: {error.detail}", code=error.code)
-            homes[home.removeprefix(f"{path}/")].append(home)  # it may be this tenant's
-            continue
-        for name, document in documents:
-            homes[name].append(home)
+    good_texts: dict[str, str] = {}
+    for source in sources:
+        errors = {source.home: source.error} if source.error else {}
+        good: dict[str, object] = {}
+        for name, document in source.documents:
             try:
-                tenants[name] = _parse_tenant(name, document)
+                tenant = _parse_tenant(name, document, source.home)
+                _refuse_twice(name, homes[name])
             except DocumentInvalid as error:
-                shown = name if name.isprintable() else ascii(name)
-                invalid[shown] = DocumentInvalid(f"{home}, tenant {shown}: {error.detail}")
-    for name, where in homes.items():
-        if len(where) > 1:
-            tenants.pop(name, None)
-            places = " and in ".join(sorted(set(where)))
-            twice = f"Tenant {name} is configured twice, in {places}"
-            invalid[name] = DocumentInvalid(twice, code="twice")
-    return Configuration(tenants=dict(sorted(tenants.items())), invalid=invalid)
+                errors[_shown(name)] = _located(error, source.home, name)
+                if name not in source.last_good:
+                    continue
+                tenant = _parse_tenant(name, source.last_good[name], source.home)
+                good[name] = source.last_good[name]
+            else:
+                good[name] = document
+            tenants[name] = tenant
+        invalid |= errors
+        text = json.dumps({"tenants": good}) if errors else source.text
+        if good:
+            good_texts[source.home] = text
+    return Configuration(
+        path=path,
+        parameters=frozenset(source.home for source in sources),
+        tenants=dict(sorted(tenants.items())),
+        invalid=invalid,
+        good_texts=good_texts,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """A parameter: its documents by name, in place of them the last good ones where it is bad."""
+
+    home: str
+    text: str
+    documents: list[tuple[str, object]]
+    last_good: dict[str, object]
+    error: DocumentInvalid | None
+
+
+def _source(parameter: "ParameterTypeDef", path: str, last_good: "Mapping[str, str]") -> _Source:
+    home, text = parameter["Name"], parameter["Value"]
+    kept = _last_good(home, path, last_good)
+    error = None
+    try:
+        documents = _check_parameter(parameter, path)
+    except DocumentInvalid as why:
+        error = DocumentInvalid(f"{home}: {why.detail}", code=why.code)
+        documents = list(kept.items())
+    return _Source(home=home, text=text, documents=documents, last_good=kept, error=error)
+
+
+def _last_good(home: str, path: str, last_good: "Mapping[str, str]") -> dict[str, object]:
+    """Return the documents that were good; an earlier version may have taken others for good."""
+    usable = {}
+    with suppress(DocumentInvalid):
+        text = last_good.get(home, '{"tenants": {}}')
+        for name, document in _documents(home.removeprefix(f"{path}/"), text):
+            with suppress(DocumentInvalid):
+                _parse_tenant(name, document, home)
+                usable[name] = document
+    return usable
+
+
+def _refuse_twice(name: str, homes: list[str]) -> None:
+    if len(homes) > 1:
+        places = " and in ".join(sorted(set(homes)))
+        raise DocumentInvalid(f"Tenant {name} is configured twice, in {places}", code="twice")
+
+
+def _located(error: DocumentInvalid, home: str, name: str) -> DocumentInvalid:
+    if error.code == "twice":
+        return error
+    return DocumentInvalid(f"{home}, tenant {_shown(name)}: {error.detail}", code=error.code)
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() else ascii(name)
 
 
 class _Object(dict[str, Any]):
@@ -103,14 +178,18 @@ class _Object(dict[str, Any]):
         self.twice = {name for name, count in counts.items() if count > 1}
 
 
-def _documents(parameter: "ParameterTypeDef", path: str) -> list[tuple[str, object]]:
-    """Return (name, document) for each tenant that the parameter holds."""
+def _check_parameter(parameter: "ParameterTypeDef", path: str) -> list[tuple[str, object]]:
     name = parameter["Name"].removeprefix(f"{path}/")
     if "/" in name:
         raise DocumentInvalid("it is not directly under the tenants path", code="nested")
     if parameter["Type"] != "String":
         raise DocumentInvalid(f"its type is {parameter['Type']}, not String", code="type")
-    document = _parse_object(parameter["Value"])
+    return _documents(name, parameter["Value"])
+
+
+def _documents(name: str, text: str) -> list[tuple[str, object]]:
+    """Return (name, document) for each tenant in the text of the parameter of that name."""
+    document = _parse_object(text)
     if "tenants" not in document:
         return [(name, document)]
     packed = document["tenants"]
@@ -133,7 +212,7 @@ def _parse_object(text: str) -> _Object:
     return document
 
 
-def _parse_tenant(name: str, document: object) -> Tenant:
+def _parse_tenant(name: str, document: object, home: str) -> Tenant:
     if not NAME.fullmatch(name):
         raise DocumentInvalid(f"the name must be {NAME_WORDS}")
     if not isinstance(document, _Object):
@@ -162,6 +241,7 @@ def _parse_tenant(name: str, document: object) -> Tenant:
         ),
         client=_text(document.get("client", "default"), NAME, f"client must be {NAME_WORDS}"),
         enabled=enabled,
+        document=home,
     )
 
 

@@ -1,16 +1,25 @@
 """AccessToken → Parameter Store."""
 
 import re
+from collections.abc import Collection
+from itertools import batched
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from token_issuer.authorization_server import AccessToken
-from token_issuer.errors import ParameterUnwritable, StoreDenied, StoreFailed, StoreUnavailable
+from token_issuer.errors import (
+    ParameterUnwritable,
+    StoreDenied,
+    StoreFailed,
+    StoreUnavailable,
+    TokensUnchecked,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
+TEN = 10  # names that Parameter Store takes in one request
 DENIED = {
     "AccessDeniedException",
     "InvalidKeyId",
@@ -27,15 +36,14 @@ UNWRITABLE = {
 KMS_ERROR = re.compile(r"Error Code: (\w+)")  # as Parameter Store passes it on
 
 
-def store_token(name: str, token: AccessToken, *, ssm: "SSMClient", path: str, key_id: str) -> None:
-    """Write the token as a new version of `path/name`, readable at once.
+def store_token(parameter: str, token: AccessToken, *, ssm: "SSMClient", key_id: str) -> int:
+    """Write the token to its parameter, and return the new version.
 
     Raises StoreUnavailable, StoreDenied or ParameterUnwritable; the previous version stays then.
     https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
     """
-    parameter = f"{path}/{name}"
     try:
-        ssm.put_parameter(
+        answer = ssm.put_parameter(
             Name=parameter,
             Value=token.value,
             Type="SecureString",
@@ -46,14 +54,60 @@ def store_token(name: str, token: AccessToken, *, ssm: "SSMClient", path: str, k
         )
     except ClientError as error:
         # from None: a ValidationException quotes the value
-        answer = error.response["Error"]
-        raise _failure(parameter, answer["Code"], answer.get("Message", "")) from None
+        why = error.response["Error"]
+        raise _failure(f"Writing {parameter}", why["Code"], why.get("Message", "")) from None
     except BotoCoreError as error:
-        raise _failure(parameter, type(error).__name__, "") from None
+        raise _failure(f"Writing {parameter}", type(error).__name__, "") from None
+    return answer["Version"]
 
 
-def _failure(parameter: str, code: str, message: str) -> StoreFailed:
-    detail = f"Writing {parameter} failed: {code}"
+def read_versions(parameters: Collection[str], *, ssm: "SSMClient") -> dict[str, int]:
+    """Return the version of each parameter that is there; the tokens are not decrypted.
+
+    Ten a request; raises TokensUnchecked.
+    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
+    """
+    versions: dict[str, int] = {}
+    try:
+        for names in batched(parameters, TEN, strict=False):
+            answer = ssm.get_parameters(Names=list(names), WithDecryption=False)
+            versions |= {one["Name"]: one["Version"] for one in answer.get("Parameters", [])}
+    except (ClientError, BotoCoreError) as error:
+        code = _code(error)
+        raise TokensUnchecked(f"Reading the versions of tokens failed: {code}", code=code) from None
+    return versions
+
+
+def delete_tokens(parameters: Collection[str], *, ssm: "SSMClient") -> dict[str, StoreFailed]:
+    """Delete parameters, and return why some could not be; one that isn't there is no failure.
+
+    Ten a request.
+    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DeleteParameters.html
+    """
+    failures: dict[str, StoreFailed] = {}
+    for names in batched(parameters, TEN, strict=False):
+        try:
+            answer = ssm.delete_parameters(Names=list(names))
+        except (ClientError, BotoCoreError) as error:
+            failures |= {name: _failure(f"Deleting {name}", _code(error), "") for name in names}
+        else:
+            gone = {*answer.get("DeletedParameters", []), *answer.get("InvalidParameters", [])}
+            failures |= {
+                name: _failure(f"Deleting {name}", "it is still there", "")
+                for name in names
+                if name not in gone
+            }
+    return failures
+
+
+def _code(error: ClientError | BotoCoreError) -> str:
+    if isinstance(error, ClientError):
+        return error.response["Error"]["Code"]
+    return type(error).__name__
+
+
+def _failure(what: str, code: str, message: str) -> StoreFailed:
+    detail = f"{what} failed: {code}"
     if code == "InvalidKeyId" and (kms := KMS_ERROR.search(message)):
         detail = f"{detail}, {kms[1]}"  # a key that is disabled, gone, or soon to be
     if code in DENIED:

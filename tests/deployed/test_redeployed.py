@@ -14,7 +14,7 @@ import pytest
 from local.authorization_server import SCOPES
 from local.aws import REGION, Account, Stack, deploy
 from local.demo import TENANTS, Local
-from tests.conftest import PROJECT, Event
+from tests.conftest import PROJECT, Event, counts
 from tests.deployed.conftest import Invoke
 from tests.deployed.opaque_server import CLIENT_ID, CLIENT_SECRET
 
@@ -67,7 +67,7 @@ def test_an_authorization_server_of_another_code_base_with_opaque_tokens(
     report = invoke({"tenants": [method]})
 
     token = consumer.ssm.get_parameter(Name=f"/visma/tokens/{method}", WithDecryption=True)
-    assert report == {"issued": 1, "failed": 0, "failures": []}
+    assert counts(report) == {"issued": 1}
     assert len(token["Parameter"]["Value"]) >= 20
     assert "." not in token["Parameter"]["Value"]
 
@@ -92,7 +92,7 @@ def test_a_key_of_ones_own_is_written_with_and_consumers_read_on(
     account, own = local.account, local.stack.outputs["TokenKeyArn"]
 
     stack = redeploy(local, TokenKeyArn=own_key)
-    report = invoke(event("tenants"))
+    report = invoke(event("all"))
 
     [described] = account.ssm.describe_parameters(
         ParameterFilters=[{"Key": "Name", "Values": ["/visma/tokens/acme"]}]
@@ -102,7 +102,7 @@ def test_a_key_of_ones_own_is_written_with_and_consumers_read_on(
         PolicyArn=stack.outputs["ReadTokensPolicyArn"], VersionId=policy["DefaultVersionId"]
     )["PolicyVersion"]["Document"]
     decrypt = next(one for one in document["Statement"] if one["Action"] == "kms:Decrypt")
-    assert report["issued"] == 1
+    assert report["issued"] == 3
     assert stack.outputs["TokenKeyArn"] == own_key != own
     assert described["KeyId"] == own_key
     assert decrypt["Resource"] == [own, own_key]

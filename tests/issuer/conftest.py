@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_DNS, uuid5
@@ -16,8 +17,11 @@ from moto import mock_aws
 
 from local.authorization_server import SCOPES, Client, VismaConnect
 from token_issuer.handler import lambda_handler
+from token_issuer.ledger import Ledger
+from token_issuer.settings import Settings
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.literals import ParameterTypeType
@@ -27,6 +31,26 @@ type Run = Callable[..., dict[str, Any]]
 
 KEY_ARN = "arn:aws:kms:eu-north-1:123456789012:key/0d4e3b1c-1111-2222-3333-444455556666"
 CLIENT_SECRET = "s3cret/+& Kq7zR2pXw9-Lm4Tb8YcH6v"
+
+
+def make_settings(*, concurrency: int = 8, period_minutes: int = 5) -> Settings:
+    return Settings(
+        tenants_path="/visma/tenants",
+        tokens_path="/visma/tokens",
+        client_secrets_prefix="visma/clients",
+        token_endpoint="https://connect.visma.com/connect/token",
+        token_key_arn=KEY_ARN,
+        ledger_table="ledger",
+        period=timedelta(minutes=period_minutes),
+        renew_at_fraction=0.5,
+        concurrency=concurrency,
+    )
+
+
+def lambda_context(milliseconds: int = 290_000) -> Any:  # noqa: ANN401  a part of Lambda's
+    return SimpleNamespace(
+        aws_request_id="c0ffee00-request", get_remaining_time_in_millis=lambda: milliseconds
+    )
 
 
 def tenant_id(name: str) -> str:
@@ -39,15 +63,29 @@ class Account:
 
     visma_connect: VismaConnect
     ssm: "SSMClient" = field(default_factory=lambda: boto3.client("ssm"))
+    dynamodb: "DynamoDBClient" = field(default_factory=lambda: boto3.client("dynamodb"))
     secretsmanager: "SecretsManagerClient" = field(
         default_factory=lambda: boto3.client("secretsmanager")
     )
+
+    def make_ledger(self) -> None:
+        """Make the table as template.yaml does."""
+        self.dynamodb.create_table(
+            TableName="ledger",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
+        )
 
     def add_client(self, name: str = "default", **members: str) -> Client:
         """Register an application at Visma Connect and give its secret to Secrets Manager."""
         secret = {"client_id": f"{name}-id", "client_secret": CLIENT_SECRET} | members
         self.put_secret(name, json.dumps(secret))
         return self.visma_connect.add_client(secret["client_id"], secret["client_secret"])
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.dynamodb, "ledger")
 
     def put_secret(self, name: str, value: str | bytes) -> None:
         kind = "SecretString" if isinstance(value, str) else "SecretBinary"
@@ -108,7 +146,11 @@ def environment(monkeypatch: pytest.MonkeyPatch, visma_connect: VismaConnect) ->
         "CLIENT_SECRETS_PREFIX": "visma/clients",
         "TOKEN_ENDPOINT": visma_connect.token_endpoint,
         "TOKEN_KEY_ARN": KEY_ARN,
+        "LEDGER_TABLE": "ledger",
+        "SCHEDULE_PERIOD_MINUTES": "5",
+        "RENEW_AT_FRACTION": "0.5",
         "CONCURRENCY": "8",
+        "STACK_NAME": "issuer",
         "VERSION": "1.2.3",
         "AWS_DEFAULT_REGION": "eu-north-1",
     }
@@ -121,7 +163,9 @@ def environment(monkeypatch: pytest.MonkeyPatch, visma_connect: VismaConnect) ->
 def empty_account(environment: dict[str, str], visma_connect: VismaConnect) -> Iterator[Account]:
     assert environment["AWS_DEFAULT_REGION"]
     with mock_aws():
-        yield Account(visma_connect)
+        account = Account(visma_connect)
+        account.make_ledger()
+        yield account
 
 
 @pytest.fixture
@@ -151,7 +195,6 @@ def run(log_stream: io.StringIO) -> Run:
     assert log_stream.getvalue() == ""
 
     def invoke(event: object = None) -> dict[str, Any]:
-        context: Any = SimpleNamespace(aws_request_id="c0ffee00-request")
-        return lambda_handler({} if event is None else event, context)
+        return lambda_handler({} if event is None else event, lambda_context())
 
     return invoke

@@ -39,9 +39,13 @@ TENANT = Tenant(
     scope=SCOPES[0],
     client="default",
     enabled=True,
+    document="/visma/tenants/acme",
 )
 CREDENTIALS = ClientCredentials(
-    client_id="demoapp", client_secret="correct-horse+staple", auth_method="client_secret_post"
+    client_id="demoapp",
+    client_secret="correct-horse+staple",
+    auth_method="client_secret_post",
+    version="v1",
 )
 ANSWER = {"access_token": "opaque-token", "token_type": "Bearer", "expires_in": 3600}
 
@@ -123,7 +127,7 @@ def test_both_methods_carry_any_secret(
 ) -> None:
     visma_connect.add_client("id with:colon", secret).tenants.add(TENANT.tenant_id or "")
     credentials = ClientCredentials(
-        client_id="id with:colon", client_secret=secret, auth_method=method
+        client_id="id with:colon", client_secret=secret, auth_method=method, version="v1"
     )
 
     token = fetch(visma_connect.token_endpoint, credentials=credentials, now=datetime.now(UTC))
@@ -299,7 +303,7 @@ def test_long_words_are_taken_out_of_a_description(fetch: Fetch) -> None:
 @pytest.mark.parametrize("method", ["client_secret_post", "client_secret_basic"])
 def test_id_and_secret_that_were_swapped_do_not_show(method: str, fetch: Fetch) -> None:
     swapped = ClientCredentials(
-        client_id="correct-horse+staple", client_secret="demoapp", auth_method=method
+        client_id="correct-horse+staple", client_secret="demoapp", auth_method=method, version="v1"
     )
     with responses.RequestsMock() as mock:
         mock.post(ENDPOINT, status=401, json={"error": "invalid_client"})

@@ -24,7 +24,9 @@ def secretsmanager() -> "Iterator[SecretsManagerClient]":
 
 
 def test_the_secret_of_a_client_is_read(secretsmanager: "SecretsManagerClient") -> None:
-    secretsmanager.create_secret(Name="visma/clients/sales", SecretString=json.dumps(SECRET))
+    secret = secretsmanager.create_secret(
+        Name="visma/clients/sales", SecretString=json.dumps(SECRET)
+    )
 
     credentials = read_credentials(secretsmanager, "visma/clients", "sales")
 
@@ -32,6 +34,7 @@ def test_the_secret_of_a_client_is_read(secretsmanager: "SecretsManagerClient") 
         client_id="demoapp",
         client_secret="correct-horse-battery-staple",
         auth_method="client_secret_post",
+        version=secret["VersionId"],
     )
 
 
@@ -46,7 +49,7 @@ def test_the_auth_method_may_be_said(method: str, secretsmanager: "SecretsManage
 
 
 def test_the_client_secret_does_not_print() -> None:
-    credentials = ClientCredentials(**SECRET, auth_method="client_secret_post")
+    credentials = ClientCredentials(**SECRET, auth_method="client_secret_post", version="v1")
 
     assert "correct-horse" not in f"{credentials} {credentials!r}"
 

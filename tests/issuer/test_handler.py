@@ -1,13 +1,16 @@
 """Whole runs, as Lambda starts them: what people asked for, what they get, what they are told."""
 
 import json
+import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from local.authorization_server import SCOPES, Fault, VismaConnect
-from tests.conftest import Event
+from tests.conftest import Event, counts
 from tests.issuer.conftest import KEY_ARN, Account, Log, Run, tenant_id
+from token_issuer.errors import TenantsGone
 from token_issuer.handler import aws_clients
 
 
@@ -19,7 +22,7 @@ def test_one_run_stores_a_token_for_every_tenant(
 
     report = run(event("scheduled"))
 
-    assert report == {"issued": 2, "failed": 0, "failures": []}
+    assert counts(report) == {"issued": 2}
     owners = {
         name: visma_connect.claims(token)["tenant_id"] for name, token in account.tokens().items()
     }
@@ -42,14 +45,19 @@ def test_a_token_is_a_secure_string_with_the_stacks_key_and_its_expiry(
     assert described["Description"].endswith("Z")
 
 
-def test_every_run_renews_every_token(account: Account, run: Run) -> None:
+def test_a_second_run_asks_for_nothing(
+    account: Account, run: Run, visma_connect: VismaConnect
+) -> None:
     account.configure("acme")
     run()
     before = account.token_of("acme")
 
-    run()
+    report = run()
 
-    assert account.token_of("acme") not in {before, None}
+    assert counts(report) == {"fresh": 1}
+    assert 3590 <= report["soonest_expiry_seconds"] <= 3600
+    assert account.token_of("acme") == before
+    assert len(visma_connect.received) == 1
 
 
 def test_packed_tenants_of_many_pages_are_all_served(account: Account, run: Run) -> None:
@@ -139,7 +147,7 @@ def test_a_document_that_cannot_be_used_stops_nobody_else(account: Account, run:
 def test_a_disabled_tenant_is_left_alone(account: Account, run: Run) -> None:
     account.configure("acme", enabled=False)
 
-    assert run() == {"issued": 0, "failed": 0, "failures": []}
+    assert counts(run()) == {}
     assert account.tokens() == {}
 
 
@@ -153,7 +161,7 @@ def test_named_tenants_are_served_and_no_others(account: Account, run: Run, even
 
     report = run(event("tenants"))
 
-    assert report == {"issued": 1, "failed": 0, "failures": []}
+    assert counts(report) == {"issued": 1}
     assert account.tokens().keys() == {"acme"}
 
 
@@ -218,7 +226,7 @@ def test_a_probe_asks_and_stores_nothing(
 
     report = run(event("probe"))
 
-    assert report == {"issued": 0, "failed": 0, "failures": []}
+    assert counts(report) == {}
     assert len(account.visma_connect.received) == 1
     assert account.tokens() == {}
     assert [line["message"] for line in log()] == ["Run started", "Token checked", "Run finished"]
@@ -347,11 +355,304 @@ def test_aws_clients_have_large_pools_short_time_outs_and_keep_to_quotas(
 
     configs: list[Any] = [client.meta.config for client in aws_clients(32)]
 
-    assert [config.max_pool_connections for config in configs] == [32, 32]
+    assert [config.max_pool_connections for config in configs] == [32, 32, 32]
     retries = {"mode": "adaptive", "total_max_attempts": 5}
-    assert [config.retries for config in configs] == [retries, retries]
+    assert [config.retries for config in configs] == [retries, retries, retries]
     assert {(config.connect_timeout, config.read_timeout) for config in configs} == {(3, 10)}
 
 
 def test_aws_clients_are_made_once() -> None:
     assert aws_clients(32) is aws_clients(32)
+
+
+# What the run remembers
+
+
+def test_a_changed_document_renews_that_tenant_only(account: Account, run: Run) -> None:
+    account.configure("acme")
+    account.configure("globex")
+    run()
+
+    account.configure("acme", scope=SCOPES[1])
+    report = run()
+
+    assert counts(report) == {"issued": 1, "fresh": 1}
+    assert account.visma_connect.received[-1].form["scope"] == SCOPES[1]
+
+
+@pytest.mark.parametrize("event", [{}, {"tenants": ["acme"]}], ids=["all", "named"])
+def test_a_token_that_somebody_deleted_comes_back(
+    event: object, account: Account, run: Run
+) -> None:
+    account.configure("acme")
+    account.configure("globex")
+    run()
+    account.ssm.delete_parameter(Name="/visma/tokens/acme")
+
+    report = run(event)
+
+    assert report["issued"] == 1
+    assert account.tokens().keys() == {"acme", "globex"}
+    assert counts(run()) == {"fresh": 2}
+
+
+def test_a_token_that_somebody_overwrote_comes_back(account: Account, run: Run) -> None:
+    account.configure("acme")
+    run()
+    before = account.token_of("acme")
+    account.put_token("acme", "somebody else's")
+
+    assert counts(run()) == {"issued": 1}
+
+    assert account.token_of("acme") not in {before, "somebody else's"}
+
+
+def test_force_renews_what_is_fresh(account: Account, run: Run, event: Event) -> None:
+    account.configure("acme")
+    run()
+
+    assert counts(run(event("force"))) == {"issued": 1}
+
+
+def test_a_broken_document_is_reported_and_hits_nobody(
+    account: Account, run: Run, event: Event
+) -> None:
+    document = {"tenant_id": tenant_id("acme"), "scope": SCOPES[0]}
+    account.visma_connect.clients["default-id"].tenants.add(tenant_id("acme"))
+    account.put_document("packed-1", json.dumps({"tenants": {"acme": document}}))
+    run()
+
+    account.put_document("packed-1", "{")
+    report = run(event("force"))
+
+    assert counts(report) == {"issued": 1, "failed": 1}
+    assert report["failures"][0]["tenant"] == "/visma/tenants/packed-1"
+    assert counts(run()) == {"fresh": 1, "failed": 1}
+
+
+def test_a_document_that_is_gone_is_forgotten(account: Account, run: Run) -> None:
+    account.configure("acme")
+    account.configure("globex")
+    run()
+    account.ssm.delete_parameter(Name="/visma/tenants/acme")
+
+    run()
+
+    assert account.ledger.read().documents.keys() == {"/visma/tenants/globex"}
+
+
+def test_a_disabled_tenant_loses_its_token_now(account: Account, run: Run, log: Log) -> None:
+    account.configure("acme")
+    account.configure("globex")
+    run()
+
+    account.configure("acme", enabled=False)
+    report = run()
+
+    assert counts(report) == {"fresh": 1, "removed": 1}
+    assert account.tokens().keys() == {"globex"}
+    assert account.ledger.read().records.keys() == {"globex"}
+    [line] = [line for line in log() if line.get("message") == "Token removed"]
+    assert (line["tenant"], line["because"]) == ("acme", "disabled")
+
+
+def test_a_run_for_named_tenants_removes_nobody(account: Account, run: Run, event: Event) -> None:
+    account.configure("acme")
+    account.configure("globex")
+    run()
+    account.configure("globex", enabled=False)
+
+    run(event("tenants"))
+
+    assert account.tokens().keys() == {"acme", "globex"}
+
+
+def test_a_vanished_tenant_keeps_its_token_until_it_expires(
+    account: Account, run: Run, visma_connect: VismaConnect
+) -> None:
+    visma_connect.lifetime = 1
+    account.configure("acme")
+    run()
+    account.configure("globex")
+    account.ssm.delete_parameter(Name="/visma/tenants/acme")
+
+    assert "removed" not in counts(run())
+    assert "acme" in account.tokens()
+
+    time.sleep(1)
+    assert counts(run())["removed"] == 1
+    assert account.tokens().keys() == {"globex"}
+
+
+def test_an_empty_listing_while_tokens_live_is_a_wrong_path(account: Account, run: Run) -> None:
+    account.configure("acme")
+    run()
+    account.ssm.delete_parameter(Name="/visma/tenants/acme")
+
+    with pytest.raises(TenantsGone, match="Nothing is below /visma/tenants, while 1 tokens live"):
+        run()
+
+    assert "acme" in account.tokens()
+
+
+def test_a_second_full_run_at_once_is_skipped(account: Account, run: Run, event: Event) -> None:
+    account.configure("acme")
+    now = datetime.now(UTC)
+    with account.ledger.lease("another", now=now, until=now + timedelta(minutes=5)):
+        assert run() == {
+            "issued": 0,
+            "fresh": 0,
+            "failed": 0,
+            "removed": 0,
+            "soonest_expiry_seconds": None,
+            "failures": [],
+            "skipped": True,
+        }
+        assert counts(run(event("tenants"))) == {"issued": 1}
+
+    assert counts(run()) == {"fresh": 1}
+
+
+def test_a_run_that_fails_gives_the_lease_back(account: Account, run: Run) -> None:
+    account.configure("acme")
+    run()
+    account.ssm.delete_parameter(Name="/visma/tenants/acme")
+    with pytest.raises(TenantsGone):
+        run()
+
+    account.configure("acme")
+
+    assert counts(run()) == {"fresh": 1}
+
+
+def test_a_refused_tenant_waits_until_its_secret_is_another(
+    account: Account, run: Run, visma_connect: VismaConnect
+) -> None:
+    account.configure("acme")
+    visma_connect.clients["default-id"].tenants.clear()
+    run()
+
+    [waits] = run()["failures"]
+    assert waits["reason"] == "TokenRefused"
+    assert "; backing off until 20" in waits["detail"]
+    assert len(visma_connect.received) == 1
+
+    secret = account.secretsmanager.get_secret_value(SecretId="visma/clients/default")
+    account.secretsmanager.put_secret_value(
+        SecretId="visma/clients/default", SecretString=secret["SecretString"]
+    )
+    [refused] = run()["failures"]
+    assert "backing off" not in refused["detail"]
+    assert len(visma_connect.received) == 2
+
+
+def test_a_tenant_waits_on_when_its_secret_cannot_be_read(
+    account: Account, run: Run, visma_connect: VismaConnect
+) -> None:
+    account.configure("acme")
+    visma_connect.clients["default-id"].tenants.clear()
+    run()
+    account.secretsmanager.delete_secret(
+        SecretId="visma/clients/default", ForceDeleteWithoutRecovery=True
+    )
+
+    [waits] = run()["failures"]
+
+    assert "; backing off until 20" in waits["detail"]
+
+
+def test_a_dry_run_plans(account: Account, run: Run, event: Event) -> None:
+    account.configure("acme")
+    run()
+    account.configure("globex")
+
+    planned = run(event("dry_run"))["planned"]
+
+    assert {one["tenant"]: one["action"] for one in planned} == {"acme": "fresh", "globex": "issue"}
+    assert account.ledger.read().documents.keys() == {"/visma/tenants/acme"}
+
+
+def test_lifetimes_too_short_are_said_once(
+    account: Account, run: Run, visma_connect: VismaConnect, log: Log
+) -> None:
+    visma_connect.lifetime = 60
+    account.configure("acme")
+    account.configure("globex")
+
+    run()
+
+    [line] = [line for line in log() if line.get("warning") == "LifetimeTooShort"]
+    assert line["tenants"] == 2
+
+
+# Metrics
+
+
+def metrics_of(output: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.splitlines() if "CloudWatchMetrics" in line]
+
+
+def test_a_full_run_is_measured(
+    account: Account, run: Run, capsys: pytest.CaptureFixture[str], visma_connect: VismaConnect
+) -> None:
+    account.configure("acme")
+    account.configure("globex")
+    account.configure("initech")
+    account.put_document("hooli", "{")
+    visma_connect.clients["default-id"].tenants.discard(tenant_id("globex"))
+    visma_connect.clients["default-id"].tenants.discard(tenant_id("initech"))
+
+    run()
+
+    whole, *by_reason = metrics_of(capsys.readouterr().out)
+    values = {name: value for name, value in whole.items() if name != "_aws"}
+    assert 3590 <= values.pop("SoonestExpirySeconds")[0] <= 3600
+    assert values.pop("RunSeconds")[0] > 0
+    assert values == {
+        "service": "issuer",
+        "TokensIssued": [1.0],
+        "TokensFresh": [0.0],
+        "TokensFailed": [3.0],
+        "TokensRemoved": [0.0],
+        "TenantsConfigured": [3.0],
+        "TenantsVanished": [0.0],
+        "TenantsRefused": [2.0],
+        "DocumentsUnreadable": [1.0],
+    }
+    [directive] = whole["_aws"]["CloudWatchMetrics"]
+    assert (directive["Namespace"], directive["Dimensions"]) == ("TokenIssuer", [["service"]])
+    assert {one["reason"]: one["TokensFailed"] for one in by_reason} == {
+        "DocumentInvalid": [1.0],
+        "TokenRefused": [2.0],
+    }
+    assert by_reason[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service", "reason"]]
+
+
+@pytest.mark.parametrize("name", ["tenants", "dry_run", "probe"])
+def test_what_is_done_by_hand_is_not_measured(
+    name: str, account: Account, run: Run, event: Event, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.configure("acme")
+
+    run(event(name))
+
+    assert metrics_of(capsys.readouterr().out) == []
+
+
+def test_a_refused_tenant_leaves_the_soonest_expiry_once_its_token_has_expired(
+    account: Account, run: Run, capsys: pytest.CaptureFixture[str], visma_connect: VismaConnect
+) -> None:
+    visma_connect.lifetime = 2
+    account.configure("acme")
+    run()
+    visma_connect.clients["default-id"].tenants.clear()
+
+    still, metric_before = run()["soonest_expiry_seconds"], metrics_of(capsys.readouterr().out)[1]
+    time.sleep(2)
+    gone, metrics = run()["soonest_expiry_seconds"], metrics_of(capsys.readouterr().out)
+
+    assert still >= 0
+    assert "SoonestExpirySeconds" in metric_before
+    assert gone <= 0
+    assert "SoonestExpirySeconds" not in metrics[0]
+    assert metrics[0]["TenantsRefused"] == [1.0]

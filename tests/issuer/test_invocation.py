@@ -8,6 +8,7 @@ EVENTS = {
     "scheduled": Invocation(),
     "all": Invocation(),
     "tenants": Invocation(tenants=("acme",)),
+    "force": Invocation(force=True),
     "dry_run": Invocation(dry_run=True),
     "probe": Invocation(tenants=("acme",), probe=True),
 }

@@ -1,10 +1,12 @@
 import threading
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.issuer.conftest import make_settings
 from token_issuer.authorization_server import AccessToken
 from token_issuer.credentials import ClientCredentials
 from token_issuer.errors import (
@@ -13,17 +15,27 @@ from token_issuer.errors import (
     ClientSecretUnreadable,
     EndpointUnavailable,
     IssuerError,
+    LedgerUnwritable,
+    ParameterUnwritable,
     StoreDenied,
+    StoreUnavailable,
     TokenRefused,
 )
-from token_issuer.issuance import issue_tokens
+from token_issuer.issuance import Steps, issue_tokens
+from token_issuer.ledger import Issued, Record
+from token_issuer.renewal import Reason, Renewal
 from token_issuer.tenants import Tenant
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def tenant(name: str, client: str = "default") -> Tenant:
-    return Tenant(name=name, tenant_id=name, scope="", client=client, enabled=True)
+def renewal(name: str, client: str = "default", record: Record | None = None) -> Renewal:
+    tenant = Tenant(
+        name=name, tenant_id=name, scope="", client=client, enabled=True, document=f"/t/{name}"
+    )
+    return Renewal(
+        tenant=tenant, reason=Reason.MISSING, parameter=name, purpose="{}", record=record
+    )
 
 
 class World:
@@ -34,6 +46,8 @@ class World:
         self.asked: list[str] = []
         self.together: list[set[str]] = []
         self.stored: dict[str, AccessToken] = {}
+        self.records: dict[str, Record] = {}
+        self.done: list[str] = []
         self.credentials_read: Counter[str] = Counter()
         self._now: set[str] = set()
         self._lock = threading.Lock()
@@ -42,7 +56,7 @@ class World:
         self.credentials_read[client] += 1
         for error in self.answers.get(f"secret of {client}", []):
             raise error
-        return ClientCredentials(client_id=client, client_secret="s", auth_method="")
+        return ClientCredentials(client_id=client, client_secret="s", auth_method="", version="v1")
 
     def fetch_token(self, tenant: Tenant, credentials: ClientCredentials) -> AccessToken:
         assert credentials.client_id == tenant.client
@@ -57,31 +71,49 @@ class World:
             raise error
         return AccessToken(value=f"t-{tenant.name}", issued_at=NOW, expires_at=NOW, scope=None)
 
-    def store_token(self, name: str, token: AccessToken) -> None:
+    def store_token(self, name: str, token: AccessToken) -> int:
         for error in self.answers.get(f"store of {name}", []):
             raise error
+        self.done.append(f"store {name}")
         self.stored[name] = token
+        return 7
+
+    def record_token(self, record: Record, _previous: Record | None) -> None:
+        for error in self.answers.get(f"record of {record.tenant}", []):
+            raise error
+        self.done.append(f"record {record.tenant}")
+        self.records[record.tenant] = record
+
+    def record_failure(self, record: Record) -> None:
+        self.record_token(record, None)
+
+    def shorten(self, name: str, expires_at: datetime) -> None:
+        self.done.append(f"shorten {name} to {expires_at:%H:%M}")
+
+    def steps(self, concurrency: int = 8) -> Steps:
+        return Steps(
+            read_credentials=self.read_credentials,
+            fetch_token=self.fetch_token,
+            store_token=self.store_token,
+            record_token=self.record_token,
+            record_failure=self.record_failure,
+            shorten=self.shorten,
+            now=lambda: NOW,
+            settings=make_settings(concurrency=concurrency),
+        )
 
     def issue(
-        self, tenants: Iterable[Tenant], concurrency: int = 8
+        self, renewals: Iterable[Renewal], concurrency: int = 8
     ) -> dict[str, AccessToken | IssuerError]:
-        outcomes = list(
-            issue_tokens(
-                tenants,
-                read_credentials=self.read_credentials,
-                fetch_token=self.fetch_token,
-                store_token=self.store_token,
-                concurrency=concurrency,
-            )
-        )
-        assert len({one.name for one, _ in outcomes}) == len(outcomes)
-        return {one.name: outcome for one, outcome in outcomes}
+        outcomes = list(issue_tokens(renewals, NOW, steps=self.steps(concurrency)))
+        assert len({one.tenant.name for one, _ in outcomes}) == len(outcomes)
+        return {one.tenant.name: outcome for one, outcome in outcomes}
 
 
 def test_each_tenant_gets_its_own_token() -> None:
     world = World()
 
-    outcomes = world.issue([tenant("acme"), tenant("globex")])
+    outcomes = world.issue([renewal("acme"), renewal("globex")])
 
     assert outcomes == world.stored
     assert world.stored["acme"].value == "t-acme"
@@ -95,7 +127,7 @@ def test_nobody_to_serve_is_no_trouble() -> None:
 def test_tenants_run_side_by_side_and_no_more_than_may() -> None:
     world = World()
 
-    world.issue([tenant(f"t{number}") for number in range(12)], concurrency=3)
+    world.issue([renewal(f"t{number}") for number in range(12)], concurrency=3)
 
     assert max(map(len, world.together)) == 3
 
@@ -103,14 +135,14 @@ def test_tenants_run_side_by_side_and_no_more_than_may() -> None:
 def test_the_order_is_kept() -> None:
     world = World()
 
-    world.issue([tenant("b"), tenant("a", "other"), tenant("c")], concurrency=1)
+    world.issue([renewal("b"), renewal("a", "other"), renewal("c")], concurrency=1)
 
     assert world.asked == ["b", "a", "c"]
 
 
 def test_the_first_of_each_client_goes_alone() -> None:
     world = World()
-    tenants = [tenant(f"{client}{number}", client) for number in range(3) for client in "ab"]
+    tenants = [renewal(f"{client}{number}", client) for number in range(3) for client in "ab"]
 
     world.issue(tenants)
 
@@ -123,7 +155,7 @@ def test_the_first_of_each_client_goes_alone() -> None:
 def test_the_secret_of_a_client_is_read_once() -> None:
     world = World()
 
-    world.issue([tenant(f"t{number}") for number in range(9)])
+    world.issue([renewal(f"t{number}") for number in range(9)])
 
     assert world.credentials_read == {"default": 1}
 
@@ -138,7 +170,7 @@ def test_the_secret_of_a_client_is_read_once() -> None:
 def test_a_dead_client_costs_one_attempt_and_no_other_client(error: IssuerError) -> None:
     source = "t0" if isinstance(error, ClientRefused) else "secret of default"
     world = World({source: [error]})
-    tenants = [*(tenant(f"t{number}") for number in range(20)), tenant("other", "other")]
+    tenants = [*(renewal(f"t{number}") for number in range(20)), renewal("other", "other")]
 
     outcomes = world.issue(tenants)
 
@@ -152,7 +184,7 @@ def test_a_dead_client_costs_one_attempt_and_no_other_client(error: IssuerError)
 def test_a_refusal_that_comes_later_stops_the_rest() -> None:
     world = World({"t1": [ClientRefused("invalid_client")]})
 
-    outcomes = world.issue([tenant(f"t{number}") for number in range(30)], concurrency=2)
+    outcomes = world.issue([renewal(f"t{number}") for number in range(30)], concurrency=2)
 
     refused = [name for name, outcome in outcomes.items() if isinstance(outcome, ClientRefused)]
     assert len(outcomes) == 30
@@ -165,7 +197,7 @@ def test_a_refusal_that_comes_later_stops_the_rest() -> None:
 def test_without_an_oauth_answer_the_next_goes_alone_too_and_then_all(error: IssuerError) -> None:
     world = World({"t0": [error], "t1": [error]})
 
-    world.issue([tenant(f"t{number}") for number in range(6)])
+    world.issue([renewal(f"t{number}") for number in range(6)])
 
     assert world.together[:2] == [{"t0"}, {"t1"}]
     assert max(map(len, world.together)) == 4
@@ -182,7 +214,7 @@ def test_without_an_oauth_answer_the_next_goes_alone_too_and_then_all(error: Iss
 def test_any_oauth_answer_lets_the_rest_follow(source: str, error: IssuerError) -> None:
     world = World({source: [error]})
 
-    outcomes = world.issue([tenant(f"t{number}") for number in range(5)])
+    outcomes = world.issue([renewal(f"t{number}") for number in range(5)])
 
     assert outcomes["t0"] is error
     assert max(map(len, world.together)) == 4
@@ -192,7 +224,7 @@ def test_any_oauth_answer_lets_the_rest_follow(source: str, error: IssuerError) 
 def test_a_defect_costs_its_tenant_alone_and_is_not_quoted() -> None:
     world = World({"store of t0": [TypeError("the token is t-t0")]})
 
-    outcomes = world.issue([tenant("t0"), tenant("t1")])
+    outcomes = world.issue([renewal("t0"), renewal("t1")])
 
     failure = outcomes["t0"]
     assert isinstance(failure, IssuerError)
@@ -204,7 +236,7 @@ def test_a_defect_costs_its_tenant_alone_and_is_not_quoted() -> None:
 def test_a_defect_in_reading_a_secret_is_met_once() -> None:
     world = World({"secret of default": [TypeError("the secret is s")]})
 
-    outcomes = world.issue([tenant(f"t{number}") for number in range(9)])
+    outcomes = world.issue([renewal(f"t{number}") for number in range(9)])
 
     assert world.credentials_read == {"default": 1}
     assert {
@@ -216,14 +248,87 @@ def test_a_defect_in_reading_a_secret_is_met_once() -> None:
 def test_without_a_store_tokens_are_only_checked() -> None:
     world = World()
 
-    [(_, outcome)] = issue_tokens(
-        [tenant("acme")],
-        read_credentials=world.read_credentials,
-        fetch_token=world.fetch_token,
-        store_token=None,
-        concurrency=1,
-    )
+    steps = replace(world.steps(), store_token=None)
+
+    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, steps=steps)
 
     assert isinstance(outcome, AccessToken)
     assert world.asked == ["acme"]
-    assert world.stored == {}
+    assert world.done == []
+
+
+# What the ledger is told
+
+
+def test_a_token_is_stored_before_it_is_recorded() -> None:
+    world = World()
+
+    world.issue([renewal("acme")])
+
+    assert world.done == ["store acme", "record acme"]
+    assert world.records["acme"].issued == Issued(
+        issued_at=NOW,
+        expires_at=NOW,
+        fingerprint=world.stored["acme"].fingerprint,
+        scope=None,
+        parameter="acme",
+        version=7,
+        client_secret_version="v1",
+        purpose="{}",
+        document="/t/acme",
+    )
+
+
+def test_a_token_that_expires_before_the_last_one_is_told_before_it_is_stored() -> None:
+    world = World()
+    world.issue([renewal("acme")])
+    [record] = world.records.values()
+    assert record.issued is not None
+    longer = replace(record, issued=replace(record.issued, expires_at=NOW + timedelta(hours=1)))
+    world.done.clear()
+
+    world.issue([renewal("acme", record=longer)])
+
+    assert world.done == ["shorten acme to 12:00", "store acme", "record acme"]
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "recorded"),
+    [
+        pytest.param("acme", TokenRefused("invalid_tenant"), True, id="refused"),
+        pytest.param("acme", EndpointUnavailable("HTTP 503"), True, id="no answer"),
+        pytest.param("acme", TypeError("defect"), True, id="a defect"),
+        pytest.param("acme", ClientRefused("invalid_client"), False, id="its client refused"),
+        pytest.param("store of acme", ParameterUnwritable("label"), True, id="its parameter"),
+        pytest.param("store of acme", StoreDenied("key"), False, id="the store denies"),
+        pytest.param("store of acme", StoreUnavailable("busy"), False, id="the store throttles"),
+    ],
+)
+def test_failures_of_the_tenant_are_recorded_against_it_and_others_are_not(
+    source: str, error: Exception, *, recorded: bool
+) -> None:
+    world = World({source: [error]})
+
+    [outcome] = world.issue([renewal("acme")]).values()
+
+    assert isinstance(outcome, IssuerError)
+    assert (world.done == ["record acme"]) is recorded
+    if recorded:
+        failure = world.records["acme"].failure
+        assert failure is not None
+        assert (failure.reason, failure.detail) == (outcome.reason, outcome.detail)
+
+
+def test_a_failure_that_cannot_be_recorded_says_both() -> None:
+    world = World(
+        {
+            "acme": [TokenRefused("no", code="invalid_tenant")],
+            "record of acme": [LedgerUnwritable("full")],
+        }
+    )
+
+    [outcome] = world.issue([renewal("acme")]).values()
+
+    assert isinstance(outcome, TokenRefused)
+    assert outcome.detail == "no; full"
+    assert outcome.code == "invalid_tenant"

@@ -11,19 +11,23 @@ MODULES = sorted((PROJECT / "src/token_issuer").glob("*.py"))
 PARTS = [module for module in MODULES if module.stem != "handler"]  # which wires, and imports all
 VALUES_OF = {  # who may import what from whom beside errors: values, no work
     "authorization_server": {"credentials": {"ClientCredentials"}, "tenants": {"Tenant"}},
+    "invocation": {"tenants": {"Configuration", "Tenant"}},
     "issuance": {
         "authorization_server": {"AccessToken"},
         "credentials": {"ClientCredentials"},
+        "ledger": {"Record"},
+        "renewal": {"Renewal"},
+        "settings": {"Settings"},
         "tenants": {"Tenant"},
+    },
+    "renewal": {
+        "authorization_server": {"AccessToken"},
+        "ledger": {"Failure", "Issued", "Memory", "Record"},
+        "settings": {"Settings"},
+        "tenants": {"Configuration", "Tenant"},
     },
     "token_store": {"authorization_server": {"AccessToken"}},
     "telemetry": {"authorization_server": {"AccessToken"}, "tenants": {"Tenant"}},
-    "run": {
-        "authorization_server": {"AccessToken"},
-        "invocation": {"Invocation"},
-        "telemetry": {"Telemetry"},
-        "tenants": {"Configuration", "Tenant"},
-    },
 }
 
 
@@ -47,6 +51,9 @@ def test_imports_run_one_way(module: Path) -> None:
     }
 
     ours.pop("errors", None)
+    if module.stem == "run":  # which calls them
+        assert not ours.keys() & {"handler", "token_store", "token_endpoint", "issuance"}
+        return
     assert ours == VALUES_OF.get(module.stem, {})
 
 

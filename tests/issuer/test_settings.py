@@ -1,3 +1,5 @@
+from datetime import timedelta
+
 import pytest
 
 from token_issuer.errors import SettingsInvalid
@@ -9,6 +11,9 @@ ENVIRONMENT = {
     "CLIENT_SECRETS_PREFIX": "visma/clients",
     "TOKEN_ENDPOINT": "https://connect.visma.com/connect/token",
     "TOKEN_KEY_ARN": "arn:aws:kms:eu-north-1:123456789012:key/0d4e",
+    "LEDGER_TABLE": "ledger",
+    "SCHEDULE_PERIOD_MINUTES": "5",
+    "RENEW_AT_FRACTION": "0.5",
     "CONCURRENCY": "8",
 }
 
@@ -21,6 +26,9 @@ def test_the_environment_becomes_settings() -> None:
     assert settings.client_secrets_prefix == "visma/clients"
     assert settings.token_endpoint == "https://connect.visma.com/connect/token"
     assert settings.token_key_arn == "arn:aws:kms:eu-north-1:123456789012:key/0d4e"
+    assert settings.ledger_table == "ledger"
+    assert settings.period == timedelta(minutes=5)
+    assert settings.renew_at_fraction == 0.5
     assert settings.concurrency == 8
 
 
@@ -41,6 +49,9 @@ def test_a_variable_that_is_not_set_is_named(name: str) -> None:
         pytest.param("CLIENT_SECRETS_PREFIX", "visma/clients/", id="prefix with a slash"),
         pytest.param("CONCURRENCY", "0", id="no concurrency"),
         pytest.param("CONCURRENCY", "eight", id="concurrency in words"),
+        pytest.param("SCHEDULE_PERIOD_MINUTES", "0", id="no period"),
+        pytest.param("RENEW_AT_FRACTION", "1.5", id="renewal after the end"),
+        pytest.param("RENEW_AT_FRACTION", "0.1", id="renewal from the start"),
         pytest.param("TOKEN_ENDPOINT", "http://connect.visma.com/connect/token", id="plain http"),
         pytest.param("TOKEN_ENDPOINT", "http://127.0.0.1.evil.example/", id="looks like loopback"),
         pytest.param("TOKEN_ENDPOINT", "ftp://127.0.0.1/token", id="another scheme on loopback"),

@@ -49,6 +49,7 @@ def test_the_parameters_and_outputs_are_the_contract() -> None:
         "TokenEndpoint": "https://connect.visma.com/connect/token",
         "SchedulePeriodMinutes": "5",
         "ScheduleState": "ENABLED",
+        "RenewAtFraction": 0.5,
         "Concurrency": 8,
         "TokenKeyArn": "",
         "Architecture": "arm64",
@@ -56,6 +57,7 @@ def test_the_parameters_and_outputs_are_the_contract() -> None:
     }
     assert set(TEMPLATE["Outputs"]) == {
         "FunctionName",
+        "LedgerTableName",
         "TokenKeyArn",
         "ReadTokensPolicyArn",
         "LogGroupName",
@@ -80,8 +82,13 @@ def test_the_function_may_do_this_and_nothing_else() -> None:
         },
         {
             "Effect": "Allow",
-            "Action": "ssm:PutParameter",
+            "Action": ["ssm:PutParameter", "ssm:GetParameters", "ssm:DeleteParameters"],
             "Resource": {"Fn::Sub": f"{SSM}${{TokensPath}}/*"},
+        },
+        {
+            "Effect": "Allow",
+            "Action": ["dynamodb:Scan", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
+            "Resource": {"Fn::GetAtt": ["Ledger", "Arn"]},
         },
         {
             "Effect": "Allow",
@@ -102,6 +109,31 @@ def test_the_function_may_do_this_and_nothing_else() -> None:
     ]
     assert "ManagedPolicyArns" not in RESOURCES["FunctionRole"]["Properties"]
     assert "Policies" not in FUNCTION
+
+
+def test_the_function_may_read_versions_of_tokens_and_decrypt_none() -> None:
+    actions = [one["Action"] for one in of_role("FunctionRole")]
+    flat = {name for one in actions for name in ([one] if isinstance(one, str) else one)}
+
+    assert {name for name in flat if name.startswith("kms:")} == {
+        "kms:Encrypt",
+        "kms:GenerateDataKey",
+    }
+    assert not {name for name in flat if "*" in name}
+
+
+def test_the_ledger_is_on_demand_encrypted_and_goes_with_the_stack() -> None:
+    ledger = RESOURCES["Ledger"]
+
+    assert ledger["Type"] == "AWS::DynamoDB::Table"
+    assert (ledger["DeletionPolicy"], ledger["UpdateReplacePolicy"]) == ("Delete", "Delete")
+    assert ledger["Properties"] == {
+        "BillingMode": "PAY_PER_REQUEST",
+        "SSESpecification": {"SSEEnabled": True},
+        "AttributeDefinitions": [{"AttributeName": "key", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "key", "KeyType": "HASH"}],
+    }
+    assert FUNCTION["Environment"]["Variables"]["LEDGER_TABLE"] == {"Ref": "Ledger"}
 
 
 def test_the_scheduler_may_invoke_the_function_and_keep_what_failed() -> None:
@@ -269,6 +301,7 @@ def test_the_environment_of_the_template_is_what_the_function_reads() -> None:
         for name, value in FUNCTION["Environment"]["Variables"].items()
     }
     values |= {"TOKEN_KEY_ARN": "arn:aws:kms:eu-north-1:123456789012:key/0d4e"}
+    values |= {"LEDGER_TABLE": "stack-Ledger-8Q1Z0", "STACK_NAME": "stack"}
     values |= {"VERSION": TEMPLATE["Mappings"]["Release"]["This"]["Version"]}
 
     settings = parse_settings({name: str(value) for name, value in values.items()})

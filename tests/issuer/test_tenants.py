@@ -28,8 +28,10 @@ def parameter(name: str, value: object, kind: "ParameterTypeType" = "String") ->
     return {"Name": f"{PATH}/{name}", "Value": text, "Type": kind}
 
 
-def parse(*parameters: "ParameterTypeDef") -> Configuration:
-    return parse_configuration(parameters, PATH)
+def parse(
+    *parameters: "ParameterTypeDef", last_good: dict[str, str] | None = None
+) -> Configuration:
+    return parse_configuration(parameters, PATH, last_good or {})
 
 
 def test_a_document_says_all_there_is_to_say() -> None:
@@ -41,6 +43,7 @@ def test_a_document_says_all_there_is_to_say() -> None:
         scope="vismanet_erp_service_api:read visma.net.erp.salesorder:read",
         client="sales",
         enabled=False,
+        document=f"{PATH}/acme",
     )
     assert configuration.invalid == {}
 
@@ -49,7 +52,12 @@ def test_only_the_scope_is_required() -> None:
     configuration = parse(parameter("acme", {"scope": ""}))
 
     assert configuration.tenants["acme"] == Tenant(
-        name="acme", tenant_id=None, scope="", client="default", enabled=True
+        name="acme",
+        tenant_id=None,
+        scope="",
+        client="default",
+        enabled=True,
+        document=f"{PATH}/acme",
     )
 
 
@@ -95,7 +103,7 @@ def test_all_pages_are_read(count: int, ssm: "SSMClient") -> None:
             ssm.put_parameter(Name=f"{PATH}/t{number}", Value='{"scope": ""}', Type="String")
         ssm.put_parameter(Name="/visma/elsewhere", Value='{"scope": ""}', Type="String")
 
-        configuration = read_tenants(ssm, PATH)
+        configuration = read_tenants(ssm, PATH, {})
 
     assert configuration.tenants.keys() == {f"t{number}" for number in range(count)}
 
@@ -105,7 +113,7 @@ def test_nested_and_encrypted_parameters_are_listed_too(ssm: "SSMClient") -> Non
         ssm.put_parameter(Name=f"{PATH}/eu/acme", Value='{"scope": ""}', Type="String")
         ssm.put_parameter(Name=f"{PATH}/globex", Value='{"scope": ""}', Type="SecureString")
 
-        configuration = read_tenants(ssm, PATH)
+        configuration = read_tenants(ssm, PATH, {})
 
     assert configuration.tenants == {}
     assert configuration.invalid.keys() == {f"{PATH}/eu/acme", f"{PATH}/globex"}
@@ -121,4 +129,72 @@ def test_a_listing_that_cannot_be_asked_for_is_no_listing() -> None:
     )
 
     with pytest.raises(TenantsUnreadable, match="EndpointConnectionError"):
-        read_tenants(nobody, PATH)
+        read_tenants(nobody, PATH, {})
+
+
+# Last good documents
+
+GOOD = {"tenants": {"acme": {"scope": "a"}, "globex": {"scope": "b"}}}
+KEPT = {f"{PATH}/packed": json.dumps(GOOD)}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(parameter("packed", "{"), id="malformed"),
+        pytest.param(parameter("packed", {"tenants": {}, "tenant": {}}), id="an unknown member"),
+        pytest.param(parameter("packed", GOOD, "StringList"), id="another type"),
+    ],
+)
+def test_a_parameter_that_cannot_be_used_goes_on_as_it_was(broken: "ParameterTypeDef") -> None:
+    configuration = parse(broken, last_good=KEPT)
+
+    assert configuration.tenants == parse(parameter("packed", GOOD)).tenants
+    assert configuration.invalid.keys() == {f"{PATH}/packed"}
+    assert json.loads(configuration.good_texts[f"{PATH}/packed"]) == GOOD
+
+
+def test_one_bad_document_of_many_goes_on_and_the_others_are_what_they_are_now() -> None:
+    now = {"tenants": {"acme": {"scop": "a"}, "globex": {"scope": "c"}, "hooli": {"scope": "d"}}}
+
+    configuration = parse(parameter("packed", now), last_good=KEPT)
+
+    scopes = {name: tenant.scope for name, tenant in configuration.tenants.items()}
+    assert scopes == {"acme": "a", "globex": "c", "hooli": "d"}
+    assert configuration.invalid.keys() == {"acme"}
+    good = {"tenants": {name: {"scope": scope} for name, scope in scopes.items()}}
+    assert json.loads(configuration.good_texts[f"{PATH}/packed"]) == good
+
+
+def test_a_document_that_is_taken_out_is_gone() -> None:
+    configuration = parse(parameter("packed", {"tenants": {}}), last_good=KEPT)
+
+    assert configuration.tenants == {}
+    assert configuration.good_texts == {}
+
+
+def test_a_name_that_is_configured_twice_goes_on_where_it_was() -> None:
+    again = parameter("more", {"tenants": {"acme": {"scope": "x"}, "hooli": {"scope": "y"}}})
+
+    configuration = parse(parameter("packed", GOOD), again, last_good=KEPT)
+
+    assert configuration.tenants["acme"].scope == "a"
+    assert configuration.invalid.keys() == {"acme"}
+    assert json.loads(configuration.good_texts[f"{PATH}/packed"]) == GOOD
+    more = {"tenants": {"hooli": {"scope": "y"}}}
+    assert json.loads(configuration.good_texts[f"{PATH}/more"]) == more
+
+
+def test_a_good_text_is_kept_as_it_is() -> None:
+    text = '{ "scope": "a" }'
+
+    assert parse(parameter("acme", text)).good_texts == {f"{PATH}/acme": text}
+
+
+def test_what_an_earlier_version_took_for_good_is_used_as_far_as_it_can_be() -> None:
+    kept = {f"{PATH}/packed": json.dumps({"tenants": {"acme": {"scope": "a"}, "globex": {}}})}
+
+    configuration = parse(parameter("packed", "{"), last_good=kept)
+
+    assert configuration.tenants.keys() == {"acme"}
+    assert parse(parameter("packed", "{"), last_good={f"{PATH}/packed": "["}).tenants == {}

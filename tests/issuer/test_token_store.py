@@ -6,6 +6,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
+from moto import mock_aws
 
 from token_issuer.authorization_server import AccessToken
 from token_issuer.errors import (
@@ -14,10 +15,13 @@ from token_issuer.errors import (
     StoreDenied,
     StoreFailed,
     StoreUnavailable,
+    TokensUnchecked,
 )
-from token_issuer.token_store import store_token
+from token_issuer.token_store import delete_tokens, read_versions, store_token
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mypy_boto3_ssm import SSMClient
 
 KEY = "arn:aws:kms:eu-north-1:123456789012:key/0d4e"
@@ -40,8 +44,8 @@ def make_ssm(endpoint: str | None = None) -> "SSMClient":
     )
 
 
-def store(ssm: "SSMClient") -> None:
-    store_token("acme", TOKEN, ssm=ssm, path="/visma/tokens", key_id=KEY)
+def store(ssm: "SSMClient") -> int:
+    return store_token("/visma/tokens/acme", TOKEN, ssm=ssm, key_id=KEY)
 
 
 def test_the_request_is_exactly_this() -> None:
@@ -58,8 +62,7 @@ def test_the_request_is_exactly_this() -> None:
         }
         stubber.add_response("put_parameter", {"Version": 7}, request)
 
-        store(ssm)
-
+        assert store(ssm) == 7
         stubber.assert_no_pending_responses()
 
 
@@ -100,3 +103,58 @@ def test_an_unreachable_store_is_unavailable() -> None:
         store(make_ssm("http://127.0.0.1:1"))
 
     assert "During handling" not in "".join(traceback.format_exception(caught.value))
+
+
+# Versions and deletion
+
+NAMES = [f"/visma/tokens/t{number:02}" for number in range(12)]
+
+
+@pytest.fixture
+def stored() -> "Iterator[SSMClient]":
+    with mock_aws():
+        ssm = make_ssm()
+        for name in NAMES:
+            ssm.put_parameter(Name=name, Value="t", Type="SecureString")
+        ssm.put_parameter(Name=NAMES[11], Value="t", Type="SecureString", Overwrite=True)
+        yield ssm
+
+
+def test_versions_are_read_ten_at_a_time(stored: "SSMClient") -> None:
+    versions = read_versions([*NAMES, "/visma/tokens/none"], ssm=stored)
+
+    assert versions == dict.fromkeys(NAMES, 1) | {NAMES[11]: 2}
+
+
+def test_tokens_are_not_decrypted_for_their_versions() -> None:
+    ssm = make_ssm()
+    with Stubber(ssm) as stubber:
+        request = {"Names": NAMES[:1], "WithDecryption": False}
+        stubber.add_response("get_parameters", {"Parameters": []}, request)
+
+        assert read_versions(NAMES[:1], ssm=ssm) == {}
+
+
+def test_versions_that_cannot_be_read_are_said() -> None:
+    with pytest.raises(TokensUnchecked, match="EndpointConnectionError"):
+        read_versions(NAMES, ssm=make_ssm("http://127.0.0.1:1"))
+
+
+def test_what_is_deleted_is_gone_and_what_is_gone_is_no_failure(stored: "SSMClient") -> None:
+    assert delete_tokens([*NAMES[:11], "/visma/tokens/none"], ssm=stored) == {}
+
+    assert read_versions(NAMES, ssm=stored).keys() == {NAMES[11]}
+
+
+def test_ten_that_cannot_be_deleted_stop_no_other() -> None:
+    ssm = make_ssm()
+    with Stubber(ssm) as stubber:
+        stubber.add_client_error("delete_parameters", "AccessDeniedException")
+        stubber.add_response("delete_parameters", {"DeletedParameters": [NAMES[10]]})
+
+        failures = delete_tokens(NAMES, ssm=ssm)
+
+    assert failures.keys() == {*NAMES[:10], NAMES[11]}
+    assert {type(failures[name]) for name in NAMES[:10]} == {StoreDenied}
+    assert failures[NAMES[0]].detail == f"Deleting {NAMES[0]} failed: AccessDeniedException"
+    assert failures[NAMES[11]].detail == f"Deleting {NAMES[11]} failed: it is still there"

@@ -44,6 +44,7 @@ EVENTS = [
     refused("an empty name", {"tenants": [""]}, '"tenants" is not a list'),
     refused("tenants as null", {"tenants": None}, '"tenants" is not a list'),
     refused("dry_run as a number", {"dry_run": 1}, '"dry_run" is not true or false'),
+    refused("force as a word", {"force": "yes"}, '"force" is not true or false'),
     refused("tenants as a text", {"tenants": "acme"}, '"tenants" is not a list'),
     refused("no tenants", {"tenants": []}, '"tenants" is not a list of one or more'),
     refused("a tenant that is a number", {"tenants": ["acme", 7]}, '"tenants" is not a list'),

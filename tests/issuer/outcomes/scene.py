@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from local.authorization_server import Fault, VismaConnect, serving
-from tests.issuer.conftest import CLIENT_SECRET, KEY_ARN, Account, tenant_id
+from tests.issuer.conftest import CLIENT_SECRET, KEY_ARN, Account, lambda_context, tenant_id
 from tests.issuer.outcomes.broken_server import Break, BrokenServer, broken_server
 from tests.issuer.outcomes.observation import Observed, observe
 from tests.issuer.outcomes.scripted_aws import ScriptedAws, scripted_aws
@@ -81,6 +80,7 @@ class Scene:
         self.secrets = [CLIENT_SECRET]
         self.environment.setenv("TOKEN_ENDPOINT", self.visma_connect.token_endpoint)
         self.environment.setenv("TOKENS_PATH", "/visma/tokens")
+        self.account.make_ledger()
         for client in set(CLIENT_OF.values()):
             self.account.add_client(client)
         for tenant, client in CLIENT_OF.items():
@@ -165,8 +165,7 @@ def play(scene: Scene, case: Case) -> Outcome:
 
 
 def call(event: object) -> dict[str, Any]:
-    context: Any = SimpleNamespace(aws_request_id="c0ffee00-request")
-    return lambda_handler(event, context)
+    return lambda_handler(event, lambda_context())
 
 
 def reason_of(error: BaseException | None) -> str:
@@ -183,7 +182,11 @@ def opened_scene() -> Iterator[Scene]:
             "TENANTS_PATH": "/visma/tenants",
             "CLIENT_SECRETS_PREFIX": "visma/clients",
             "TOKEN_KEY_ARN": KEY_ARN,
+            "LEDGER_TABLE": "ledger",
+            "SCHEDULE_PERIOD_MINUTES": "5",
+            "RENEW_AT_FRACTION": "0.5",
             "CONCURRENCY": "8",
+            "STACK_NAME": "issuer",
             "VERSION": "1.2.3",
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",

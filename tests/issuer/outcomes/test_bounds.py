@@ -25,10 +25,18 @@ TIMEOUT_SECONDS = 290  # of the function, with a period of five minutes
 MEGABYTE = 1024 * 1024
 BODY_BYTES = ANSWER_BYTES - 300  # the rest are headers
 TENANT = Tenant(
-    name="acme", tenant_id=tenant_id("acme"), scope=SCOPES[0], client="default", enabled=True
+    name="acme",
+    tenant_id=tenant_id("acme"),
+    scope=SCOPES[0],
+    client="default",
+    enabled=True,
+    document="/visma/tenants/acme",
 )
 CREDENTIALS = ClientCredentials(
-    client_id="default-id", client_secret="a-secret" * 8, auth_method="client_secret_basic"
+    client_id="default-id",
+    client_secret="a-secret" * 8,
+    auth_method="client_secret_basic",
+    version="v1",
 )
 
 

@@ -1,0 +1,352 @@
+"""Pure: which tenants are due, why, in what order, and when one that failed is tried again."""
+
+import hashlib
+import json
+from bisect import bisect_right
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from math import ceil
+
+from token_issuer.authorization_server import AccessToken
+from token_issuer.errors import IssuerError, TenantRefused
+from token_issuer.ledger import Failure, Issued, Memory, Record
+from token_issuer.settings import Settings
+from token_issuer.tenants import Configuration, Tenant
+
+SPREAD = 0.1  # of the lifetime, by which tenants that were added together part
+OUTAGE_MINUTES = 12  # of the token endpoint, that the promise survives
+WAITS = (1, 2, 4, 8, 12)  # periods
+CHECKED = 300  # token parameters a run that are compared with the ledger
+JITTER = 0.5  # of a period, by which ticks may come early
+
+
+class Reason(StrEnum):
+    """Why a tenant gets a new token."""
+
+    MISSING = "missing"  # it has no live token
+    LOST = "lost"  # its parameter is gone, or holds another version than the ledger's
+    CHANGED = "changed"  # what the token was issued for differs
+    DUE = "due"
+    FORCED = "forced"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewal:
+    """A tenant to ask a token for, why, for what, and what the ledger knew of it."""
+
+    tenant: Tenant
+    reason: Reason
+    parameter: str
+    purpose: str
+    record: Record | None
+
+    @property
+    def issued(self) -> Issued | None:
+        """Return what is known of the tenant's last token."""
+        return self.record.issued if self.record else None
+
+    def succeeded(
+        self,
+        token: AccessToken,
+        *,
+        version: int,
+        client_secret_version: str,
+        attempted_at: datetime,
+    ) -> Record:
+        """Return what the ledger is to know once a token is stored."""
+        return Record(
+            tenant=self.tenant.name,
+            client=self.tenant.client,
+            attempted_at=attempted_at,
+            issued=Issued(
+                issued_at=token.issued_at,
+                expires_at=token.expires_at,
+                fingerprint=token.fingerprint,
+                scope=None if token.scope is None else " ".join(sorted(token.scope)),
+                parameter=self.parameter,
+                version=version,
+                client_secret_version=client_secret_version,
+                purpose=self.purpose,
+                document=self.tenant.document,
+            ),
+        )
+
+    def failed(
+        self,
+        error: IssuerError,
+        *,
+        client_secret_version: str,
+        now: datetime,
+        attempted_at: datetime,
+        settings: Settings,
+    ) -> Record:
+        """Return what the ledger is to know once an attempt has failed.
+
+        A lasting refusal is waited for, once there is no live token: 1, 2, 4, 8, 12 periods, less
+        half a one, since ticks jitter.
+        """
+        last = self.record.failure if self.record else None
+        live = self.issued is not None and now < self.issued.expires_at
+        steps = last.waits if last and last.purpose == self.purpose else 0
+        lasting = isinstance(error, TenantRefused) and not live
+        periods = WAITS[min(steps, len(WAITS) - 1)] - JITTER
+        return Record(
+            tenant=self.tenant.name,
+            client=self.tenant.client,
+            attempted_at=attempted_at,
+            issued=self.issued,
+            failure=Failure(
+                reason=error.reason,
+                code=error.code,
+                detail=error.detail,
+                failed_at=now,
+                count=last.count + 1 if last else 1,
+                waits=steps + 1 if lasting else 0,
+                next_attempt_at=now + periods * settings.period if lasting else None,
+                because=self.reason,
+                purpose=self.purpose,
+                client_secret_version=client_secret_version,
+            ),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What was read: `tenants` are those that the run is about, `failures` what is wrong already.
+
+    `lost` names tenants, `checked` is up to whom that was looked at; `secret_versions` is by
+    client, of those that tenants wait for.
+    """
+
+    memory: Memory
+    configuration: Configuration
+    tenants: list[Tenant]
+    failures: dict[str, IssuerError]
+    lost: set[str]
+    checked: str
+    secret_versions: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """A tenant to forget, with its parameter where that is ours to delete."""
+
+    record: Record
+    parameter: str | None
+    because: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run does: `renewals` in order; `expiries` are those of all that are to have tokens."""
+
+    renewals: list[Renewal]
+    fresh: dict[str, datetime]  # when they are due
+    waiting: dict[str, IssuerError]
+    removals: list[Removal]
+    leaving: dict[str, datetime]  # vanished, with a token that lives until then
+    expiries: dict[str, datetime]
+
+    def as_dicts(self, failures: Mapping[str, IssuerError]) -> list[dict[str, str]]:
+        """Return one row for each tenant, as a dry run reports it."""
+        rows = [
+            *((one.tenant.name, "issue", str(one.reason)) for one in self.renewals),
+            *((name, "fresh", f"due at {_shown(due)}") for name, due in self.fresh.items()),
+            *((name, "wait", error.detail) for name, error in self.waiting.items()),
+            *((one.record.tenant, "remove", one.because) for one in self.removals),
+            *(
+                (name, "wait", f"vanished, its token expires at {_shown(end)}")
+                for name, end in self.leaving.items()
+            ),
+            *((name, "fail", error.detail) for name, error in failures.items()),
+        ]
+        return [
+            {"tenant": tenant, "action": action, "because": because}
+            for tenant, action, because in rows
+        ]
+
+
+def plan_run(facts: Facts, *, force: bool, now: datetime, settings: Settings) -> Plan:
+    """Decide for each tenant that the run is about, and what goes of the others."""
+    records, configured = facts.memory.records, facts.configuration.tenants
+    renewals: list[Renewal] = []
+    fresh: dict[str, datetime] = {}
+    waiting: dict[str, IssuerError] = {}
+    for tenant in facts.tenants:
+        renewal = Renewal(
+            tenant=tenant,
+            reason=Reason.FORCED,
+            parameter=f"{settings.tokens_path}/{tenant.name}",
+            purpose=purpose_of(tenant, settings),
+            record=records.get(tenant.name),
+        )
+        reason = _reason(renewal, now, settings, lost=tenant.name in facts.lost)
+        failure = renewal.record and waits(renewal.record, now)
+        if force:
+            renewals.append(renewal)
+        elif reason is None and renewal.issued:
+            fresh[tenant.name] = renew_at(tenant.name, renewal.issued, settings)
+        elif failure and not _has_changed(failure, renewal, facts.secret_versions):
+            waiting[tenant.name] = _failure_again(failure)
+        else:
+            renewals.append(replace(renewal, reason=reason or Reason.MISSING))
+    served = _clients_served(records.values())
+    renewals.sort(key=lambda one: _rank(one, served, now, settings))
+    expiries = {name: one.issued.expires_at for name, one in records.items() if one.issued}
+    return Plan(
+        renewals=renewals,
+        fresh=fresh,
+        waiting=waiting,
+        removals=_removals(facts, now, settings),
+        leaving={
+            name: expires_at
+            for name, expires_at in expiries.items()
+            if name not in configured and now < expires_at
+        },
+        expiries={
+            name: expires_at
+            for name, expires_at in expiries.items()
+            if name in configured and configured[name].enabled
+        },
+    )
+
+
+def _removals(facts: Facts, now: datetime, settings: Settings) -> list[Removal]:
+    """Return who goes: disabled now, vanished once the token has expired."""
+    removals = []
+    for record in facts.memory.records.values():
+        tenant, issued = facts.configuration.tenants.get(record.tenant), record.issued
+        if tenant and tenant.enabled:
+            continue
+        if not tenant and issued and now < issued.expires_at:
+            continue
+        ours = issued is not None and issued.parameter.startswith(f"{settings.tokens_path}/")
+        removals.append(
+            Removal(
+                record=record,
+                parameter=issued.parameter if issued and ours else None,
+                because="disabled" if tenant else "vanished",
+            )
+        )
+    return removals
+
+
+def to_check(records: Mapping[str, Record], checked: str, settings: Settings) -> dict[str, Record]:
+    """Return the records, by parameter, to compare with what is stored, round robin.
+
+    Those after the tenant `checked`: 300, or as many more as it takes to see each once an hour.
+    """
+    ours = sorted(
+        name
+        for name, record in records.items()
+        if record.issued and record.issued.parameter.startswith(f"{settings.tokens_path}/")
+    )
+    start = bisect_right(ours, checked)
+    count = max(CHECKED, ceil(len(ours) * (settings.period / timedelta(hours=1))))
+    names = [*ours[start:], *ours[:start]][:count]
+    return {f"{settings.tokens_path}/{name}": records[name] for name in names}
+
+
+def purpose_of(tenant: Tenant, settings: Settings) -> str:
+    """Return what a token is issued for, so that another one is a change."""
+    return json.dumps(
+        {
+            "tenant_id": tenant.tenant_id,
+            "scope": tenant.scope,
+            "client": tenant.client,
+            "token_endpoint": settings.token_endpoint,
+            "key": settings.token_key_arn,
+        },
+        ensure_ascii=False,
+    )
+
+
+def renew_at(tenant: str, issued: Issued, settings: Settings) -> datetime:
+    """Return when a token is due: spread, and never later than its floor."""
+    lifetime = issued.expires_at - issued.issued_at
+    digest = hashlib.sha256(tenant.encode()).digest()
+    spread = SPREAD * int.from_bytes(digest[:8]) / 2**64
+    due = issued.issued_at + lifetime * (settings.renew_at_fraction - spread)
+    return min(due, floor_of(issued, settings))
+
+
+def floor_of(issued: Issued | AccessToken, settings: Settings) -> datetime:
+    """Return the last moment at which the promise survives a late tick, a slow run, an outage."""
+    return issued.expires_at - (2 * settings.period + timedelta(minutes=OUTAGE_MINUTES))
+
+
+def is_too_short(issued: Issued | AccessToken, settings: Settings) -> bool:
+    """Tell whether a token was below the floor from its first moment."""
+    return floor_of(issued, settings) <= issued.issued_at
+
+
+def waits(record: Record, now: datetime) -> Failure | None:
+    """Return the failure for which a tenant waits, while it has no live token."""
+    failure = record.failure
+    if failure and failure.next_attempt_at and now < failure.next_attempt_at:
+        return None if record.issued and now < record.issued.expires_at else failure
+    return None
+
+
+def _reason(renewal: Renewal, now: datetime, settings: Settings, *, lost: bool) -> Reason | None:
+    issued = renewal.issued
+    if issued is None or issued.expires_at <= now:
+        return Reason.MISSING
+    failure = renewal.record.failure if renewal.record else None
+    if lost or (failure and failure.because == Reason.LOST):  # the check may not see it again soon
+        return Reason.LOST
+    if (issued.purpose, issued.parameter) != (renewal.purpose, renewal.parameter):
+        return Reason.CHANGED
+    # one from the future was issued before the clock was set back
+    if not issued.issued_at <= now < renew_at(renewal.tenant.name, issued, settings):
+        return Reason.DUE
+    return None
+
+
+def _has_changed(failure: Failure, renewal: Renewal, secret_versions: Mapping[str, str]) -> bool:
+    """Tell whether there is a new document or client secret to try."""
+    version = secret_versions.get(renewal.tenant.client, failure.client_secret_version)
+    return (failure.purpose, failure.client_secret_version) != (renewal.purpose, version)
+
+
+def _failure_again(failure: Failure) -> IssuerError:
+    until = _shown(failure.next_attempt_at) if failure.next_attempt_at else "now"
+    detail = f"{failure.detail}; backing off until {until}"
+    return TenantRefused.recall(failure.reason, detail, failure.code)
+
+
+def _shown(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _clients_served(records: Collection[Record]) -> set[str]:
+    """Return the clients whose last run issued a token."""
+    last: dict[str, datetime] = {}
+    for record in records:
+        last[record.client] = max(last.get(record.client, record.attempted_at), record.attempted_at)
+    return {
+        record.client
+        for record in records
+        if record.failure is None and record.attempted_at == last[record.client]
+    }
+
+
+def _rank(
+    renewal: Renewal, served: Collection[str], now: datetime, settings: Settings
+) -> tuple[bool, int, timedelta, str]:
+    """Order: broken last; live tokens below the floor, then those without, then the rest.
+
+    A tenant is broken whose last attempt failed while its client served others: it must not
+    starve healthy ones.
+    """
+    record, issued = renewal.record, renewal.issued
+    broken = record is not None and record.failure is not None and record.client in served
+    life = issued.expires_at - now if issued else timedelta(0)
+    gone = renewal.reason in {Reason.LOST, Reason.MISSING}
+    if issued and not gone and now >= floor_of(issued, settings):
+        group = 0
+    else:
+        group = 1 if gone or renewal.reason == Reason.CHANGED else 2
+    return broken, group, life, renewal.tenant.name

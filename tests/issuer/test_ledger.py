@@ -1,0 +1,290 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from tests.issuer.conftest import Account
+from token_issuer.errors import LedgerUnreadable, LedgerUnwritable
+from token_issuer.ledger import Failure, Issued, Ledger, Memory, Record
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+ISSUED = Issued(
+    issued_at=NOW,
+    expires_at=NOW + timedelta(hours=1),
+    fingerprint="0123456789abcdef",
+    scope="a b",
+    parameter="/visma/tokens/acme",
+    version=5,
+    client_secret_version="v1",
+    purpose="{}",
+    document="/visma/tenants/acme",
+)
+FAILURE = Failure(
+    reason="TokenRefused",
+    code="invalid_tenant",
+    detail="invalid_tenant: no",
+    failed_at=NOW,
+    count=3,
+    waits=2,
+    next_attempt_at=NOW + timedelta(minutes=7, seconds=30),
+    because="missing",
+    purpose="{}",
+    client_secret_version="v1",
+)
+RECORD = Record(tenant="acme", client="default", attempted_at=NOW, issued=ISSUED)
+
+
+@pytest.fixture
+def ledger(empty_account: Account) -> Ledger:
+    return empty_account.ledger
+
+
+def version_of(ledger: Ledger) -> int | None:
+    record = ledger.read().records.get("acme")
+    return record.issued.version if record and record.issued else None
+
+
+def test_an_empty_ledger_knows_nothing(ledger: Ledger) -> None:
+    assert ledger.read() == Memory(records={}, documents={}, checked="")
+
+
+def test_a_token_is_read_as_it_was_recorded(ledger: Ledger) -> None:
+    ledger.record_token(RECORD, None)
+
+    assert ledger.read().records == {"acme": RECORD}
+
+
+def test_a_token_without_a_scope_too(ledger: Ledger) -> None:
+    silent = replace(RECORD, issued=replace(ISSUED, scope=None))
+
+    ledger.record_token(silent, None)
+
+    assert ledger.read().records == {"acme": silent}
+
+
+def test_a_failure_leaves_what_is_known_of_the_token_and_a_token_ends_the_failure(
+    ledger: Ledger,
+) -> None:
+    failed = replace(RECORD, failure=FAILURE)
+    ledger.record_token(RECORD, None)
+
+    ledger.record_failure(replace(failed, issued=None))
+    assert ledger.read().records == {"acme": failed}
+
+    ledger.record_token(replace(RECORD, issued=replace(ISSUED, version=6)), failed)
+    assert ledger.read().records["acme"].failure is None
+
+
+@pytest.mark.parametrize("failure", [FAILURE, replace(FAILURE, code=None, next_attempt_at=None)])
+def test_a_tenant_may_have_failed_only(failure: Failure, ledger: Ledger) -> None:
+    record = Record(tenant="acme", client="default", attempted_at=NOW, failure=failure)
+
+    ledger.record_failure(record)
+
+    assert ledger.read().records == {"acme": record}
+
+
+def test_times_can_be_read_in_the_console(ledger: Ledger, empty_account: Account) -> None:
+    ledger.record_token(RECORD, None)
+
+    [item] = empty_account.dynamodb.scan(TableName="ledger")["Items"]
+    assert item["key"] == {"S": "tenant#acme"}
+    assert item["schema"] == {"N": "1"}
+    assert item["expires_at"] == {"S": "2026-11-24T13:00:00.000Z"}
+
+
+def test_of_two_tokens_the_one_that_was_stored_last_stands(ledger: Ledger) -> None:
+    ledger.record_token(RECORD, None)
+    stored_before = replace(RECORD, issued=replace(ISSUED, version=4))
+
+    ledger.record_token(stored_before, None)
+    assert version_of(ledger) == 5
+
+    ledger.record_token(replace(RECORD, issued=replace(ISSUED, version=6)), None)
+    assert version_of(ledger) == 6
+
+
+def test_versions_start_anew_after_a_deletion(ledger: Ledger) -> None:
+    ledger.record_token(RECORD, None)
+    anew = replace(RECORD, issued=replace(ISSUED, version=1))
+
+    ledger.record_token(anew, RECORD)
+
+    assert version_of(ledger) == 1
+
+
+def test_a_record_of_another_schema_counts_as_none_and_is_overwritten(
+    ledger: Ledger, empty_account: Account
+) -> None:
+    ledger.record_token(RECORD, None)
+    empty_account.dynamodb.update_item(
+        TableName="ledger",
+        Key={"key": {"S": "tenant#acme"}},
+        UpdateExpression="SET #schema = :two",
+        ExpressionAttributeNames={"#schema": "schema"},
+        ExpressionAttributeValues={":two": {"N": "2"}},
+    )
+    assert ledger.read().records == {}
+
+    ledger.record_token(replace(RECORD, issued=replace(ISSUED, version=1)), None)
+
+    assert version_of(ledger) == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param({"attempted_at": {"S": "yesterday"}}, id="no time"),
+        pytest.param({"issued_at": {"N": "7"}}, id="a number as a time"),
+        pytest.param({"failure": {"M": {}}}, id="half a failure"),
+        pytest.param({"failure": {"S": "TokenRefused"}}, id="a text as a failure"),
+    ],
+)
+def test_a_record_that_a_person_broke_counts_as_none(
+    broken: dict[str, dict[str, str]], ledger: Ledger, empty_account: Account
+) -> None:
+    ledger.record_token(RECORD, None)
+    [item] = empty_account.dynamodb.scan(TableName="ledger")["Items"]
+    empty_account.dynamodb.put_item(TableName="ledger", Item=item | broken)  # type: ignore[operator]
+
+    assert ledger.read().records == {}
+
+
+def test_a_life_is_shortened_and_never_lengthened(ledger: Ledger) -> None:
+    ledger.record_token(RECORD, None)
+
+    for minutes in (30, 45):
+        ledger.shorten("acme", NOW + timedelta(minutes=minutes))
+
+    issued = ledger.read().records["acme"].issued
+    assert issued is not None
+    assert issued.expires_at == NOW + timedelta(minutes=30)
+
+
+def test_a_document_is_kept_and_dropped(ledger: Ledger) -> None:
+    ledger.keep_document("/visma/tenants/acme", "{}")
+    assert ledger.read().documents == {"/visma/tenants/acme": "{}"}
+
+    ledger.drop_document("/visma/tenants/acme")
+    assert ledger.read().documents == {}
+
+
+def test_a_record_is_dropped_unless_another_token_came(ledger: Ledger) -> None:
+    ledger.record_token(RECORD, None)
+
+    ledger.drop_record(replace(RECORD, issued=replace(ISSUED, version=4)))
+    ledger.drop_record(replace(RECORD, issued=None, failure=FAILURE))
+    assert version_of(ledger) == 5
+
+    ledger.drop_record(RECORD)
+    assert ledger.read().records == {}
+
+
+def test_a_record_of_a_failure_is_dropped(ledger: Ledger) -> None:
+    failed = Record(tenant="acme", client="default", attempted_at=NOW, failure=FAILURE)
+    ledger.record_failure(failed)
+
+    ledger.drop_record(failed)
+
+    assert ledger.read().records == {}
+
+
+# The lease
+
+
+def lease_until(ledger: Ledger, minutes: int, holder: str, now: datetime = NOW) -> bool:
+    with ledger.lease(holder, now=now, until=now + timedelta(minutes=minutes)) as taken:
+        return taken
+
+
+def test_one_run_has_the_lease_and_gives_it_back(ledger: Ledger) -> None:
+    with ledger.lease("one", now=NOW, until=NOW + timedelta(minutes=5)) as taken:
+        assert taken
+        assert not lease_until(ledger, 5, "two")
+        assert not lease_until(ledger, 5, "two", NOW + timedelta(minutes=4, seconds=59))
+
+    assert lease_until(ledger, 5, "two")
+
+
+def test_a_lease_is_void_at_its_end_and_not_given_back_by_who_has_lost_it(ledger: Ledger) -> None:
+    later = NOW + timedelta(minutes=5)
+    with ledger.lease("killed", now=NOW, until=later):
+        with ledger.lease("next", now=later, until=later + timedelta(minutes=5)) as taken:
+            assert taken
+            ledger.keep_checked("acme")
+            assert not lease_until(ledger, 5, "third", later)
+        assert ledger.read().checked == "acme"
+
+
+def test_a_run_that_raises_gives_the_lease_back(ledger: Ledger) -> None:
+    with (
+        pytest.raises(KeyError),
+        ledger.lease("one", now=NOW, until=NOW + timedelta(minutes=5)),
+    ):
+        raise KeyError
+
+    assert lease_until(ledger, 5, "two")
+
+
+def test_one_lost_lease_does_not_free_anothers(ledger: Ledger) -> None:
+    later = NOW + timedelta(minutes=5)
+    first = ledger.lease("killed", now=NOW, until=later)
+    first.__enter__()
+    second = ledger.lease("next", now=later, until=later + timedelta(minutes=5))
+    second.__enter__()
+
+    first.__exit__(None, None, None)
+
+    assert not lease_until(ledger, 5, "third", later)
+    second.__exit__(None, None, None)
+
+
+# What fails
+
+
+def test_all_pages_are_read(environment: dict[str, str]) -> None:
+    dynamodb = boto3.client("dynamodb", region_name=environment["AWS_DEFAULT_REGION"])
+    key = {"key": {"S": "document#/a"}, "text": {"S": "{}"}}
+    with Stubber(dynamodb) as stubber:
+        request = {"TableName": "ledger", "ConsistentRead": True}
+        last = {"LastEvaluatedKey": {"key": {"S": "document#/a"}}}
+        stubber.add_response("scan", {"Items": [key], **last}, request)
+        second = {"key": {"S": "document#/b"}, "text": {"S": "{}"}}
+        stubber.add_response(
+            "scan", {"Items": [second]}, request | {"ExclusiveStartKey": last["LastEvaluatedKey"]}
+        )
+
+        assert Ledger(dynamodb, "ledger").read().documents == {"/a": "{}", "/b": "{}"}
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
+def test_what_cannot_be_read_or_written_is_said(code: str, environment: dict[str, str]) -> None:
+    dynamodb = boto3.client("dynamodb", region_name=environment["AWS_DEFAULT_REGION"])
+    with Stubber(dynamodb) as stubber:
+        for operation in ("scan", "update_item", "update_item", "delete_item"):
+            stubber.add_client_error(operation, code)
+        ledger = Ledger(dynamodb, "ledger")
+
+        with pytest.raises(LedgerUnreadable, match=f"Reading ledger failed: {code}"):
+            ledger.read()
+        with pytest.raises(LedgerUnreadable, match=f"Writing lease to ledger failed: {code}"):
+            lease_until(ledger, 5, "one")
+        with pytest.raises(LedgerUnwritable, match=f"Writing tenant#acme to .* failed: {code}"):
+            ledger.record_token(RECORD, None)
+        with pytest.raises(LedgerUnwritable, match="document#/a"):
+            ledger.drop_document("/a")
+
+
+def test_an_unreachable_ledger_is_named() -> None:
+    nobody = boto3.client(
+        "dynamodb",
+        endpoint_url="http://127.0.0.1:1",
+        region_name="eu-north-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+    )
+
+    with pytest.raises(LedgerUnreadable, match="EndpointConnectionError"):
+        Ledger(nobody, "ledger").read()

@@ -1,0 +1,508 @@
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.issuer.conftest import make_settings
+from token_issuer.authorization_server import AccessToken
+from token_issuer.errors import (
+    DocumentInvalid,
+    EndpointUnavailable,
+    IssuerError,
+    TenantRefused,
+    TokenRefused,
+)
+from token_issuer.ledger import Failure, Memory, Record
+from token_issuer.renewal import (
+    Facts,
+    Plan,
+    Reason,
+    Renewal,
+    is_too_short,
+    plan_run,
+    purpose_of,
+    renew_at,
+    to_check,
+)
+from token_issuer.tenants import Configuration, Tenant
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+SETTINGS = make_settings()
+
+
+def minutes(number: float) -> timedelta:
+    return timedelta(minutes=number)
+
+
+def make_tenant(name: str, *, scope: str = "read", enabled: bool = True) -> Tenant:
+    return Tenant(
+        name=name,
+        tenant_id=None,
+        scope=scope,
+        client="default",
+        enabled=enabled,
+        document=f"/visma/tenants/{name}",
+    )
+
+
+def make_record(name: str, *, age: float = 0, life: float = 60, run: float = 0) -> Record:
+    """Return the record of a token of that age and lifetime, in minutes."""
+    renewal = Renewal(
+        tenant=make_tenant(name),
+        reason=Reason.MISSING,
+        parameter=f"/visma/tokens/{name}",
+        purpose=purpose_of(make_tenant(name), SETTINGS),
+        record=None,
+    )
+    issued_at = NOW - minutes(age)
+    token = AccessToken(
+        value="t", issued_at=issued_at, expires_at=issued_at + minutes(life), scope=frozenset("b")
+    )
+    return renewal.succeeded(
+        token, version=3, client_secret_version="v1", attempted_at=NOW - minutes(run)
+    )
+
+
+def fail(
+    record: Record | None,
+    name: str = "acme",
+    error: IssuerError | None = None,
+    at: datetime = NOW,
+    reason: Reason = Reason.MISSING,
+) -> Record:
+    """Return the record after one more failed attempt."""
+    renewal = Renewal(
+        tenant=make_tenant(name),
+        reason=reason,
+        parameter=f"/visma/tokens/{name}",
+        purpose=purpose_of(make_tenant(name), SETTINGS),
+        record=record,
+    )
+    return renewal.failed(
+        error or TokenRefused("invalid_tenant", code="invalid_tenant"),
+        client_secret_version="v1",
+        now=at,
+        attempted_at=at,
+        settings=SETTINGS,
+    )
+
+
+def plan(  # noqa: PLR0913  the facts, one by one
+    tenants: Iterable[Tenant],
+    records: Iterable[Record] = (),
+    *,
+    lost: Iterable[str] = (),
+    version_of_secret: str = "v1",  # noqa: S107  none is in it
+    force: bool = False,
+    now: datetime = NOW,
+) -> Plan:
+    configured = {one.name: one for one in tenants}
+    facts = Facts(
+        memory=Memory(records={one.tenant: one for one in records}, documents={}, checked=""),
+        configuration=Configuration(
+            path="/visma/tenants",
+            parameters=frozenset(),
+            tenants=configured,
+            invalid={},
+            good_texts={},
+        ),
+        tenants=[one for one in configured.values() if one.enabled],
+        failures={},
+        lost=set(lost),
+        checked="",
+        secret_versions={"default": version_of_secret},
+    )
+    return plan_run(facts, force=force, now=now, settings=SETTINGS)
+
+
+def reasons(planned: Plan) -> dict[str, Reason]:
+    return {one.tenant.name: one.reason for one in planned.renewals}
+
+
+ACME = make_tenant("acme")
+
+
+# Reasons
+
+
+def test_a_tenant_without_a_token_is_missing_one() -> None:
+    assert reasons(plan([ACME])) == {"acme": Reason.MISSING}
+
+
+def test_a_tenant_whose_token_has_expired_is_missing_one() -> None:
+    assert reasons(plan([ACME], [make_record("acme", age=60)])) == {"acme": Reason.MISSING}
+
+
+def test_a_tenant_with_a_young_token_is_fresh() -> None:
+    record = make_record("acme", age=23)
+
+    planned = plan([ACME], [record])
+
+    assert planned.renewals == []
+    assert NOW < planned.fresh["acme"] < NOW + minutes(13)
+
+
+def test_a_token_is_due_after_half_its_life_at_the_latest() -> None:
+    assert reasons(plan([ACME], [make_record("acme", age=30)])) == {"acme": Reason.DUE}
+
+
+def test_a_token_that_is_gone_or_overwritten_is_lost() -> None:
+    planned = plan([ACME], [make_record("acme")], lost=["acme"])
+
+    assert reasons(planned) == {"acme": Reason.LOST}
+
+
+def test_a_lost_token_that_could_not_be_had_is_still_lost() -> None:
+    record = fail(make_record("acme"), error=EndpointUnavailable("503"), reason=Reason.LOST)
+
+    assert reasons(plan([ACME], [record])) == {"acme": Reason.LOST}
+
+
+def test_a_forced_attempt_that_failed_is_not_repeated() -> None:
+    record = fail(make_record("acme"), error=EndpointUnavailable("503"), reason=Reason.FORCED)
+
+    assert plan([ACME], [record]).fresh.keys() == {"acme"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(replace(ACME, scope="write"), id="scope"),
+        pytest.param(replace(ACME, tenant_id="7"), id="tenant_id"),
+        pytest.param(replace(ACME, client="sales"), id="client"),
+    ],
+)
+def test_another_document_is_a_change(other: Tenant) -> None:
+    assert reasons(plan([other], [make_record("acme")])) == {"acme": Reason.CHANGED}
+
+
+@pytest.mark.parametrize(
+    "setting", ["token_endpoint", "token_key_arn", "tokens_path"], ids=lambda one: one
+)
+def test_another_setting_is_a_change(setting: str) -> None:
+    record = make_record("acme")
+    assert record.issued is not None
+    other: dict[str, Any] = {setting: "/another"}
+    settings = replace(SETTINGS, **other)
+    facts = Facts(
+        memory=Memory(records={"acme": record}, documents={}, checked=""),
+        configuration=Configuration(
+            path="", parameters=frozenset(), tenants={"acme": ACME}, invalid={}, good_texts={}
+        ),
+        tenants=[ACME],
+        failures={},
+        lost=set(),
+        checked="",
+        secret_versions={},
+    )
+
+    planned = plan_run(facts, force=False, now=NOW, settings=settings)
+
+    assert reasons(planned) == {"acme": Reason.CHANGED}
+
+
+def test_a_moved_document_is_no_change() -> None:
+    moved = replace(ACME, document="/visma/tenants/packed-1")
+
+    assert plan([moved], [make_record("acme")]).fresh.keys() == {"acme"}
+
+
+def test_force_renews_whatever_there_is() -> None:
+    waiting = fail(None, "globex")
+
+    planned = plan([ACME, make_tenant("globex")], [make_record("acme"), waiting], force=True)
+
+    assert reasons(planned) == {"acme": Reason.FORCED, "globex": Reason.FORCED}
+
+
+def test_a_record_from_the_future_is_due() -> None:
+    assert reasons(plan([ACME], [make_record("acme", age=-1)])) == {"acme": Reason.DUE}
+
+
+# When
+
+
+def issued_of(name: str, life: float) -> timedelta:
+    issued = make_record(name, life=life).issued
+    assert issued is not None
+    return renew_at(name, issued, SETTINGS) - issued.issued_at
+
+
+def test_tenants_that_were_added_together_part() -> None:
+    times = [issued_of(f"tenant-{number}", 60) for number in range(1000)]
+
+    assert minutes(24) < min(times) < minutes(24.1)
+    assert minutes(29.9) < max(times) <= minutes(30)
+    assert len(set(times)) == 1000
+    tenths = [int((time - minutes(24)) / minutes(0.6)) for time in times]
+    assert all(70 < tenths.count(tenth) < 130 for tenth in range(10))
+
+
+def test_the_spread_is_stable() -> None:
+    assert issued_of("acme", 60) == timedelta(seconds=1616, microseconds=950185)
+
+
+def test_the_floor_is_two_periods_and_an_outage_before_the_end() -> None:
+    assert issued_of("acme", 30) == minutes(30) - minutes(22)
+
+
+@pytest.mark.parametrize("life", [1, 10, 22])
+def test_a_lifetime_too_short_for_the_floor_is_due_at_once(life: float) -> None:
+    record = make_record("acme", life=life)
+
+    assert record.issued is not None
+    assert is_too_short(record.issued, SETTINGS)
+    assert reasons(plan([ACME], [record])) == {"acme": Reason.DUE}
+
+
+def test_a_lifetime_of_a_minute_more_is_not_too_short() -> None:
+    issued = make_record("acme", life=23).issued
+
+    assert issued is not None
+    assert not is_too_short(issued, SETTINGS)
+
+
+def test_a_lifetime_of_a_day_is_renewed_after_ten_to_twelve_hours() -> None:
+    assert timedelta(hours=9.6) < issued_of("acme", 24 * 60) <= timedelta(hours=12)
+
+
+# Order
+
+
+def test_the_order_is_live_ones_below_the_floor_then_those_without_then_the_rest() -> None:
+    records = [
+        make_record("due", age=31),
+        make_record("due-more", age=35),
+        make_record("below", age=40),
+        make_record("below-more", age=55),
+        make_record("lost", age=10),
+        make_record("lost-below", age=50),
+        make_record("expired", age=61),
+        replace(make_record("changed", age=20), client="default"),
+    ]
+    tenants = [make_tenant(one.tenant) for one in records if one.tenant != "changed"]
+    tenants += [make_tenant("new"), make_tenant("changed", scope="write")]
+
+    planned = plan(tenants, records, lost=["lost", "lost-below"])
+
+    assert [one.tenant.name for one in planned.renewals] == [
+        "below-more",
+        "below",
+        "expired",
+        "new",
+        "lost-below",
+        "changed",
+        "lost",
+        "due-more",
+        "due",
+    ]
+
+
+def test_broken_ones_come_last_when_their_client_served_others() -> None:
+    served = make_record("served", age=31, run=5)
+    broken = fail(make_record("broken", age=55), "broken", at=NOW - minutes(5))
+
+    planned = plan([make_tenant("broken"), make_tenant("served")], [served, broken])
+
+    assert [one.tenant.name for one in planned.renewals] == ["served", "broken"]
+
+
+def test_in_an_outage_nobody_is_broken() -> None:
+    before = make_record("before", age=31, run=10)
+    first = fail(make_record("first", age=55), "first", at=NOW - minutes(5))
+
+    planned = plan([make_tenant("before"), make_tenant("first")], [before, first])
+
+    assert [one.tenant.name for one in planned.renewals] == ["first", "before"]
+
+
+# Waiting
+
+
+def test_a_refusal_is_waited_for_1_2_4_8_12_periods_less_half_a_one() -> None:
+    record = None
+    waited = []
+    for _ in range(7):
+        record = fail(record)
+        assert record.failure is not None
+        assert record.failure.next_attempt_at is not None
+        waited.append((record.failure.next_attempt_at - NOW) / minutes(5))
+
+    assert waited == [0.5, 1.5, 3.5, 7.5, 11.5, 11.5, 11.5]
+    assert record is not None
+    assert record.failure is not None
+    assert record.failure.count == 7
+
+
+def waiting() -> Record:
+    return fail(fail(None))
+
+
+def test_a_tenant_that_waits_says_until_when_and_why() -> None:
+    [failure] = plan([ACME], [waiting()]).waiting.values()
+
+    assert failure.reason == "TokenRefused"
+    assert failure.detail == "invalid_tenant; backing off until 2026-11-24T12:07:30Z"
+    assert failure.remedy == TokenRefused.remedies["invalid_tenant"]
+
+
+def test_a_failure_that_this_version_does_not_know_is_a_refusal() -> None:
+    record = waiting()
+    assert record.failure is not None
+    unknown = replace(record, failure=replace(record.failure, reason="FromTheFuture"))
+
+    [failure] = plan([ACME], [unknown]).waiting.values()
+
+    assert isinstance(failure, TenantRefused)
+
+
+@pytest.mark.parametrize(
+    ("at", "waits"), [(minutes(7.4), True), (minutes(7.5), False)], ids=["before", "at its end"]
+)
+def test_a_wait_has_an_end(at: timedelta, *, waits: bool) -> None:
+    planned = plan([ACME], [waiting()], now=NOW + at)
+
+    assert bool(planned.waiting) is waits
+    assert bool(planned.renewals) is not waits
+
+
+def test_a_changed_document_ends_the_wait_and_its_count() -> None:
+    changed = replace(ACME, scope="write")
+
+    [renewal] = plan([changed], [waiting()]).renewals
+    again = renewal.failed(
+        TokenRefused("no"),
+        client_secret_version="v1",
+        now=NOW,
+        attempted_at=NOW,
+        settings=SETTINGS,
+    )
+
+    assert again.failure is not None
+    assert again.failure.waits == 1
+
+
+def test_a_new_secret_version_ends_the_wait() -> None:
+    assert reasons(plan([ACME], [waiting()], version_of_secret="v2")) == {"acme": Reason.MISSING}
+
+
+def test_while_the_token_lives_a_refused_tenant_is_tried_every_run() -> None:
+    record = fail(make_record("acme", age=40))
+
+    assert record.failure is not None
+    assert (record.failure.waits, record.failure.next_attempt_at) == (0, None)
+    assert reasons(plan([ACME], [record])) == {"acme": Reason.DUE}
+
+
+def test_a_passing_failure_is_not_waited_for() -> None:
+    record = fail(None, error=EndpointUnavailable("503"))
+
+    assert reasons(plan([ACME], [record])) == {"acme": Reason.MISSING}
+
+
+# Removal
+
+
+def test_a_disabled_tenant_is_removed_now() -> None:
+    planned = plan([make_tenant("acme", enabled=False)], [make_record("acme")])
+
+    [removal] = planned.removals
+    assert (removal.parameter, removal.because) == ("/visma/tokens/acme", "disabled")
+    assert planned.expiries == {}
+
+
+def test_a_vanished_tenant_is_removed_once_its_token_has_expired() -> None:
+    record = make_record("acme", age=10)
+
+    before, after = plan([], [record]), plan([], [record], now=NOW + minutes(50))
+
+    assert before.removals == []
+    assert before.leaving == {"acme": NOW + minutes(50)}
+    assert [one.because for one in after.removals] == ["vanished"]
+    assert after.leaving == {}
+
+
+def test_a_vanished_tenant_that_never_had_a_token_is_forgotten() -> None:
+    [removal] = plan([], [fail(None)]).removals
+
+    assert removal.parameter is None
+
+
+def test_a_parameter_below_another_path_is_left() -> None:
+    record = make_record("acme", age=60)
+    assert record.issued is not None
+    elsewhere = replace(record, issued=replace(record.issued, parameter="/old/acme"))
+
+    [removal] = plan([], [elsewhere]).removals
+
+    assert removal.parameter is None
+
+
+# A dry run
+
+
+def test_a_plan_says_what_becomes_of_whom() -> None:
+    planned = plan(
+        [make_tenant(name) for name in ("new", "fresh", "waits")]
+        + [make_tenant("off", enabled=False)],
+        [
+            make_record("fresh"),
+            fail(fail(None, "waits"), "waits"),
+            make_record("off"),
+            make_record("leaves"),
+        ],
+    )
+
+    rows = planned.as_dicts({"bad": DocumentInvalid("it is not JSON")})
+
+    assert [(one["tenant"], one["action"], one["because"]) for one in rows] == [
+        ("new", "issue", "missing"),
+        ("fresh", "fresh", "due at 2026-11-24T12:25:06Z"),
+        ("waits", "wait", "invalid_tenant; backing off until 2026-11-24T12:07:30Z"),
+        ("off", "remove", "disabled"),
+        ("leaves", "wait", "vanished, its token expires at 2026-11-24T13:00:00Z"),
+        ("bad", "fail", "it is not JSON"),
+    ]
+
+
+# The check
+
+
+def names_to_check(count: int, after: str = "", period: int = 5) -> list[str]:
+    records = {f"{number:05}": make_record(f"{number:05}") for number in range(count)}
+    return [
+        one.tenant
+        for one in to_check(records, after, make_settings(period_minutes=period)).values()
+    ]
+
+
+def test_300_are_checked_after_the_last_one_and_round_again() -> None:
+    assert names_to_check(400)[::299] == ["00000", "00299"]
+    assert names_to_check(400, "00299")[::299] == ["00300", "00199"]
+    assert len(names_to_check(400)) == 300
+
+
+@pytest.mark.parametrize(("period", "count"), [(5, 1000), (15, 3000), (1, 300)])
+def test_each_is_checked_once_an_hour(period: int, count: int) -> None:
+    assert len(names_to_check(12_000, period=period)) == count
+
+
+def test_few_are_checked_in_each_run() -> None:
+    assert names_to_check(3, "00001") == ["00002", "00000", "00001"]
+
+
+def test_who_has_no_token_or_one_elsewhere_is_not_checked() -> None:
+    record = make_record("acme")
+    assert record.issued is not None
+    elsewhere = replace(record, issued=replace(record.issued, parameter="/old/acme"))
+
+    assert to_check({"acme": elsewhere, "globex": fail(None, "globex")}, "", SETTINGS) == {}
+
+
+def test_failures_count_on_while_the_document_stays() -> None:
+    record = fail(fail(None))
+
+    assert isinstance(record.failure, Failure)
+    assert (record.failure.count, record.failure.waits) == (2, 2)

@@ -1,0 +1,126 @@
+"""A run whose surroundings fail: what they raise is reported, and the run goes on."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from aws_lambda_powertools import Logger
+
+from tests.issuer.conftest import Account, Log, make_settings
+from token_issuer.authorization_server import AccessToken
+from token_issuer.credentials import ClientCredentials
+from token_issuer.errors import LedgerUnwritable, StoreDenied, StoreFailed, TokensUnchecked
+from token_issuer.invocation import Invocation
+from token_issuer.ledger import Ledger
+from token_issuer.renewal import Renewal
+from token_issuer.run import Outside, run
+from token_issuer.telemetry import Report, Telemetry
+from token_issuer.tenants import Configuration, parse_configuration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+class World:
+    """Tenants, a token endpoint and a store, as simple as can be."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.documents = {"/visma/tenants/acme": '{"scope": ""}'}
+        self.versions: dict[str, int] = {}
+        self.outside = Outside(
+            now=lambda: NOW,
+            settings=make_settings(),
+            telemetry=Telemetry(Logger(service="token-issuer"), "issuer"),
+            ledger=ledger,
+            read_tenants=self.read_tenants,
+            read_versions=self.read_versions,
+            read_credentials=self.read_credentials,
+            issue_tokens=self.issue_tokens,
+            delete_tokens=self.delete_tokens,
+        )
+
+    def read_tenants(self, last_good: "Mapping[str, str]") -> Configuration:
+        parameters = [
+            {"Name": name, "Value": text, "Type": "String"} for name, text in self.documents.items()
+        ]
+        return parse_configuration(parameters, "/visma/tenants", last_good)  # type: ignore[arg-type]
+
+    def read_versions(self, parameters: Collection[str]) -> dict[str, int]:
+        return {name: self.versions[name] for name in parameters if name in self.versions}
+
+    def read_credentials(self, client: str) -> ClientCredentials:
+        raise AssertionError(client)
+
+    def issue_tokens(
+        self, renewals: list[Renewal], started_at: datetime
+    ) -> Iterator[tuple[Renewal, AccessToken]]:
+        for renewal in renewals:
+            token = AccessToken(
+                value="t", issued_at=NOW, expires_at=NOW + timedelta(hours=1), scope=None
+            )
+            version = self.versions[renewal.parameter] = self.versions.get(renewal.parameter, 0) + 1
+            record = renewal.succeeded(
+                token, version=version, client_secret_version="v1", attempted_at=started_at
+            )
+            self.outside.ledger.record_token(record, renewal.record)
+            yield renewal, token
+
+    def delete_tokens(self, parameters: list[str]) -> dict[str, StoreFailed]:
+        for parameter in parameters:
+            del self.versions[parameter]
+        return {}
+
+    def run(self, **others: object) -> Report:
+        outside = replace(self.outside, **others)  # type: ignore[arg-type]
+        return run(Invocation(), outside, holder="one", time_left=timedelta(minutes=4))
+
+
+@pytest.fixture
+def world(empty_account: Account) -> World:
+    return World(empty_account.ledger)
+
+
+def test_tokens_that_cannot_be_checked_are_said_and_the_run_goes_on(world: World, log: Log) -> None:
+    def read_versions(_: Collection[str]) -> dict[str, int]:
+        raise TokensUnchecked("no", code="ThrottlingException")
+
+    world.run()
+
+    report = world.run(read_versions=read_versions)
+
+    assert (report.fresh, report.failures) == (1, {})
+    [line] = [line for line in log() if line.get("message") == "Tokens unchecked"]
+    assert line["warning"] == "TokensUnchecked"
+    assert "reads Parameter Store in a loop" in line["remedy"]
+
+
+def test_a_token_that_cannot_be_deleted_stays_known(world: World) -> None:
+    def delete_tokens(parameters: list[str]) -> dict[str, StoreFailed]:
+        return {parameter: StoreDenied("Deleting it failed") for parameter in parameters}
+
+    world.run()
+    world.documents["/visma/tenants/acme"] = '{"scope": "", "enabled": false}'
+
+    report = world.run(delete_tokens=delete_tokens)
+
+    assert report.removed == 0
+    assert report.failures["acme"].reason == "StoreDenied"
+    assert world.outside.ledger.read().records.keys() == {"acme"}
+    assert world.run().removed == 1
+
+
+def test_documents_that_cannot_be_kept_are_said_and_tokens_are_issued(
+    world: World, empty_account: Account
+) -> None:
+    class Full(Ledger):
+        def keep_document(self, parameter: str, text: str) -> None:
+            raise LedgerUnwritable(f"{parameter} has {len(text)}")
+
+    report = world.run(ledger=Full(empty_account.dynamodb, "ledger"))
+
+    assert report.issued == 1
+    assert report.failures["/visma/tenants"].reason == "LedgerUnwritable"
