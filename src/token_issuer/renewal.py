@@ -19,6 +19,7 @@ SPREAD = 0.1  # of the lifetime, by which tenants that were added together part
 OUTAGE_MINUTES = 12  # of the token endpoint, that the promise survives
 WAITS = (1, 2, 4, 8, 12)  # periods
 CHECKED = 300  # token parameters a run that are compared with the ledger
+SCOUTS = 4  # tenants of a client
 JITTER = 0.5  # of a period, by which ticks may come early
 
 
@@ -46,6 +47,11 @@ class Renewal:
     def issued(self) -> Issued | None:
         """Return what is known of the tenant's last token."""
         return self.record.issued if self.record else None
+
+    @property
+    def failure(self) -> Failure | None:
+        """Return the last attempt, if it failed."""
+        return self.record.failure if self.record else None
 
     def succeeded(
         self,
@@ -87,7 +93,7 @@ class Renewal:
         A lasting refusal is waited for, once there is no live token: 1, 2, 4, 8, 12 periods, less
         half a one, since ticks jitter.
         """
-        last = self.record.failure if self.record else None
+        last = self.failure
         live = self.issued is not None and now < self.issued.expires_at
         steps = last.waits if last and last.purpose == self.purpose else 0
         lasting = isinstance(error, TenantRefused) and not live
@@ -192,11 +198,9 @@ def plan_run(facts: Facts, *, force: bool, now: datetime, settings: Settings) ->
             waiting[tenant.name] = _failure_again(failure)
         else:
             renewals.append(replace(renewal, reason=reason or Reason.MISSING))
-    served = _clients_served(records.values())
-    renewals.sort(key=lambda one: _rank(one, served, now, settings))
     expiries = {name: one.issued.expires_at for name, one in records.items() if one.issued}
     return Plan(
-        renewals=renewals,
+        renewals=_in_order(renewals, records.values(), now, settings),
         fresh=fresh,
         waiting=waiting,
         removals=_removals(facts, now, settings),
@@ -266,8 +270,7 @@ def purpose_of(tenant: Tenant, settings: Settings) -> str:
 def renew_at(tenant: str, issued: Issued, settings: Settings) -> datetime:
     """Return when a token is due: spread, and never later than its floor."""
     lifetime = issued.expires_at - issued.issued_at
-    digest = hashlib.sha256(tenant.encode()).digest()
-    spread = SPREAD * int.from_bytes(digest[:8]) / 2**64
+    spread = SPREAD * _fraction(tenant)
     due = issued.issued_at + lifetime * (settings.renew_at_fraction - spread)
     return min(due, floor_of(issued, settings))
 
@@ -294,7 +297,7 @@ def _reason(renewal: Renewal, now: datetime, settings: Settings, *, lost: bool) 
     issued = renewal.issued
     if issued is None or issued.expires_at <= now:
         return Reason.MISSING
-    failure = renewal.record.failure if renewal.record else None
+    failure = renewal.failure
     if lost or (failure and failure.because == Reason.LOST):  # the check may not see it again soon
         return Reason.LOST
     if (issued.purpose, issued.parameter) != (renewal.purpose, renewal.parameter):
@@ -321,32 +324,44 @@ def _shown(time: datetime) -> str:
     return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _clients_served(records: Collection[Record]) -> set[str]:
-    """Return the clients whose last run issued a token."""
-    last: dict[str, datetime] = {}
-    for record in records:
-        last[record.client] = max(last.get(record.client, record.attempted_at), record.attempted_at)
-    return {
-        record.client
-        for record in records
-        if record.failure is None and record.attempted_at == last[record.client]
-    }
+def _in_order(
+    renewals: list[Renewal], records: Collection[Record], now: datetime, settings: Settings
+) -> list[Renewal]:
+    """Return the most urgent first, but for broken tenants and scouts.
 
-
-def _rank(
-    renewal: Renewal, served: Collection[str], now: datetime, settings: Settings
-) -> tuple[bool, int, timedelta, str]:
-    """Order: broken last; live tokens below the floor, then those without, then the rest.
-
-    A tenant is broken whose last attempt failed while its client served others: it must not
-    starve healthy ones.
+    A tenant is broken whose last attempt failed in a run that served others of its client: it
+    comes last, and starves nobody. Where others have failed, some that have not go first, whoever
+    they are: they tell an outage from tenants that hang, which would take up run after run.
     """
-    record, issued = renewal.record, renewal.issued
-    broken = record is not None and record.failure is not None and record.client in served
+    served = {(one.client, one.attempted_at) for one in records if one.failure is None}
+
+    def is_broken(renewal: Renewal) -> bool:
+        record = renewal.record
+        if record is None or record.failure is None:
+            return False
+        return (record.client, record.attempted_at) in served
+
+    ordered = sorted(
+        renewals, key=lambda one: (is_broken(one), *_urgency(one, now, settings), one.tenant.name)
+    )
+    first: list[Renewal] = []
+    for client in {one.tenant.client for one in renewals if one.failure and not is_broken(one)}:
+        others = [one for one in ordered if one.tenant.client == client and not one.failure]
+        others.sort(key=lambda one: _fraction(f"{one.tenant.name} {now}"))
+        first += others[:SCOUTS]
+    return [*first, *(one for one in ordered if one not in first)]
+
+
+def _fraction(text: str) -> float:
+    """Return a number from 0 to 1 that is always the same for a text."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
+
+
+def _urgency(renewal: Renewal, now: datetime, settings: Settings) -> tuple[int, timedelta]:
+    """Order: live tokens below the floor, then those without, then the rest, by remaining life."""
+    issued = renewal.issued
     life = issued.expires_at - now if issued else timedelta(0)
     gone = renewal.reason in {Reason.LOST, Reason.MISSING}
     if issued and not gone and now >= floor_of(issued, settings):
-        group = 0
-    else:
-        group = 1 if gone or renewal.reason == Reason.CHANGED else 2
-    return broken, group, life, renewal.tenant.name
+        return 0, life
+    return (1 if gone or renewal.reason == Reason.CHANGED else 2), life

@@ -6,6 +6,7 @@ import pytest
 from botocore.stub import Stubber
 
 from tests.issuer.conftest import Account
+from tests.issuer.simulation.memory_ledger import MemoryLedger
 from token_issuer.errors import LedgerUnreadable, LedgerUnwritable
 from token_issuer.ledger import Failure, Issued, Ledger, Memory, Record
 
@@ -36,8 +37,14 @@ FAILURE = Failure(
 RECORD = Record(tenant="acme", client="default", attempted_at=NOW, issued=ISSUED)
 
 
+@pytest.fixture(params=["DynamoDB", "memory"])
+def ledger(request: pytest.FixtureRequest, empty_account: Account) -> Ledger:
+    """Return the ledger, and the one that simulations have in its place."""
+    return empty_account.ledger if request.param == "DynamoDB" else MemoryLedger()
+
+
 @pytest.fixture
-def ledger(empty_account: Account) -> Ledger:
+def table(empty_account: Account) -> Ledger:
     return empty_account.ledger
 
 
@@ -86,8 +93,8 @@ def test_a_tenant_may_have_failed_only(failure: Failure, ledger: Ledger) -> None
     assert ledger.read().records == {"acme": record}
 
 
-def test_times_can_be_read_in_the_console(ledger: Ledger, empty_account: Account) -> None:
-    ledger.record_token(RECORD, None)
+def test_times_can_be_read_in_the_console(table: Ledger, empty_account: Account) -> None:
+    table.record_token(RECORD, None)
 
     [item] = empty_account.dynamodb.scan(TableName="ledger")["Items"]
     assert item["key"] == {"S": "tenant#acme"}
@@ -116,9 +123,9 @@ def test_versions_start_anew_after_a_deletion(ledger: Ledger) -> None:
 
 
 def test_a_record_of_another_schema_counts_as_none_and_is_overwritten(
-    ledger: Ledger, empty_account: Account
+    table: Ledger, empty_account: Account
 ) -> None:
-    ledger.record_token(RECORD, None)
+    table.record_token(RECORD, None)
     empty_account.dynamodb.update_item(
         TableName="ledger",
         Key={"key": {"S": "tenant#acme"}},
@@ -126,11 +133,11 @@ def test_a_record_of_another_schema_counts_as_none_and_is_overwritten(
         ExpressionAttributeNames={"#schema": "schema"},
         ExpressionAttributeValues={":two": {"N": "2"}},
     )
-    assert ledger.read().records == {}
+    assert table.read().records == {}
 
-    ledger.record_token(replace(RECORD, issued=replace(ISSUED, version=1)), None)
+    table.record_token(replace(RECORD, issued=replace(ISSUED, version=1)), None)
 
-    assert version_of(ledger) == 1
+    assert version_of(table) == 1
 
 
 @pytest.mark.parametrize(
@@ -143,13 +150,13 @@ def test_a_record_of_another_schema_counts_as_none_and_is_overwritten(
     ],
 )
 def test_a_record_that_a_person_broke_counts_as_none(
-    broken: dict[str, dict[str, str]], ledger: Ledger, empty_account: Account
+    broken: dict[str, dict[str, str]], table: Ledger, empty_account: Account
 ) -> None:
-    ledger.record_token(RECORD, None)
+    table.record_token(RECORD, None)
     [item] = empty_account.dynamodb.scan(TableName="ledger")["Items"]
     empty_account.dynamodb.put_item(TableName="ledger", Item=item | broken)  # type: ignore[operator]
 
-    assert ledger.read().records == {}
+    assert table.read().records == {}
 
 
 def test_a_life_is_shortened_and_never_lengthened(ledger: Ledger) -> None:

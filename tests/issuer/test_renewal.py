@@ -300,7 +300,7 @@ def test_the_order_is_live_ones_below_the_floor_then_those_without_then_the_rest
     ]
 
 
-def test_broken_ones_come_last_when_their_client_served_others() -> None:
+def test_broken_ones_come_last_when_their_client_served_others_beside_them() -> None:
     served = make_record("served", age=31, run=5)
     broken = fail(make_record("broken", age=55), "broken", at=NOW - minutes(5))
 
@@ -309,13 +309,19 @@ def test_broken_ones_come_last_when_their_client_served_others() -> None:
     assert [one.tenant.name for one in planned.renewals] == ["served", "broken"]
 
 
-def test_in_an_outage_nobody_is_broken() -> None:
-    before = make_record("before", age=31, run=10)
-    first = fail(make_record("first", age=55), "first", at=NOW - minutes(5))
+def test_after_an_outage_the_most_urgent_come_first_but_for_four_that_have_not_failed() -> None:
+    failed = [
+        fail(make_record(f"failed-{age}", age=age), f"failed-{age}", at=NOW - minutes(5))
+        for age in (50, 55)
+    ]
+    others = [make_record(f"other-{age}", age=age, run=10) for age in range(31, 37)]
+    tenants = [make_tenant(one.tenant) for one in [*failed, *others]]
 
-    planned = plan([make_tenant("before"), make_tenant("first")], [before, first])
+    order = [one.tenant.name for one in plan(tenants, [*failed, *others]).renewals]
 
-    assert [one.tenant.name for one in planned.renewals] == ["first", "before"]
+    assert {name[:5] for name in order[:4]} == {"other"}
+    assert order[4:6] == ["failed-55", "failed-50"]
+    assert len(set(order)) == 8
 
 
 # Waiting
