@@ -75,7 +75,7 @@ def test_the_demo_shows_tokens_and_a_failure_with_its_remedy(clone: Path, tmp_pa
     assert "initech: invalid_tenant" in output
     assert "grant the application" in output
     shown = output[output.index("Authorization server") :]
-    assert without_figures(shown) in without_figures((PROJECT / "README.md").read_text())
+    assert without_figures(shown) in without_figures((PROJECT / "README.md").read_text()), shown
     assert "\x1b" not in output
     assert max(map(len, output.splitlines())) <= 80
     assert processes_of(clone) == []
