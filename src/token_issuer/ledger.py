@@ -6,7 +6,7 @@ good text), and `lease`. Times are ISO 8601 in UTC. No secret and no token is in
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -127,9 +127,13 @@ class Ledger:
             yield taken
         finally:
             if taken:
-                self._update(
-                    LEASE, "REMOVE #holder, #held_until", "#holder = :holder", {"holder": holder}
-                )
+                with suppress(LedgerUnwritable):  # it will be void
+                    self._update(
+                        LEASE,
+                        "REMOVE #holder, #held_until",
+                        "#holder = :holder",
+                        {"holder": holder},
+                    )
 
     def keep_checked(self, tenant: str) -> None:
         """Note up to which tenant tokens have been compared with Parameter Store."""

@@ -69,18 +69,17 @@ def _run(invocation: Invocation, outside: Outside, started_at: datetime) -> Repo
         planned=plan.as_dicts(facts.failures) if invocation.dry_run else None,
         expiries=plan.expiries,
         configured=sum(one.enabled for one in facts.configuration.tenants.values()),
-        vanished=len(facts.memory.records.keys() - facts.configuration.tenants.keys()),
+        vanished=len(plan.leaving),
         unreadable=len(facts.configuration.invalid),
     )
     for subject, error in report.failures.items():
         outside.telemetry.token_failed(subject, error)
     if invocation.is_full:
-        _keep_documents(facts, outside, report)
+        _remember(facts, outside, report)
     if not invocation.dry_run:
         _issue(plan, invocation, outside, report)
     if invocation.is_full:
         _remove(plan, outside, report)
-        outside.ledger.keep_checked(facts.checked)
     report.finished_at = outside.now()
     outside.telemetry.run_finished(report, measured=invocation.is_full)
     return report
@@ -126,10 +125,11 @@ def _lost(records: Mapping[str, Record], outside: Outside) -> set[str]:
     }
 
 
-def _keep_documents(facts: Facts, outside: Outside, report: Report) -> None:
-    """Keep the last good text of each tenant parameter, and forget those that are gone."""
+def _remember(facts: Facts, outside: Outside, report: Report) -> None:
+    """Keep the last good text of each tenant parameter, forget those that are gone."""
     known, configuration = facts.memory.documents, facts.configuration
     try:
+        outside.ledger.keep_checked(facts.checked)
         for parameter, text in configuration.good_texts.items():
             if known.get(parameter) != text:
                 outside.ledger.keep_document(parameter, text)

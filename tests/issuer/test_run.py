@@ -113,6 +113,16 @@ def test_a_token_that_cannot_be_deleted_stays_known(world: World) -> None:
     assert world.run().removed == 1
 
 
+def test_a_lease_that_cannot_be_given_back_costs_no_report(
+    world: World, empty_account: Account
+) -> None:
+    def issue_tokens(*_: object) -> Iterator[tuple[Renewal, AccessToken]]:
+        empty_account.dynamodb.delete_table(TableName="ledger")
+        return iter(())
+
+    assert world.run(issue_tokens=issue_tokens).issued == 0
+
+
 def test_documents_that_cannot_be_kept_are_said_and_tokens_are_issued(
     world: World, empty_account: Account
 ) -> None:
