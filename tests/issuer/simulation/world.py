@@ -69,7 +69,7 @@ class World:
     now: datetime = START
     stored: dict[str, Stored] = field(default_factory=dict)
     replaced: list[Replaced] = field(default_factory=list)
-    asked: Counter[str] = field(default_factory=Counter)
+    requests: list[datetime] = field(default_factory=list)  # for tokens
     asked_in_run: Counter[str] = field(default_factory=Counter)
     asked_too_soon: list[str] = field(default_factory=list)
     deadline: datetime = START
@@ -133,7 +133,7 @@ class World:
         failure = record.failure if record else None
         if failure and failure.next_attempt_at and self.now < failure.next_attempt_at:
             self.asked_too_soon.append(tenant.name)
-        self.asked[tenant.name] += 1
+        self.requests.append(self.now)
         self.asked_in_run[tenant.name] += 1
         issued_at = self.now
         self._pass(timedelta(seconds=14) if tenant.name in self.hanging else self.latency)
