@@ -6,12 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from local.authorization_server import VismaConnect, serving
 
 PROJECT = Path(__file__).parent.parent
 
 type Event = Callable[[str], dict[str, Any]]
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """By module, but for the stack, which is deployed once: all its modules in one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope: str = super()._split_scope(nodeid)
+        return "tests/deployed" if scope.startswith("tests/deployed/") else scope
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
+    return Scheduling(config, log)
 
 
 def counts(report: dict[str, Any]) -> dict[str, int]:

@@ -13,6 +13,13 @@ from local.demo import Local, Progress, running, wait_for_run
 type Invoke = Callable[[object], dict[str, Any]]
 
 
+def versions(account: Account) -> dict[str, int]:
+    described = account.ssm.describe_parameters(
+        ParameterFilters=[{"Key": "Path", "Values": ["/visma/tokens"]}]
+    )["Parameters"]
+    return {one["Name"].removeprefix("/visma/tokens/"): one["Version"] for one in described}
+
+
 @pytest.fixture(scope="session")
 def local() -> Iterator[Local]:
     with running(Progress(Console(quiet=True))) as started:

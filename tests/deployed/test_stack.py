@@ -12,16 +12,9 @@ from rich.console import Console
 from local.aws import Account, Stack, log_lines
 from local.demo import NOT_GRANTED, TENANTS, Local, show_tokens
 from tests.conftest import Event, counts
-from tests.deployed.conftest import Invoke
+from tests.deployed.conftest import Invoke, versions
 
 GRANTED = sorted(set(TENANTS) - {NOT_GRANTED})
-
-
-def versions(account: Account) -> dict[str, int]:
-    described = account.ssm.describe_parameters(
-        ParameterFilters=[{"Key": "Path", "Values": ["/visma/tokens"]}]
-    )["Parameters"]
-    return {one["Name"].removeprefix("/visma/tokens/"): one["Version"] for one in described}
 
 
 # The main job
