@@ -31,6 +31,21 @@ type Run = Callable[..., dict[str, Any]]
 
 KEY_ARN = "arn:aws:kms:eu-north-1:123456789012:key/0d4e3b1c-1111-2222-3333-444455556666"
 CLIENT_SECRET = "s3cret/+& Kq7zR2pXw9-Lm4Tb8YcH6v"
+ENVIRONMENT = {  # as template.yaml sets it, but for the token endpoint
+    "TENANTS_PATH": "/visma/tenants",
+    "TOKENS_PATH": "/visma/tokens",
+    "CLIENT_SECRETS_PREFIX": "visma/clients",
+    "TOKEN_KEY_ARN": KEY_ARN,
+    "LEDGER_TABLE": "ledger",
+    "SCHEDULE_PERIOD_MINUTES": "5",
+    "RENEW_AT_FRACTION": "0.5",
+    "CONCURRENCY": "8",
+    "STACK_NAME": "issuer",
+    "VERSION": "1.2.3",
+    "AWS_DEFAULT_REGION": "eu-north-1",
+}
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
 def make_settings(*, concurrency: int = 8, period_minutes: int = 5) -> Settings:
@@ -140,20 +155,7 @@ def nobodys_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, visma_connect: VismaConnect) -> dict[str, str]:
     """Set the function's environment as template.yaml does."""
-    variables = {
-        "TENANTS_PATH": "/visma/tenants",
-        "TOKENS_PATH": "/visma/tokens",
-        "CLIENT_SECRETS_PREFIX": "visma/clients",
-        "TOKEN_ENDPOINT": visma_connect.token_endpoint,
-        "TOKEN_KEY_ARN": KEY_ARN,
-        "LEDGER_TABLE": "ledger",
-        "SCHEDULE_PERIOD_MINUTES": "5",
-        "RENEW_AT_FRACTION": "0.5",
-        "CONCURRENCY": "8",
-        "STACK_NAME": "issuer",
-        "VERSION": "1.2.3",
-        "AWS_DEFAULT_REGION": "eu-north-1",
-    }
+    variables = ENVIRONMENT | {"TOKEN_ENDPOINT": visma_connect.token_endpoint}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return variables

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from local.authorization_server import Fault, VismaConnect, serving
-from tests.issuer.conftest import CLIENT_SECRET, KEY_ARN, Account, lambda_context, tenant_id
+from tests.issuer.conftest import (
+    CLIENT_SECRET,
+    CREDENTIALS,
+    ENVIRONMENT,
+    Account,
+    lambda_context,
+    tenant_id,
+)
 from tests.issuer.outcomes.broken_server import Break, BrokenServer, broken_server
 from tests.issuer.outcomes.observation import Observed, observe
 from tests.issuer.outcomes.scripted_aws import ScriptedAws, scripted_aws
@@ -36,6 +43,7 @@ class Case:
     detail: str = ""  # words of it
     failures: frozenset[str] = frozenset()  # as they are named in the report
     kept: frozenset[str] = frozenset()  # tenants whose token is still the previous one
+    unrecorded: frozenset[str] = frozenset()  # have a new one, of which the ledger doesn't know
     raises: bool = False
     warning: str | None = None
     lifetime: int = 3600  # seconds, of acme's new token
@@ -178,21 +186,8 @@ def opened_scene() -> Iterator[Scene]:
         environment = stack.enter_context(pytest.MonkeyPatch.context())
         visma_connect = stack.enter_context(serving(RecordingVismaConnect()))
         aws = stack.enter_context(scripted_aws())
-        for name, value in {
-            "TENANTS_PATH": "/visma/tenants",
-            "CLIENT_SECRETS_PREFIX": "visma/clients",
-            "TOKEN_KEY_ARN": KEY_ARN,
-            "LEDGER_TABLE": "ledger",
-            "SCHEDULE_PERIOD_MINUTES": "5",
-            "RENEW_AT_FRACTION": "0.5",
-            "CONCURRENCY": "8",
-            "STACK_NAME": "issuer",
-            "VERSION": "1.2.3",
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "eu-north-1",
-            "AWS_ENDPOINT_URL": aws.url,
-        }.items():
+        variables = ENVIRONMENT | CREDENTIALS | {"AWS_ENDPOINT_URL": aws.url}
+        for name, value in variables.items():
             environment.setenv(name, value)
         aws_clients.cache_clear()  # they know the endpoint that was set when they were made
         stack.callback(aws_clients.cache_clear)

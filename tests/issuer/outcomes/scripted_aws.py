@@ -38,7 +38,7 @@ class ScriptedAws:
         message: str = "",
         *,
         times: int | None = None,
-        **members: str,
+        **members: object,
     ) -> None:
         """Fail the operation, for requests with these members, so many times or for good."""
         left = iter(range(times)) if times is not None else itertools.count()

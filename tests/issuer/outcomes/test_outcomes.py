@@ -29,6 +29,7 @@ from tests.issuer.outcomes.scene import (
     reason_of,
 )
 from tests.issuer.outcomes.store import STORE
+from tests.issuer.outcomes.table import LEDGER
 from token_issuer.errors import TenantsUnreadable
 
 CASES = {
@@ -39,6 +40,7 @@ CASES = {
         ("connections", CONNECTIONS),
         ("answers", ANSWERS),
         ("store", STORE),
+        ("ledger", LEDGER),
         ("events", EVENTS),
     )
     for case in cases
@@ -70,7 +72,8 @@ def test_every_answer_has_its_outcome(outcome: Outcome) -> None:
     assert all(one["remedy"] for one in failures)
     if outcome.observed.report:
         assert outcome.observed.report["failed"] == len(case.failures)
-        assert outcome.observed.report["issued"] == len(outcome.tokens) - len(case.kept)
+        served = outcome.tokens.keys() - case.kept - case.unrecorded
+        assert outcome.observed.report["issued"] == len(served)
 
 
 def test_who_is_not_hit_is_served(outcome: Outcome) -> None:
@@ -152,6 +155,10 @@ REMEDIES = {
     "store: no room for more parameters": "ask AWS for a higher limit",
     "store: a label on the oldest version": "unlabel-parameter-version",
     "store: a parameter of type String": "Delete the parameter",
+    "ledger: throttled for good": "The next run tries again",
+    "ledger: reading it is denied": "LedgerTableName",
+    "ledger: the table is gone": "the ledger is rebuilt",
+    "ledger: a token can't be recorded": "Nothing is lost",
     "events: an unknown member": "events/ has one of each",
     "events: a probe of one that isn't configured": "Check the spelling",
 }

@@ -1,0 +1,217 @@
+"""Runs that are killed at any call, or that run two at once: nothing is lost, the next mends it."""
+
+import gc
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from local.authorization_server import SCOPES, VismaConnect, make_app, serving_wsgi
+from tests.conftest import PROJECT, counts
+from tests.issuer.conftest import CREDENTIALS, ENVIRONMENT, Account, lambda_context, tenant_id
+from tests.issuer.killed.wire import Wire
+from tests.issuer.outcomes.scripted_aws import ScriptedAws
+from token_issuer import handler
+from token_issuer.ledger import Issued
+
+pytestmark = [
+    pytest.mark.long,
+    # what a server has still to send to a killed process
+    pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning"),
+]
+
+ANYWHERE = 60  # kills by chance, besides one on either side of each call
+SEED = 7  # of which tokens live longer
+AT_ONCE = 25  # pairs of runs
+PERIOD = timedelta(minutes=5)
+LIVE = ("changed", "fresh", "refused", "vanished")  # have a token before, and nobody touches it
+SERVED = ("changed", "fresh", "lost", "missing")  # have one after the next run that is right
+NAMES = {tenant_id(name): name for name in (*LIVE, *SERVED, "disabled")}
+
+
+class ManyLifetimes(VismaConnect):
+    """Some tokens live longer than others."""
+
+    chance = random.Random()  # noqa: S311  no secret
+
+    def access_token(self, **details: Any) -> str:  # noqa: ANN401  Authlib's
+        self.lifetime = self.chance.choice((2400, 3600))
+        return super().access_token(**details)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The servers, and what is in them."""
+
+    wire: Wire
+    aws: ScriptedAws
+    visma_connect: ManyLifetimes
+    environment: pytest.MonkeyPatch
+
+    def arrange(self, seed: int | None = None) -> Account:
+        """Have a run behind us, and tenants in every state that the next one meets."""
+        self.visma_connect.chance.seed(seed)
+        self.aws.reset()
+        account = Account(self.visma_connect)
+        account.make_ledger()
+        client = account.add_client()
+        for name in (*LIVE, "lost", "disabled"):
+            account.configure(name)
+        assert counts(self.run()) == {"issued": 6}
+        account.configure("changed", scope=SCOPES[1])
+        account.configure("missing")
+        account.configure("refused", scope=SCOPES[1])
+        account.configure("disabled", enabled=False)
+        client.tenants.remove(tenant_id("refused"))
+        account.put_token("lost", "by hand")
+        account.ssm.delete_parameter(Name="/visma/tenants/vanished")
+        return account
+
+    def run(self, ticks: int = 0) -> dict[str, Any]:
+        """Run in this process, some ticks later."""
+        later = SimpleNamespace(now=lambda zone: datetime.now(zone) + ticks * PERIOD)
+        self.environment.setattr(handler, "datetime", later)
+        return handler.lambda_handler({}, lambda_context())
+
+    def start(self, event: object, request_id: str = "first") -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.issuer.killed.function", json.dumps(event), request_id],
+            cwd=PROJECT,
+            env=os.environ | {"PYTHONPATH": "src"},
+            stdout=subprocess.DEVNULL,
+        )
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with ExitStack() as stack:
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        wire, aws, visma_connect = Wire(NAMES), ScriptedAws(), ManyLifetimes()
+        aws.url = stack.enter_context(serving_wsgi(wire.around(aws)))
+        visma_connect.url = stack.enter_context(serving_wsgi(wire.around(make_app(visma_connect))))
+        variables = (
+            ENVIRONMENT
+            | CREDENTIALS
+            | {
+                "AWS_ENDPOINT_URL": aws.url,
+                "TOKEN_ENDPOINT": visma_connect.token_endpoint,
+            }
+        )
+        for name, value in variables.items():
+            environment.setenv(name, value)
+        handler.aws_clients.cache_clear()
+        stack.callback(handler.aws_clients.cache_clear)
+        yield Place(wire=wire, aws=aws, visma_connect=visma_connect, environment=environment)
+    gc.collect()  # within the test, whose warnings are filtered
+
+
+def expiry(account: Account, token: str, name: str) -> datetime:
+    claims = account.visma_connect.claims(token)
+    assert claims["tenant_id"] == tenant_id(name)
+    return datetime.fromtimestamp(claims["exp"], UTC)
+
+
+def recorded(account: Account) -> dict[str, Issued]:
+    records = account.ledger.read().records
+    return {name: record.issued for name, record in records.items() if record.issued}
+
+
+def assert_nothing_lost(account: Account) -> None:
+    """Each live token is there or has a successor, and the ledger claims no more than it has."""
+    tokens, records = account.tokens(), recorded(account)
+    assert set(LIVE) <= tokens.keys()
+    assert set(LIVE) <= records.keys()
+    for name, issued in records.items():
+        if name not in ("lost", "disabled"):  # a person overwrote it; it is being removed
+            expires_at = expiry(account, tokens[name], name)
+            assert datetime.now(UTC) < issued.expires_at <= expires_at, name
+
+
+def assert_mended(place: Place, account: Account) -> None:
+    """The next run makes good what is missing, and the one after it finds nothing to do."""
+    report = place.run(ticks=1)
+    tokens, records = account.tokens(), recorded(account)
+    versions = {
+        one["Name"]: one["Version"]
+        for one in account.ssm.get_parameters(Names=[f"/visma/tokens/{name}" for name in tokens])[
+            "Parameters"
+        ]
+    }
+    assert "skipped" not in report
+    assert [one["tenant"] for one in report["failures"]] == ["refused"]
+    assert tokens.keys() == records.keys() == {*LIVE, *SERVED}
+    for name, issued in records.items():
+        assert datetime.now(UTC) < issued.expires_at <= expiry(account, tokens[name], name)
+        assert versions[issued.parameter] == issued.version
+    assert records["changed"].scope == SCOPES[1]
+    assert counts(place.run(ticks=2)) == {"fresh": 4, "failed": 1}
+
+
+def kill(place: Place, number: int, *, after: bool, seed: int | None = None) -> str | None:
+    """Kill the run at the call of this number, see what is left, and return the call."""
+    account = place.arrange(seed)
+    with place.start({}) as process:
+        place.wire.watch(process, number, after=after)
+        assert process.wait(60) in {0, -signal.SIGKILL}
+        place.wire.victim = None
+    assert_nothing_lost(account)
+    assert_mended(place, account)
+    return place.wire.calls[number - 1] if process.returncode < 0 else None
+
+
+def show(title: str, killed: Counter[str]) -> None:
+    print(f"\n{killed.total()} {title}:")  # noqa: T201  what the test shows
+    for call, times in killed.items():
+        print(f"{times:4} {call}")  # noqa: T201
+
+
+def test_a_run_killed_on_either_side_of_each_call(place: Place) -> None:
+    place.environment.setenv("CONCURRENCY", "1")
+    killed: Counter[str] = Counter()
+    number = 1
+    while call := kill(place, number, after=False, seed=SEED):
+        assert kill(place, number, after=True, seed=SEED) == call
+        killed[f"before and after {number}: {call}"] += 2
+        number += 1
+
+    show("kills, one tenant at a time", killed)
+    assert killed.total() > 40
+    assert any("#expires_at" in call for call in killed)  # a shorter life is noted
+
+
+def test_a_run_killed_anywhere_while_tenants_go_side_by_side(place: Place) -> None:
+    killed: Counter[str] = Counter()
+    while killed.total() < ANYWHERE:
+        after = random.random() < 0.5  # noqa: S311
+        call = kill(place, random.randrange(8, 32), after=after)  # noqa: S311
+        killed[f"{'after' if after else 'before'} {call}"] += call is not None
+
+    show("kills, tenants side by side", +killed)
+
+
+@pytest.mark.parametrize("second", ["a full run", "a run for names"])
+def test_two_runs_at_once(second: str, place: Place) -> None:
+    place.wire.delay = 0.02
+    event = {"tenants": ["changed", "fresh", "lost", "missing"], "force": True}
+    for _ in range(AT_ONCE):
+        account = place.arrange()
+        with (
+            place.start({}) as one,
+            place.start({} if second == "a full run" else event, "second") as other,
+        ):
+            place.wire.watch(one)
+            assert one.wait(60) == other.wait(60) == 0
+            place.wire.victim = None
+        assert_nothing_lost(account)
+        assert_mended(place, account)
