@@ -13,16 +13,23 @@ import pytest
 
 from local.authorization_server import SCOPES
 from local.aws import REGION, Account, Stack, deploy
-from local.demo import TENANTS, Local
+from local.demo import NOT_GRANTED, TENANTS, Local
 from tests.conftest import PROJECT, Event, counts
 from tests.deployed.conftest import Invoke
 from tests.deployed.opaque_server import CLIENT_ID, CLIENT_SECRET
 
 pytestmark = pytest.mark.long
 
+AUTH_METHODS = ["client_secret_post", "client_secret_basic"]
+TOKENS = [f"/visma/tokens/{name}" for name in TENANTS if name != NOT_GRANTED]
+
 
 def redeploy(local: Local, **parameters: str) -> Stack:
     return deploy(local.account, local.folder, stack=local.stack.name, **parameters)
+
+
+def assert_readable(consumer: Account, names: list[str] = TOKENS) -> None:
+    assert all(consumer.ssm.get_parameter(Name=name, WithDecryption=True) for name in names)
 
 
 @pytest.fixture
@@ -48,10 +55,11 @@ def opaque(local: Local, opaque_endpoint: str) -> Iterator[Local]:
     """Point the stack at the other authorization server."""
     redeploy(local, TokenEndpoint=opaque_endpoint)
     yield local
+    local.account.ssm.delete_parameters(Names=[f"/visma/tenants/{one}" for one in AUTH_METHODS])
     redeploy(local, TokenEndpoint=local.visma_connect.token_endpoint)
 
 
-@pytest.mark.parametrize("method", ["client_secret_post", "client_secret_basic"])
+@pytest.mark.parametrize("method", AUTH_METHODS)
 def test_an_authorization_server_of_another_code_base_with_opaque_tokens(
     method: str, opaque: Local, consumer: Account, invoke: Invoke
 ) -> None:
@@ -92,10 +100,11 @@ def test_a_key_of_ones_own_is_written_with_and_consumers_read_on(
     account, own = local.account, local.stack.outputs["TokenKeyArn"]
 
     stack = redeploy(local, TokenKeyArn=own_key)
+    assert_readable(consumer)
     report = invoke(event("all"))
 
-    [described] = account.ssm.describe_parameters(
-        ParameterFilters=[{"Key": "Name", "Values": ["/visma/tokens/acme"]}]
+    described = account.ssm.describe_parameters(
+        ParameterFilters=[{"Key": "Name", "Values": TOKENS}]
     )["Parameters"]
     policy = account.iam.get_policy(PolicyArn=stack.outputs["ReadTokensPolicyArn"])["Policy"]
     document: Any = account.iam.get_policy_version(
@@ -104,6 +113,33 @@ def test_a_key_of_ones_own_is_written_with_and_consumers_read_on(
     decrypt = next(one for one in document["Statement"] if one["Action"] == "kms:Decrypt")
     assert report["issued"] == 3
     assert stack.outputs["TokenKeyArn"] == own_key != own
-    assert described["KeyId"] == own_key
+    assert [one["KeyId"] for one in described] == [own_key] * 3
     assert decrypt["Resource"] == [own, own_key]
-    assert consumer.ssm.get_parameter(Name="/visma/tokens/acme", WithDecryption=True)
+    assert_readable(consumer)
+
+
+@pytest.fixture
+def other_path(local: Local, invoke: Invoke, event: Event) -> Iterator[str]:
+    """Give a path, and have the stack return to its own."""
+    yield "/visma/moved"
+    assert redeploy(local, TokensPath="/visma/tokens").outputs == local.stack.outputs
+    assert invoke(event("all"))["issued"] == 3
+
+
+def test_after_one_run_all_tokens_are_below_another_path(
+    local: Local, other_path: str, consumer: Account, invoke: Invoke, event: Event
+) -> None:
+    ssm = local.account.ssm
+    before = ssm.get_parameters(Names=TOKENS)["Parameters"]
+    moved = [name.replace("/visma/tokens", other_path) for name in TOKENS]
+
+    redeploy(local, TokensPath=other_path)
+    report = invoke(event("all"))
+
+    assert report["issued"] == len(before) == 3
+    assert_readable(consumer, moved)
+    assert [one["Version"] for one in ssm.get_parameters(Names=TOKENS)["Parameters"]] == [
+        one["Version"] for one in before
+    ]
+    assert counts(invoke(event("all"))) == {"fresh": 3, "failed": 1}
+    assert len(ssm.delete_parameters(Names=moved)["DeletedParameters"]) == 3
