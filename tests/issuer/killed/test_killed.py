@@ -33,7 +33,8 @@ pytestmark = [
 
 ANYWHERE = 60  # kills by chance, besides one on either side of each call
 SEED = 7  # of which tokens live longer
-AT_ONCE = 25  # pairs of runs
+NAMED = {"tenants": ["changed", "fresh", "lost", "missing"], "force": True}
+AT_ONCE = 20  # pairs of runs
 PERIOD = timedelta(minutes=5)
 LIVE = ("changed", "fresh", "refused", "vanished")  # have a token before, and nobody touches it
 SERVED = ("changed", "fresh", "lost", "missing")  # have one after the next run that is right
@@ -84,7 +85,7 @@ class Place:
         self.environment.setattr(handler, "datetime", later)
         return handler.lambda_handler({}, lambda_context())
 
-    def start(self, event: object, request_id: str = "first") -> subprocess.Popen[bytes]:
+    def start(self, event: object, request_id: str = "only") -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.issuer.killed.function", json.dumps(event), request_id],
             cwd=PROJECT,
@@ -202,16 +203,19 @@ def test_a_run_killed_anywhere_while_tenants_go_side_by_side(place: Place) -> No
     show("kills, tenants side by side", +killed)
 
 
-@pytest.mark.parametrize("second", ["a full run", "a run for names"])
-def test_two_runs_at_once(second: str, place: Place) -> None:
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param(({}, {}), id="full ones"),
+        pytest.param(({}, NAMED), id="a full one and one for names"),
+        pytest.param((NAMED, NAMED), id="for the same names"),
+    ],
+)
+def test_two_runs_at_once(events: tuple[object, object], place: Place) -> None:
     place.wire.delay = 0.1
-    event = {"tenants": ["changed", "fresh", "lost", "missing"], "force": True}
     for _ in range(AT_ONCE):
         account = place.arrange()
-        with (
-            place.start({}) as one,
-            place.start({} if second == "a full run" else event, "second") as other,
-        ):
+        with place.start(events[0], "one") as one, place.start(events[1], "other") as other:
             place.wire.watch(one)
             assert one.wait(60) == other.wait(60) == 0
             place.wire.victim = None

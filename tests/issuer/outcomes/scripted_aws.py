@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ class ScriptedAws:
         self.calls: Counter[str] = Counter()
         self.script: Script | None = None
         self._moto = DomainDispatcherApplication(create_backend_app)
+        # a condition and its write are one step in AWS, and aren't in moto
+        self._one_at_a_time = threading.Lock()
 
     def reset(self) -> None:
         self.script = None
@@ -64,7 +67,8 @@ class ScriptedAws:
         return self._passed_on(environ | {"wsgi.input": io.BytesIO(body)}, start_response)
 
     def _passed_on(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        answer: Iterable[bytes] = self._moto(environ, start_response)
+        with self._one_at_a_time:
+            answer: Iterable[bytes] = self._moto(environ, start_response)
         return answer
 
 
