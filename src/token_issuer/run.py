@@ -95,7 +95,8 @@ def gather(invocation: Invocation, outside: Outside, now: datetime) -> Facts:
     tenants, failures = select_tenants(configuration, invocation)
     records = {one.name: memory.records[one.name] for one in tenants if one.name in memory.records}
     after = memory.checked if invocation.tenants is None else ""
-    to_look_at = to_check(records, after, outside.settings)
+    looked_at = to_check(records, after, outside.settings)
+    lost = _lost(looked_at, outside)
     secret_versions = {}
     for client in {one.client for one in records.values() if waits(one, now)}:
         with suppress(ClientFailed):  # whoever is due of that client will say so
@@ -105,19 +106,22 @@ def gather(invocation: Invocation, outside: Outside, now: datetime) -> Facts:
         configuration=configuration,
         tenants=tenants,
         failures=failures,
-        lost=_lost(to_look_at, outside),
-        checked=[*to_look_at.values()][-1].tenant if to_look_at else "",
+        lost=lost or set(),
+        checked=after if lost is None or not looked_at else [*looked_at.values()][-1].tenant,
         secret_versions=secret_versions,
     )
 
 
-def _lost(records: Mapping[str, Record], outside: Outside) -> set[str]:
-    """Return the tenants whose parameter is gone, or has another version than the ledger's."""
+def _lost(records: Mapping[str, Record], outside: Outside) -> set[str] | None:
+    """Return the tenants whose parameter is gone, or has another version than the ledger's.
+
+    None when that can't be told now.
+    """
     try:
         versions = outside.read_versions(records.keys())
     except TokensUnchecked as error:
         outside.telemetry.tokens_unchecked(error)
-        return set()
+        return None
     return {
         record.tenant
         for parameter, record in records.items()

@@ -1,5 +1,6 @@
 """A run whose surroundings fail: what they raise is reported, and the run goes on."""
 
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -96,6 +97,20 @@ def test_tokens_that_cannot_be_checked_are_said_and_the_run_goes_on(world: World
     [line] = [line for line in log() if line.get("message") == "Tokens unchecked"]
     assert line["warning"] == "TokensUnchecked"
     assert "reads Parameter Store in a loop" in line["remedy"]
+
+
+def test_tokens_that_cannot_be_checked_come_first_in_the_next_check(world: World) -> None:
+    def read_versions(_: Collection[str]) -> dict[str, int]:
+        raise TokensUnchecked("no")
+
+    packed = {f"t{number:03}": {"scope": ""} for number in range(301)}
+    world.documents = {"/visma/tenants/packed": json.dumps({"tenants": packed})}
+    world.run()  # issues
+    world.run()  # looks at 300 of them
+
+    world.run(read_versions=read_versions)
+
+    assert world.outside.ledger.read().checked == "t299"
 
 
 def test_a_token_that_cannot_be_deleted_stays_known(world: World) -> None:
