@@ -5,7 +5,7 @@ good text), and `lease`. Times are ISO 8601 in UTC. No secret and no token is in
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,7 +25,10 @@ TENANT, DOCUMENT, LEASE = "tenant#", "document#", "lease"
 
 @dataclass(frozen=True, kw_only=True)
 class Issued:
-    """The token in a tenant's parameter; `purpose` and `parameter` are what it was issued for."""
+    """The token in a tenant's parameter; `purpose` and `parameter` are what it was issued for.
+
+    `lost_at` is when the parameter was found gone, or with another version than this.
+    """
 
     issued_at: datetime
     expires_at: datetime
@@ -36,6 +39,7 @@ class Issued:
     client_secret_version: str
     purpose: str
     document: str
+    lost_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,11 +149,11 @@ class Ledger:
         `previous` is the record as it was read: versions start anew after a deletion.
         """
         members = _members_of(record)
+        gone = {*Issued.__annotations__, "failure"} - members.keys()
         seen = previous.issued.version if previous and previous.issued else 0
-        setting = ", ".join(f"#{name} = :{name}" for name in members)
         self._update(
             f"{TENANT}{record.tenant}",
-            f"SET {setting} REMOVE #failure",
+            f"{_setting(members)} REMOVE {_listed(gone)}",
             "attribute_not_exists(#version) OR #version < :version OR #version = :seen"
             " OR #schema <> :schema",
             members | {"seen": seen},
@@ -166,9 +170,19 @@ class Ledger:
 
     def record_failure(self, record: Record) -> None:
         """Record the last attempt, which failed; what is known of the token stays."""
-        members = _members_of(replace(record, issued=None))
-        setting = ", ".join(f"#{name} = :{name}" for name in members)
-        self._update(f"{TENANT}{record.tenant}", f"SET {setting}", "", members)
+        key, members = f"{TENANT}{record.tenant}", _members_of(replace(record, issued=None))
+        update = _setting(members)
+        ours = "attribute_not_exists(#schema) OR #schema = :schema"
+        if not self._update(key, update, ours, members):
+            self._update(key, f"{update} REMOVE {_listed(Issued.__annotations__)}", "", members)
+
+    def mark_lost(self, record: Record, at: datetime) -> None:
+        """Note that what is stored is not the token that the ledger knows."""
+        if record.issued:
+            seen = {"lost_at": at, "seen": record.issued.version}
+            self._update(
+                f"{TENANT}{record.tenant}", "SET #lost_at = :lost_at", "#version = :seen", seen
+            )
 
     def keep_document(self, parameter: str, text: str) -> None:
         """Keep the last good text of a tenant parameter."""
@@ -217,6 +231,14 @@ class Ledger:
                 return False
             raise failure(f"Writing {key} to {self._table} failed: {code}", code=code) from error
         return True
+
+
+def _setting(members: Collection[str]) -> str:
+    return "SET " + ", ".join(f"#{name} = :{name}" for name in members)
+
+
+def _listed(members: Collection[str]) -> str:
+    return ", ".join(f"#{name}" for name in sorted(members))
 
 
 def _expressions(update: str, condition: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -314,6 +336,7 @@ def _issued(item: dict[str, Any]) -> Issued:
         client_secret_version=item["client_secret_version"],
         purpose=item["purpose"],
         document=item["document"],
+        lost_at=_time(item["lost_at"]) if "lost_at" in item else None,
     )
 
 

@@ -109,7 +109,7 @@ class Renewal:
                 detail=error.detail,
                 failed_at=now,
                 count=last.count + 1 if last else 1,
-                waits=steps + 1 if lasting else 0,
+                waits=steps + lasting,
                 next_attempt_at=now + periods * settings.period if lasting else None,
                 because=self.reason,
                 purpose=self.purpose,
@@ -122,13 +122,14 @@ class Renewal:
 class Facts:
     """What was read: `tenants` are those that the run is about, `failures` what is wrong already.
 
-    `lost` names tenants, `checked` is up to whom that was looked at; `secret_versions` is by
-    client, of those that tenants wait for.
+    `whole` says that these are all. `lost` names tenants, `checked` is up to whom that was looked
+    at; `secret_versions` is by client, of those that tenants wait for.
     """
 
     memory: Memory
     configuration: Configuration
     tenants: list[Tenant]
+    whole: bool
     failures: dict[str, IssuerError]
     lost: set[str]
     checked: str
@@ -203,11 +204,11 @@ def plan_run(facts: Facts, *, force: bool, now: datetime, settings: Settings) ->
         renewals=_in_order(renewals, records.values(), now, settings),
         fresh=fresh,
         waiting=waiting,
-        removals=_removals(facts, now, settings),
+        removals=_removals(facts, now, settings) if facts.whole else [],
         leaving={
-            name: expires_at
-            for name, expires_at in expiries.items()
-            if name not in configured and now < expires_at
+            name: end
+            for name, one in records.items()
+            if facts.whole and name not in configured and (end := _end_of(one, facts, now)) > now
         },
         expiries={
             name: expires_at
@@ -224,7 +225,7 @@ def _removals(facts: Facts, now: datetime, settings: Settings) -> list[Removal]:
         tenant, issued = facts.configuration.tenants.get(record.tenant), record.issued
         if tenant and tenant.enabled:
             continue
-        if not tenant and issued and now < issued.expires_at:
+        if not tenant and now < _end_of(record, facts, now):
             continue
         ours = issued is not None and issued.parameter.startswith(f"{settings.tokens_path}/")
         removals.append(
@@ -235,6 +236,15 @@ def _removals(facts: Facts, now: datetime, settings: Settings) -> list[Removal]:
             )
         )
     return removals
+
+
+def _end_of(record: Record, facts: Facts, now: datetime) -> datetime:
+    """Return when the stored token will have expired; one that the ledger doesn't know lives on."""
+    issued = record.issued
+    if issued is None:
+        return now
+    lost_at = issued.lost_at or (now if record.tenant in facts.lost else issued.issued_at)
+    return max(issued.expires_at, lost_at + (issued.expires_at - issued.issued_at))
 
 
 def to_check(records: Mapping[str, Record], checked: str, settings: Settings) -> dict[str, Record]:
@@ -297,8 +307,7 @@ def _reason(renewal: Renewal, now: datetime, settings: Settings, *, lost: bool) 
     issued = renewal.issued
     if issued is None or issued.expires_at <= now:
         return Reason.MISSING
-    failure = renewal.failure
-    if lost or (failure and failure.because == Reason.LOST):  # the check may not see it again soon
+    if lost or issued.lost_at:
         return Reason.LOST
     if (issued.purpose, issued.parameter) != (renewal.purpose, renewal.parameter):
         return Reason.CHANGED
@@ -345,11 +354,13 @@ def _in_order(
         renewals, key=lambda one: (is_broken(one), *_urgency(one, now, settings), one.tenant.name)
     )
     first: list[Renewal] = []
-    for client in {one.tenant.client for one in renewals if one.failure and not is_broken(one)}:
+    failed = {one.tenant.client for one in renewals if one.failure and not is_broken(one)}
+    for client in sorted(failed):
         others = [one for one in ordered if one.tenant.client == client and not one.failure]
         others.sort(key=lambda one: _fraction(f"{one.tenant.name} {now}"))
         first += others[:SCOUTS]
-    return [*first, *(one for one in ordered if one not in first)]
+    scouts = {one.tenant.name for one in first}
+    return [*first, *(one for one in ordered if one.tenant.name not in scouts)]
 
 
 def _fraction(text: str) -> float:
@@ -361,7 +372,7 @@ def _urgency(renewal: Renewal, now: datetime, settings: Settings) -> tuple[int, 
     """Order: live tokens below the floor, then those without, then the rest, by remaining life."""
     issued = renewal.issued
     life = issued.expires_at - now if issued else timedelta(0)
-    gone = renewal.reason in {Reason.LOST, Reason.MISSING}
+    gone = life <= timedelta(0) or renewal.reason == Reason.LOST
     if issued and not gone and now >= floor_of(issued, settings):
         return 0, life
     return (1 if gone or renewal.reason == Reason.CHANGED else 2), life

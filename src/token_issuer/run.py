@@ -64,7 +64,8 @@ def _run(invocation: Invocation, outside: Outside, started_at: datetime) -> Repo
     report = Report(
         started_at=started_at,
         finished_at=started_at,  # until it has
-        failures=facts.failures | plan.waiting,
+        unserved=facts.failures,
+        failures=dict(plan.waiting),
         fresh=len(plan.fresh),
         planned=plan.as_dicts(facts.failures) if invocation.dry_run else None,
         expiries=plan.expiries,
@@ -72,7 +73,7 @@ def _run(invocation: Invocation, outside: Outside, started_at: datetime) -> Repo
         vanished=len(plan.leaving),
         unreadable=len(facts.configuration.invalid),
     )
-    for subject, error in report.failures.items():
+    for subject, error in report.all_failures:
         outside.telemetry.token_failed(subject, error)
     if invocation.is_full:
         _remember(facts, outside, report)
@@ -94,9 +95,11 @@ def gather(invocation: Invocation, outside: Outside, now: datetime) -> Facts:
         raise TenantsGone(f"Nothing is below {configuration.path}, while {len(live)} tokens live")
     tenants, failures = select_tenants(configuration, invocation)
     records = {one.name: memory.records[one.name] for one in tenants if one.name in memory.records}
-    after = memory.checked if invocation.tenants is None else ""
-    looked_at = to_check(records, after, outside.settings)
+    whole = invocation.tenants is None
+    known, after = (memory.records, memory.checked) if whole else (records, "")
+    looked_at = to_check(known, after, outside.settings)  # those that have vanished too
     lost = _lost(looked_at, outside)
+    is_further = looked_at and lost is not None
     secret_versions = {}
     for client in {one.client for one in records.values() if waits(one, now)}:
         with suppress(ClientFailed):  # whoever is due of that client will say so
@@ -105,9 +108,10 @@ def gather(invocation: Invocation, outside: Outside, now: datetime) -> Facts:
         memory=memory,
         configuration=configuration,
         tenants=tenants,
+        whole=whole,
         failures=failures,
         lost=lost or set(),
-        checked=after if lost is None or not looked_at else [*looked_at.values()][-1].tenant,
+        checked=[*looked_at.values()][-1].tenant if is_further else memory.checked,
         secret_versions=secret_versions,
     )
 
@@ -133,6 +137,8 @@ def _remember(facts: Facts, outside: Outside, report: Report) -> None:
     """Keep the last good text of each tenant parameter, forget those that are gone."""
     known, configuration = facts.memory.documents, facts.configuration
     try:
+        for tenant in facts.lost:  # before the bookmark: a run may end without a new token
+            outside.ledger.mark_lost(facts.memory.records[tenant], report.started_at)
         outside.ledger.keep_checked(facts.checked)
         for parameter, text in configuration.good_texts.items():
             if known.get(parameter) != text:
@@ -169,6 +175,8 @@ def _remove(plan: Plan, outside: Outside, report: Report) -> None:
         except (StoreFailed, LedgerUnwritable) as error:
             _fail(removal.record.tenant, error, outside, report)
         else:
+            if not removal.parameter:
+                continue  # it has had no token here
             report.removed += 1
             outside.telemetry.token_removed(removal.record.tenant, because=removal.because)
 

@@ -10,6 +10,7 @@ from token_issuer.errors import SettingsInvalid
 
 PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 PREFIX = re.compile(r"[A-Za-z0-9_.+=@-]+(/[A-Za-z0-9_.+=@-]+)*")
+NUMBER = re.compile(r"\d+\.?\d*|\.\d+")
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
@@ -37,6 +38,12 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
             raise SettingsInvalid(f"{name} is {value!r}, which doesn't match {pattern.pattern}")
         return value
 
+    def number(name: str, least: float, most: float) -> float:
+        value = float(text(name, NUMBER))
+        if not least <= value <= most:
+            raise SettingsInvalid(f"{name} is {value}, which is not between {least} and {most}")
+        return value
+
     tenants_path, tokens_path = text("TENANTS_PATH", PATH), text("TOKENS_PATH", PATH)
     if f"{tenants_path}/".startswith(f"{tokens_path}/") or f"{tokens_path}/".startswith(
         f"{tenants_path}/"
@@ -52,7 +59,7 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
         token_key_arn=text("TOKEN_KEY_ARN", re.compile(r"arn:\S+")),
         ledger_table=text("LEDGER_TABLE", re.compile(r"[A-Za-z0-9_.-]{3,255}")),
         period=timedelta(minutes=int(text("SCHEDULE_PERIOD_MINUTES", re.compile(r"[1-9]\d?")))),
-        renew_at_fraction=float(text("RENEW_AT_FRACTION", re.compile(r"0\.[2-9]\d?"))),
+        renew_at_fraction=number("RENEW_AT_FRACTION", 0.2, 0.9),
         concurrency=int(text("CONCURRENCY", re.compile(r"[1-9]\d?"))),
     )
 

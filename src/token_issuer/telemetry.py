@@ -20,6 +20,8 @@ NAMESPACE = "TokenIssuer"
 class Report:
     """What a run came to; failures are keyed by tenant, or by a parameter that can't be read.
 
+    Those of `unserved` were known before anybody was asked; a tenant may be in both, since it goes
+    on with its last good document.
     `expiries` are those of the tokens of configured, enabled tenants.
     """
 
@@ -32,10 +34,16 @@ class Report:
     configured: int = 0
     vanished: int = 0
     unreadable: int = 0
+    unserved: dict[str, IssuerError] = field(default_factory=dict)
     failures: dict[str, IssuerError] = field(default_factory=dict)
     expiries: dict[str, datetime] = field(default_factory=dict)
     too_short: list[str] = field(default_factory=list)
     planned: list[dict[str, str]] | None = None
+
+    @property
+    def all_failures(self) -> list[tuple[str, IssuerError]]:
+        """Return what is wrong with documents or the event, and what went wrong then."""
+        return [*self.unserved.items(), *self.failures.items()]
 
     @property
     def soonest_expiry_seconds(self) -> int | None:
@@ -64,7 +72,7 @@ class Report:
         answer: dict[str, Any] = {
             "issued": self.issued,
             "fresh": self.fresh,
-            "failed": len(self.failures),
+            "failed": len(self.all_failures),
             "removed": self.removed,
             "soonest_expiry_seconds": self.soonest_expiry_seconds,
             "failures": [
@@ -74,7 +82,7 @@ class Report:
                     "detail": error.detail,
                     "remedy": error.remedy,
                 }
-                for subject, error in list(self.failures.items())[:FAILURES_SHOWN]
+                for subject, error in self.all_failures[:FAILURES_SHOWN]
             ],
         }
         if self.planned is not None:
@@ -163,7 +171,7 @@ class Telemetry:
             "Run finished",
             issued=report.issued,
             fresh=report.fresh,
-            failed=len(report.failures),
+            failed=len(report.all_failures),
             removed=report.removed,
             soonest_expiry_seconds=report.soonest_expiry_seconds,
             seconds=round(seconds, 3),
@@ -178,7 +186,7 @@ class Telemetry:
         for name, count in {
             "TokensIssued": report.issued,
             "TokensFresh": report.fresh,
-            "TokensFailed": len(report.failures),
+            "TokensFailed": len(report.all_failures),
             "TokensRemoved": report.removed,
             "TenantsConfigured": report.configured,
             "TenantsVanished": report.vanished,
@@ -190,7 +198,7 @@ class Telemetry:
             metrics.add_metric(name="SoonestExpirySeconds", unit=MetricUnit.Seconds, value=soonest)
         metrics.add_metric(name="RunSeconds", unit=MetricUnit.Seconds, value=round(seconds, 3))
         metrics.flush_metrics()
-        for reason, count in Counter(one.reason for one in report.failures.values()).items():
+        for reason, count in Counter(one.reason for _, one in report.all_failures).items():
             with single_metric(
                 name="TokensFailed",
                 unit=MetricUnit.Count,

@@ -84,7 +84,10 @@ def parse_configuration(
     sources = [_source(parameter, path, last_good) for parameter in parameters]
     homes: dict[str, list[str]] = defaultdict(list)
     for source in sources:
-        for name, _ in source.documents or [(source.home.removeprefix(f"{path}/"), None)]:
+        names = [name for name, _ in source.documents]
+        if source.error and not names:  # whose else should it be
+            names = [source.home.removeprefix(f"{path}/")]
+        for name in names:
             homes[name].append(source.home)
     tenants: dict[str, Tenant] = {}
     invalid: dict[str, DocumentInvalid] = {}
@@ -107,7 +110,7 @@ def parse_configuration(
             tenants[name] = tenant
         invalid |= errors
         text = json.dumps({"tenants": good}) if errors else source.text
-        if good:
+        if good or not source.error:
             good_texts[source.home] = text
     return Configuration(
         path=path,

@@ -232,6 +232,22 @@ def test_a_probe_asks_and_stores_nothing(
     assert [line["message"] for line in log()] == ["Run started", "Token checked", "Run finished"]
 
 
+def test_a_probe_asks_though_the_token_is_fresh_or_the_tenant_waits(
+    account: Account, run: Run, event: Event, visma_connect: VismaConnect
+) -> None:
+    account.configure("acme")
+    run()
+    visma_connect.clients["default-id"].tenants.clear()
+    assert [one["reason"] for one in run(event("probe"))["failures"]] == ["TokenRefused"]
+    account.ledger.drop_record(account.ledger.read().records["acme"])
+    run()  # refused, and waits from now on
+    asked = len(visma_connect.received)
+
+    run(event("probe"))
+
+    assert len(visma_connect.received) == asked + 1
+
+
 def test_a_probe_tells_what_is_wrong(
     account: Account, run: Run, event: Event, visma_connect: VismaConnect
 ) -> None:
@@ -495,6 +511,18 @@ def test_an_empty_listing_while_tokens_live_is_a_wrong_path(account: Account, ru
     assert "acme" in account.tokens()
 
 
+def test_an_empty_listing_is_believed_once_no_token_lives(
+    account: Account, run: Run, visma_connect: VismaConnect
+) -> None:
+    visma_connect.lifetime = 1
+    account.configure("acme")
+    run()
+    account.ssm.delete_parameter(Name="/visma/tenants/acme")
+    time.sleep(1)
+
+    assert counts(run())["removed"] == 1
+
+
 def test_a_second_full_run_at_once_is_skipped(account: Account, run: Run, event: Event) -> None:
     account.configure("acme")
     now = datetime.now(UTC)
@@ -598,6 +626,7 @@ def test_a_full_run_is_measured(
     account.configure("acme")
     account.configure("globex")
     account.configure("initech")
+    account.configure("umbrella", enabled=False)
     account.put_document("hooli", "{")
     visma_connect.clients["default-id"].tenants.discard(tenant_id("globex"))
     visma_connect.clients["default-id"].tenants.discard(tenant_id("initech"))
@@ -656,3 +685,19 @@ def test_a_refused_tenant_leaves_the_soonest_expiry_once_its_token_has_expired(
     assert gone <= 0
     assert "SoonestExpirySeconds" not in metrics[0]
     assert metrics[0]["TenantsRefused"] == [1.0]
+
+
+def test_a_tenant_that_fails_in_passing_stays_in_the_soonest_expiry(
+    account: Account, run: Run, capsys: pytest.CaptureFixture[str], visma_connect: VismaConnect
+) -> None:
+    visma_connect.lifetime = 1
+    account.configure("acme")
+    run()
+    capsys.readouterr()
+    visma_connect.faults[tenant_id("acme")] = Fault(status=503)
+    time.sleep(1)
+
+    run()
+
+    [soonest] = metrics_of(capsys.readouterr().out)[0]["SoonestExpirySeconds"]
+    assert soonest <= 0

@@ -48,6 +48,16 @@ def table(empty_account: Account) -> Ledger:
     return empty_account.ledger
 
 
+def set_schema(account: Account, schema: str) -> None:
+    account.dynamodb.update_item(
+        TableName="ledger",
+        Key={"key": {"S": "tenant#acme"}},
+        UpdateExpression="SET #schema = :schema",
+        ExpressionAttributeNames={"#schema": "schema"},
+        ExpressionAttributeValues={":schema": {"N": schema}},
+    )
+
+
 def version_of(ledger: Ledger) -> int | None:
     record = ledger.read().records.get("acme")
     return record.issued.version if record and record.issued else None
@@ -126,18 +136,43 @@ def test_a_record_of_another_schema_counts_as_none_and_is_overwritten(
     table: Ledger, empty_account: Account
 ) -> None:
     table.record_token(RECORD, None)
-    empty_account.dynamodb.update_item(
-        TableName="ledger",
-        Key={"key": {"S": "tenant#acme"}},
-        UpdateExpression="SET #schema = :two",
-        ExpressionAttributeNames={"#schema": "schema"},
-        ExpressionAttributeValues={":two": {"N": "2"}},
-    )
+    set_schema(empty_account, "2")
     assert table.read().records == {}
 
     table.record_token(replace(RECORD, issued=replace(ISSUED, version=1)), None)
 
     assert version_of(table) == 1
+
+
+def test_a_failure_leaves_nothing_of_another_schema(table: Ledger, empty_account: Account) -> None:
+    table.record_token(RECORD, None)
+    set_schema(empty_account, "2")
+    failed = replace(RECORD, issued=None, failure=FAILURE)
+
+    table.record_failure(failed)
+
+    assert table.read().records == {"acme": failed}
+
+
+def test_a_token_without_a_scope_takes_its_predecessors_away(ledger: Ledger) -> None:
+    ledger.record_token(RECORD, None)
+    later = replace(RECORD, issued=replace(ISSUED, version=6, scope=None))
+
+    ledger.record_token(later, RECORD)
+
+    assert ledger.read().records == {"acme": later}
+
+
+def test_a_token_is_lost_until_there_is_another(ledger: Ledger) -> None:
+    ledger.record_token(RECORD, None)
+
+    ledger.mark_lost(RECORD, NOW)
+
+    lost = replace(RECORD, issued=replace(ISSUED, lost_at=NOW))
+    assert ledger.read().records == {"acme": lost}
+    ledger.record_token(replace(RECORD, issued=replace(ISSUED, version=6)), lost)
+    ledger.mark_lost(RECORD, NOW)
+    assert ledger.read().records == {"acme": replace(RECORD, issued=replace(ISSUED, version=6))}
 
 
 @pytest.mark.parametrize(

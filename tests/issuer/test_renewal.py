@@ -20,6 +20,7 @@ from token_issuer.renewal import (
     Plan,
     Reason,
     Renewal,
+    floor_of,
     is_too_short,
     plan_run,
     purpose_of,
@@ -36,12 +37,14 @@ def minutes(number: float) -> timedelta:
     return timedelta(minutes=number)
 
 
-def make_tenant(name: str, *, scope: str = "read", enabled: bool = True) -> Tenant:
+def make_tenant(
+    name: str, *, scope: str = "read", client: str = "default", enabled: bool = True
+) -> Tenant:
     return Tenant(
         name=name,
         tenant_id=None,
         scope=scope,
-        client="default",
+        client=client,
         enabled=enabled,
         document=f"/visma/tenants/{name}",
     )
@@ -65,12 +68,14 @@ def make_record(name: str, *, age: float = 0, life: float = 60, run: float = 0) 
     )
 
 
-def fail(
+def fail(  # noqa: PLR0913  one more failed attempt, and what matters of it
     record: Record | None,
     name: str = "acme",
     error: IssuerError | None = None,
     at: datetime = NOW,
     reason: Reason = Reason.MISSING,
+    *,
+    period: int = 5,
 ) -> Record:
     """Return the record after one more failed attempt."""
     renewal = Renewal(
@@ -85,7 +90,7 @@ def fail(
         client_secret_version="v1",
         now=at,
         attempted_at=at,
-        settings=SETTINGS,
+        settings=make_settings(period_minutes=period),
     )
 
 
@@ -96,6 +101,7 @@ def plan(  # noqa: PLR0913  the facts, one by one
     lost: Iterable[str] = (),
     version_of_secret: str = "v1",  # noqa: S107  none is in it
     force: bool = False,
+    whole: bool = True,
     now: datetime = NOW,
 ) -> Plan:
     configured = {one.name: one for one in tenants}
@@ -109,6 +115,7 @@ def plan(  # noqa: PLR0913  the facts, one by one
             good_texts={},
         ),
         tenants=[one for one in configured.values() if one.enabled],
+        whole=whole,
         failures={},
         lost=set(lost),
         checked="",
@@ -154,10 +161,13 @@ def test_a_token_that_is_gone_or_overwritten_is_lost() -> None:
     assert reasons(planned) == {"acme": Reason.LOST}
 
 
-def test_a_lost_token_that_could_not_be_had_is_still_lost() -> None:
-    record = fail(make_record("acme"), error=EndpointUnavailable("503"), reason=Reason.LOST)
+def lose(record: Record, at: datetime = NOW) -> Record:
+    assert record.issued is not None
+    return replace(record, issued=replace(record.issued, lost_at=at))
 
-    assert reasons(plan([ACME], [record])) == {"acme": Reason.LOST}
+
+def test_a_token_that_was_found_lost_is_until_there_is_another() -> None:
+    assert reasons(plan([ACME], [lose(make_record("acme"))])) == {"acme": Reason.LOST}
 
 
 def test_a_forced_attempt_that_failed_is_not_repeated() -> None:
@@ -192,6 +202,7 @@ def test_another_setting_is_a_change(setting: str) -> None:
             path="", parameters=frozenset(), tenants={"acme": ACME}, invalid={}, good_texts={}
         ),
         tenants=[ACME],
+        whole=True,
         failures={},
         lost=set(),
         checked="",
@@ -244,7 +255,16 @@ def test_the_spread_is_stable() -> None:
     assert issued_of("acme", 60) == timedelta(seconds=1616, microseconds=950185)
 
 
-def test_the_floor_is_two_periods_and_an_outage_before_the_end() -> None:
+@pytest.mark.parametrize("period", [1, 5, 10, 15])
+def test_the_floor_is_two_periods_and_an_outage_before_the_end(period: int) -> None:
+    issued = make_record("acme").issued
+
+    assert issued is not None
+    settings = make_settings(period_minutes=period)
+    assert floor_of(issued, settings) == issued.expires_at - minutes(2 * period + 12)
+
+
+def test_a_token_is_due_at_its_floor_at_the_latest() -> None:
     assert issued_of("acme", 30) == minutes(30) - minutes(22)
 
 
@@ -300,13 +320,34 @@ def test_the_order_is_live_ones_below_the_floor_then_those_without_then_the_rest
     ]
 
 
+def test_whoever_has_no_token_comes_before_the_rest_when_all_are_forced() -> None:
+    records = [make_record("live", age=1), make_record("expired", age=61)]
+    tenants = [make_tenant("live"), make_tenant("expired"), make_tenant("new")]
+
+    planned = plan(tenants, records, force=True)
+
+    assert [one.tenant.name for one in planned.renewals] == ["expired", "new", "live"]
+
+
 def test_broken_ones_come_last_when_their_client_served_others_beside_them() -> None:
-    served = make_record("served", age=31, run=5)
+    served = [make_record(f"served-{age}", age=age, run=5) for age in range(31, 37)]
     broken = fail(make_record("broken", age=55), "broken", at=NOW - minutes(5))
+    names = [one.tenant for one in [*served, broken]]
 
-    planned = plan([make_tenant("broken"), make_tenant("served")], [served, broken])
+    planned = plan(map(make_tenant, names), [*served, broken])
 
-    assert [one.tenant.name for one in planned.renewals] == ["served", "broken"]
+    assert len(planned.renewals) == 7
+    assert planned.renewals[-1].tenant.name == "broken"
+
+
+def test_what_another_client_serves_makes_nobody_broken_nor_a_scout() -> None:
+    others = [replace(make_record(f"o{age}", age=age, run=5), client="b") for age in range(31, 37)]
+    failed = fail(make_record("failed", age=55), "failed", at=NOW - minutes(5))
+    tenants = [make_tenant(one.tenant, client="b") for one in others]
+
+    planned = plan([*tenants, make_tenant("failed")], [*others, failed])
+
+    assert planned.renewals[0].tenant.name == "failed"
 
 
 def test_after_an_outage_the_most_urgent_come_first_but_for_four_that_have_not_failed() -> None:
@@ -327,14 +368,15 @@ def test_after_an_outage_the_most_urgent_come_first_but_for_four_that_have_not_f
 # Waiting
 
 
-def test_a_refusal_is_waited_for_1_2_4_8_12_periods_less_half_a_one() -> None:
+@pytest.mark.parametrize("period", [1, 5, 15])
+def test_a_refusal_is_waited_for_1_2_4_8_12_periods_less_half_a_one(period: int) -> None:
     record = None
     waited = []
     for _ in range(7):
-        record = fail(record)
+        record = fail(record, period=period)
         assert record.failure is not None
         assert record.failure.next_attempt_at is not None
-        waited.append((record.failure.next_attempt_at - NOW) / minutes(5))
+        waited.append((record.failure.next_attempt_at - NOW) / minutes(period))
 
     assert waited == [0.5, 1.5, 3.5, 7.5, 11.5, 11.5, 11.5]
     assert record is not None
@@ -402,8 +444,10 @@ def test_while_the_token_lives_a_refused_tenant_is_tried_every_run() -> None:
     assert reasons(plan([ACME], [record])) == {"acme": Reason.DUE}
 
 
-def test_a_passing_failure_is_not_waited_for() -> None:
-    record = fail(None, error=EndpointUnavailable("503"))
+def test_a_passing_failure_is_not_waited_for_and_leaves_the_count_of_waits() -> None:
+    record = fail(fail(fail(None)), error=EndpointUnavailable("503"))
+    assert record.failure is not None
+    assert (record.failure.waits, record.failure.next_attempt_at) == (2, None)
 
     assert reasons(plan([ACME], [record])) == {"acme": Reason.MISSING}
 
@@ -428,6 +472,24 @@ def test_a_vanished_tenant_is_removed_once_its_token_has_expired() -> None:
     assert before.leaving == {"acme": NOW + minutes(50)}
     assert [one.because for one in after.removals] == ["vanished"]
     assert after.leaving == {}
+
+
+def test_a_vanished_tenant_with_an_unknown_token_stays_for_another_life() -> None:
+    record = make_record("acme", age=10)
+    marked = lose(record, at=NOW + minutes(20))
+
+    found, later = plan([], [record], lost=["acme"]), plan([], [marked], now=NOW + minutes(79))
+
+    assert found.leaving == {"acme": NOW + minutes(60)}
+    assert later.leaving == {"acme": NOW + minutes(80)}
+    assert (found.removals, later.removals) == ([], [])
+    assert len(plan([], [marked], now=NOW + minutes(80)).removals) == 1
+
+
+def test_a_run_for_some_removes_nobody() -> None:
+    planned = plan([], [make_record("acme", age=60), make_record("globex")], whole=False)
+
+    assert (planned.removals, planned.leaving) == ([], {})
 
 
 def test_a_vanished_tenant_that_never_had_a_token_is_forgotten() -> None:

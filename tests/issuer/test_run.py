@@ -1,7 +1,7 @@
 """A run whose surroundings fail: what they raise is reported, and the run goes on."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,11 +10,18 @@ import pytest
 from aws_lambda_powertools import Logger
 
 from tests.issuer.conftest import Account, Log, make_settings
+from tests.issuer.test_ledger import FAILURE
 from token_issuer.authorization_server import AccessToken
 from token_issuer.credentials import ClientCredentials
-from token_issuer.errors import LedgerUnwritable, StoreDenied, StoreFailed, TokensUnchecked
+from token_issuer.errors import (
+    LedgerUnwritable,
+    StoreDenied,
+    StoreFailed,
+    TokenRefused,
+    TokensUnchecked,
+)
 from token_issuer.invocation import Invocation
-from token_issuer.ledger import Ledger
+from token_issuer.ledger import Ledger, Record
 from token_issuer.renewal import Renewal
 from token_issuer.run import Outside, run
 from token_issuer.telemetry import Report, Telemetry
@@ -60,6 +67,7 @@ class World:
         self, renewals: list[Renewal], started_at: datetime
     ) -> Iterator[tuple[Renewal, AccessToken]]:
         for renewal in renewals:
+            self.last = renewal
             token = AccessToken(
                 value="t", issued_at=NOW, expires_at=NOW + timedelta(hours=1), scope=None
             )
@@ -78,6 +86,11 @@ class World:
     def run(self, **others: object) -> Report:
         outside = replace(self.outside, **others)  # type: ignore[arg-type]
         return run(Invocation(), outside, holder="one", time_left=timedelta(minutes=4))
+
+
+def pack(names: Iterable[str]) -> dict[str, str]:
+    packed = {name: {"scope": ""} for name in names}
+    return {"/visma/tenants/packed": json.dumps({"tenants": packed})}
 
 
 @pytest.fixture
@@ -103,14 +116,73 @@ def test_tokens_that_cannot_be_checked_come_first_in_the_next_check(world: World
     def read_versions(_: Collection[str]) -> dict[str, int]:
         raise TokensUnchecked("no")
 
-    packed = {f"t{number:03}": {"scope": ""} for number in range(301)}
-    world.documents = {"/visma/tenants/packed": json.dumps({"tenants": packed})}
+    world.documents = pack(f"t{number:03}" for number in range(301))
     world.run()  # issues
     world.run()  # looks at 300 of them
 
     world.run(read_versions=read_versions)
 
     assert world.outside.ledger.read().checked == "t299"
+
+
+def test_the_next_run_looks_at_the_next_300_tokens(world: World) -> None:
+    world.documents = pack(f"t{number:03}" for number in range(601))
+    world.run()
+    del world.versions["/visma/tokens/t599"]
+
+    issued = [world.run().issued for _ in range(3)]
+
+    assert issued == [0, 1, 0]
+
+
+def test_the_lease_is_held_until_the_time_is_up(world: World) -> None:
+    held: list[bool] = []
+
+    def issue_tokens(*_: object) -> Iterator[tuple[Renewal, AccessToken]]:
+        for minutes in (3.99, 4):
+            at = NOW + timedelta(minutes=minutes)
+            with world.outside.ledger.lease("two", now=at, until=at) as taken:
+                held.append(taken)
+        return iter(())
+
+    world.run(issue_tokens=issue_tokens)
+
+    assert held == [False, True]
+
+
+def test_a_lost_token_that_is_not_had_is_due_in_the_next_run(world: World) -> None:
+    world.documents = pack(f"t{number:03}" for number in range(601))
+    world.run()
+    del world.versions["/visma/tokens/t000"]
+    world.run(issue_tokens=lambda *_: iter(()))  # as when it was killed, or its client refused
+
+    world.run()
+
+    assert world.versions["/visma/tokens/t000"] == 1
+
+
+def test_a_document_error_is_reported_beside_what_becomes_of_its_tenant(world: World) -> None:
+    world.run()
+    world.documents["/visma/tenants/acme"] = '{"scope": "", "scop": ""}'
+    refused = TokenRefused("invalid_tenant", code="invalid_tenant")
+
+    report = world.run(issue_tokens=lambda *_: iter([(world.last, refused)]))
+
+    answer = report.as_dict()
+    assert answer["failed"] == 2
+    assert [(one["tenant"], one["reason"]) for one in answer["failures"]] == [
+        ("acme", "DocumentInvalid"),
+        ("acme", "TokenRefused"),
+    ]
+
+
+def test_only_a_token_that_was_there_counts_as_removed(world: World) -> None:
+    world.outside.ledger.record_failure(
+        Record(tenant="never", client="default", attempted_at=NOW, failure=FAILURE)
+    )
+
+    assert world.run().removed == 0
+    assert world.outside.ledger.read().records.keys() == {"acme"}
 
 
 def test_a_token_that_cannot_be_deleted_stays_known(world: World) -> None:

@@ -51,7 +51,8 @@ def test_a_variable_that_is_not_set_is_named(name: str) -> None:
         pytest.param("CONCURRENCY", "eight", id="concurrency in words"),
         pytest.param("SCHEDULE_PERIOD_MINUTES", "0", id="no period"),
         pytest.param("RENEW_AT_FRACTION", "1.5", id="renewal after the end"),
-        pytest.param("RENEW_AT_FRACTION", "0.1", id="renewal from the start"),
+        pytest.param("RENEW_AT_FRACTION", "0.19", id="renewal from the start"),
+        pytest.param("RENEW_AT_FRACTION", "half", id="a fraction in words"),
         pytest.param("TOKEN_ENDPOINT", "http://connect.visma.com/connect/token", id="plain http"),
         pytest.param("TOKEN_ENDPOINT", "http://127.0.0.1.evil.example/", id="looks like loopback"),
         pytest.param("TOKEN_ENDPOINT", "ftp://127.0.0.1/token", id="another scheme on loopback"),
@@ -80,6 +81,13 @@ def test_a_value_that_cannot_work_is_refused_by_name(name: str, value: str) -> N
 )
 def test_plain_http_is_for_loopback(endpoint: str) -> None:
     assert parse_settings(ENVIRONMENT | {"TOKEN_ENDPOINT": endpoint}).token_endpoint == endpoint
+
+
+@pytest.mark.parametrize("fraction", ["0.2", ".333", "0.500", "0.9"])
+def test_a_fraction_is_any_number_that_the_template_takes(fraction: str) -> None:
+    settings = parse_settings(ENVIRONMENT | {"RENEW_AT_FRACTION": fraction})
+
+    assert settings.renew_at_fraction == float(fraction)
 
 
 def test_paths_may_begin_alike() -> None:

@@ -170,7 +170,8 @@ def test_a_document_that_is_taken_out_is_gone() -> None:
     configuration = parse(parameter("packed", {"tenants": {}}), last_good=KEPT)
 
     assert configuration.tenants == {}
-    assert configuration.good_texts == {}
+    assert configuration.good_texts == {f"{PATH}/packed": '{"tenants": {}}'}
+    assert parse(parameter("packed", "{"), last_good=configuration.good_texts).tenants == {}
 
 
 def test_a_name_that_is_configured_twice_goes_on_where_it_was() -> None:
@@ -183,6 +184,15 @@ def test_a_name_that_is_configured_twice_goes_on_where_it_was() -> None:
     assert json.loads(configuration.good_texts[f"{PATH}/packed"]) == GOOD
     more = {"tenants": {"hooli": {"scope": "y"}}}
     assert json.loads(configuration.good_texts[f"{PATH}/more"]) == more
+
+
+def test_a_parameter_without_tenants_takes_no_name() -> None:
+    empty = parameter("acme", {"tenants": {}})
+
+    configuration = parse(empty, parameter("packed", {"tenants": {"acme": {"scope": "a"}}}))
+
+    assert configuration.invalid == {}
+    assert configuration.tenants.keys() == {"acme"}
 
 
 def test_a_good_text_is_kept_as_it_is() -> None:

@@ -57,6 +57,11 @@ class MemoryLedger(Ledger):
             shorter = replace(record.issued, expires_at=expires_at)
             self.records[tenant] = replace(record, issued=shorter)
 
+    def mark_lost(self, record: Record, at: datetime) -> None:
+        now = self.records.get(record.tenant)
+        if now and now.issued and record.issued and now.issued.version == record.issued.version:
+            self.records[record.tenant] = replace(now, issued=replace(now.issued, lost_at=at))
+
     def keep_document(self, parameter: str, text: str) -> None:
         self.documents[parameter] = text
 

@@ -80,7 +80,7 @@ class World:
         packed = {name: {"scope": "", **members} for name in names}
         self.documents["/visma/tenants/packed"] = json.dumps({"tenants": packed})
 
-    def tick(self, at: datetime) -> Report | None:
+    def tick(self, at: datetime, *, force: bool = False) -> Report | None:
         """Run once, at that time or as soon as the last run has ended; None when it was killed."""
         self.now = max(at, self.now)
         time_left = self.settings.period - TIMEOUT_MARGIN
@@ -89,7 +89,12 @@ class World:
         self.runs += 1
         self.ledger.is_dead = False
         try:
-            return run(Invocation(), self._outside(), holder=str(self.runs), time_left=time_left)
+            return run(
+                Invocation(force=force),
+                self._outside(),
+                holder=str(self.runs),
+                time_left=time_left,
+            )
         except Killed:
             return None
 
