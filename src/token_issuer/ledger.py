@@ -178,11 +178,13 @@ class Ledger:
 
     def mark_lost(self, record: Record, at: datetime) -> None:
         """Note that what is stored is not the token that the ledger knows."""
-        if record.issued:
-            seen = {"lost_at": at, "seen": record.issued.version}
-            self._update(
-                f"{TENANT}{record.tenant}", "SET #lost_at = :lost_at", "#version = :seen", seen
-            )
+        known = record.issued.version if record.issued else 0
+        self._update(
+            f"{TENANT}{record.tenant}",
+            "SET #lost_at = :lost_at",
+            "#version = :known",
+            {"lost_at": at, "known": known},
+        )
 
     def keep_document(self, parameter: str, text: str) -> None:
         """Keep the last good text of a tenant parameter."""

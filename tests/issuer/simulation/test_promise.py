@@ -222,11 +222,11 @@ def test_whatever_is_typed_no_live_token_disappears(
                 assert one.tenant in disabled_by_name(world.documents)
 
 
-@SLOW
+@FAST
 @given(
     count=st.integers(1, 20),
     lost_at=st.integers(5, 30),
-    age=st.integers(1, 30),  # of what it is set back to, in ticks
+    age=st.one_of(st.integers(1, 4), st.integers(1, 30)),  # of what it is set back to, in ticks
     deleted=st.booleans(),
 )
 def test_a_ledger_that_is_lost_or_set_back_expires_nothing_and_converges(
