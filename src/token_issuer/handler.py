@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from token_issuer.errors import RunFailed
 from token_issuer.invocation import parse_invocation
 from token_issuer.issuance import Steps, issue_tokens
 from token_issuer.ledger import Ledger
+from token_issuer.pacing import Clock, Pacer
 from token_issuer.run import Outside, run
 from token_issuer.settings import parse_settings
 from token_issuer.telemetry import Report, Telemetry
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
+
+READS_PER_SECOND = 9  # of the account's 40, which consumers need
 
 
 def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
@@ -51,6 +55,8 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
     invocation = parse_invocation(event)
     ssm, secretsmanager, dynamodb = aws_clients(settings.concurrency)
     ledger = Ledger(dynamodb, settings.ledger_table)
+    clock = Clock(now=time.monotonic, sleep=time.sleep)
+    reads, writes = Pacer(READS_PER_SECOND, clock), Pacer(settings.writes_per_second, clock)
     now = partial(datetime.now, UTC)
     read_client = cache(partial(read_credentials, secretsmanager, settings.client_secrets_prefix))
     with open_session(settings.concurrency) as session:
@@ -61,7 +67,7 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
             ),
             store_token=None
             if invocation.probe
-            else partial(store_token, ssm=ssm, key_id=settings.token_key_arn),
+            else partial(store_token, ssm=ssm, key_id=settings.token_key_arn, pacer=writes),
             record_token=ledger.record_token,
             record_failure=ledger.record_failure,
             shorten=ledger.shorten,
@@ -73,11 +79,11 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
             settings=settings,
             telemetry=telemetry,
             ledger=ledger,
-            read_tenants=partial(read_tenants, ssm, settings.tenants_path),
-            read_versions=partial(read_versions, ssm=ssm),
+            read_tenants=partial(read_tenants, ssm, settings.tenants_path, pacer=reads),
+            read_versions=partial(read_versions, ssm=ssm, pacer=reads),
             read_credentials=read_client,
             issue_tokens=partial(issue_tokens, steps=steps),
-            delete_tokens=partial(delete_tokens, ssm=ssm),
+            delete_tokens=partial(delete_tokens, ssm=ssm, pacer=writes),
         )
         time_left = timedelta(milliseconds=context.get_remaining_time_in_millis())
         return run(invocation, outside, holder=context.aws_request_id, time_left=time_left)
@@ -96,17 +102,17 @@ def _logger() -> Logger:
 def aws_clients(concurrency: int) -> "tuple[SSMClient, SecretsManagerClient, DynamoDBClient]":
     """Return the AWS clients, made once: they are thread-safe and cost a cold start 200 ms.
 
-    `adaptive` retries keep to the write quota that AWS's throttling shows
-    (https://docs.aws.amazon.com/boto3/latest/guide/retries.html); others give tenants up.
+    Calls of Parameter Store are repeated by their pacer, in their turn.
+    https://docs.aws.amazon.com/boto3/latest/guide/retries.html
     """
     config = Config(
-        connect_timeout=3,  # seconds
-        read_timeout=10,  # seconds
-        retries={"mode": "adaptive", "total_max_attempts": 5},
+        connect_timeout=2,  # seconds
+        read_timeout=5,  # seconds
+        retries={"mode": "standard", "total_max_attempts": 3},
         max_pool_connections=concurrency,
     )
     return (
-        boto3.client("ssm", config=config),
+        boto3.client("ssm", config=config.merge(Config(retries={"total_max_attempts": 1}))),
         boto3.client("secretsmanager", config=config),
         boto3.client("dynamodb", config=config),
     )

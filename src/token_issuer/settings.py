@@ -26,6 +26,7 @@ class Settings:
     ledger_table: str
     period: timedelta
     renew_at_fraction: float  # of a token's lifetime
+    writes_per_second: float
     concurrency: int
 
 
@@ -60,6 +61,7 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
         ledger_table=text("LEDGER_TABLE", re.compile(r"[A-Za-z0-9_.-]{3,255}")),
         period=timedelta(minutes=int(text("SCHEDULE_PERIOD_MINUTES", re.compile(r"[1-9]\d?")))),
         renew_at_fraction=number("RENEW_AT_FRACTION", 0.2, 0.9),
+        writes_per_second=number("WRITES_PER_SECOND", 0.1, 1000),
         concurrency=int(text("CONCURRENCY", re.compile(r"[1-9]\d?"))),
     )
 

@@ -5,11 +5,13 @@ import re
 from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from token_issuer.errors import DocumentInvalid, TenantsUnreadable
+from token_issuer.pacing import Pacer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -58,17 +60,22 @@ class Configuration:
     good_texts: dict[str, str]
 
 
-def read_tenants(ssm: "SSMClient", path: str, last_good: "Mapping[str, str]") -> Configuration:
+def read_tenants(
+    ssm: "SSMClient", path: str, last_good: "Mapping[str, str]", *, pacer: Pacer
+) -> Configuration:
     """Read all tenant documents below `path`; raises TenantsUnreadable unless all were listed.
 
     Ten parameters a page, and all pages:
     https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParametersByPath.html
     """
-    pages = ssm.get_paginator("get_parameters_by_path").paginate(
-        Path=path, Recursive=True, WithDecryption=False
-    )
+    list_page = partial(ssm.get_parameters_by_path, Path=path, Recursive=True, WithDecryption=False)
     try:
-        parameters = [parameter for page in pages for parameter in page["Parameters"]]
+        # no paginator: one that has failed says that there are no more pages
+        page = pacer.send(list_page)
+        parameters = page["Parameters"]
+        while next_token := page.get("NextToken"):
+            page = pacer.send(partial(list_page, NextToken=next_token))
+            parameters += page["Parameters"]
     except ClientError as error:
         code = error.response["Error"]["Code"]
         raise TenantsUnreadable(f"Listing {path} failed: {code}", code=code) from error

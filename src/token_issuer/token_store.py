@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection
+from functools import partial
 from itertools import batched
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from token_issuer.errors import (
     StoreUnavailable,
     TokensUnchecked,
 )
+from token_issuer.pacing import Pacer
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -36,22 +38,26 @@ UNWRITABLE = {
 KMS_ERROR = re.compile(r"Error Code: (\w+)")  # as Parameter Store passes it on
 
 
-def store_token(parameter: str, token: AccessToken, *, ssm: "SSMClient", key_id: str) -> int:
+def store_token(
+    parameter: str, token: AccessToken, *, ssm: "SSMClient", key_id: str, pacer: Pacer
+) -> int:
     """Write the token to its parameter, and return the new version.
 
     Raises StoreUnavailable, StoreDenied or ParameterUnwritable; the previous version stays then.
     https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
     """
+    put = partial(
+        ssm.put_parameter,
+        Name=parameter,
+        Value=token.value,
+        Type="SecureString",
+        KeyId=key_id,  # left out, it silently becomes the account's default key
+        Tier="Intelligent-Tiering",  # 4 KB for nothing, up to 8 KB where it must be
+        Overwrite=True,
+        Description=f"expires {token.expires_at:%Y-%m-%dT%H:%M:%SZ}",
+    )
     try:
-        answer = ssm.put_parameter(
-            Name=parameter,
-            Value=token.value,
-            Type="SecureString",
-            KeyId=key_id,  # left out, it silently becomes the account's default key
-            Tier="Intelligent-Tiering",  # 4 KB for nothing, up to 8 KB where it must be
-            Overwrite=True,
-            Description=f"expires {token.expires_at:%Y-%m-%dT%H:%M:%SZ}",
-        )
+        answer = pacer.send(put)
     except ClientError as error:
         # from None: a ValidationException quotes the value
         why = error.response["Error"]
@@ -61,7 +67,7 @@ def store_token(parameter: str, token: AccessToken, *, ssm: "SSMClient", key_id:
     return answer["Version"]
 
 
-def read_versions(parameters: Collection[str], *, ssm: "SSMClient") -> dict[str, int]:
+def read_versions(parameters: Collection[str], *, ssm: "SSMClient", pacer: Pacer) -> dict[str, int]:
     """Return the version of each parameter that is there; the tokens are not decrypted.
 
     Ten a request; raises TokensUnchecked.
@@ -70,7 +76,8 @@ def read_versions(parameters: Collection[str], *, ssm: "SSMClient") -> dict[str,
     versions: dict[str, int] = {}
     try:
         for names in batched(parameters, TEN, strict=False):
-            answer = ssm.get_parameters(Names=list(names), WithDecryption=False)
+            get = partial(ssm.get_parameters, Names=list(names), WithDecryption=False)
+            answer = pacer.send(get)
             versions |= {one["Name"]: one["Version"] for one in answer.get("Parameters", [])}
     except (ClientError, BotoCoreError) as error:
         code = _code(error)
@@ -78,7 +85,9 @@ def read_versions(parameters: Collection[str], *, ssm: "SSMClient") -> dict[str,
     return versions
 
 
-def delete_tokens(parameters: Collection[str], *, ssm: "SSMClient") -> dict[str, StoreFailed]:
+def delete_tokens(
+    parameters: Collection[str], *, ssm: "SSMClient", pacer: Pacer
+) -> dict[str, StoreFailed]:
     """Delete parameters, and return why some could not be; one that isn't there is no failure.
 
     Ten a request.
@@ -87,7 +96,7 @@ def delete_tokens(parameters: Collection[str], *, ssm: "SSMClient") -> dict[str,
     failures: dict[str, StoreFailed] = {}
     for names in batched(parameters, TEN, strict=False):
         try:
-            answer = ssm.delete_parameters(Names=list(names))
+            answer = pacer.send(partial(ssm.delete_parameters, Names=list(names)))
         except (ClientError, BotoCoreError) as error:
             failures |= {name: _failure(f"Deleting {name}", _code(error), "") for name in names}
         else:

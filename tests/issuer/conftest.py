@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,6 +19,7 @@ from moto import mock_aws
 from local.authorization_server import SCOPES, Client, VismaConnect
 from token_issuer.handler import lambda_handler
 from token_issuer.ledger import Ledger
+from token_issuer.pacing import Clock, Pacer
 from token_issuer.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ ENVIRONMENT = {  # as template.yaml sets it, but for the token endpoint
     "LEDGER_TABLE": "ledger",
     "SCHEDULE_PERIOD_MINUTES": "5",
     "RENEW_AT_FRACTION": "0.5",
+    "WRITES_PER_SECOND": "100",  # but for this, so that tests don't wait
     "CONCURRENCY": "8",
     "STACK_NAME": "issuer",
     "VERSION": "1.2.3",
@@ -58,8 +61,13 @@ def make_settings(*, concurrency: int = 8, period_minutes: int = 5) -> Settings:
         ledger_table="ledger",
         period=timedelta(minutes=period_minutes),
         renew_at_fraction=0.5,
+        writes_per_second=2.4,
         concurrency=concurrency,
     )
+
+
+def fast_pacer() -> Pacer:
+    return Pacer(1000, Clock(now=time.monotonic, sleep=time.sleep))
 
 
 def lambda_context(milliseconds: int = 290_000) -> Any:  # noqa: ANN401  a part of Lambda's

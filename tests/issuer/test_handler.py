@@ -372,9 +372,10 @@ def test_aws_clients_have_large_pools_short_time_outs_and_keep_to_quotas(
     configs: list[Any] = [client.meta.config for client in aws_clients(32)]
 
     assert [config.max_pool_connections for config in configs] == [32, 32, 32]
-    retries = {"mode": "adaptive", "total_max_attempts": 5}
-    assert [config.retries for config in configs] == [retries, retries, retries]
-    assert {(config.connect_timeout, config.read_timeout) for config in configs} == {(3, 10)}
+    again = {"mode": "standard", "total_max_attempts": 3}
+    once = again | {"total_max_attempts": 1}  # its pacer repeats, in turn
+    assert [config.retries for config in configs] == [once, again, again]
+    assert {(config.connect_timeout, config.read_timeout) for config in configs} == {(2, 5)}
 
 
 def test_aws_clients_are_made_once() -> None:

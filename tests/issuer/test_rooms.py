@@ -26,7 +26,8 @@ VALUES_OF = {  # who may import what from whom beside errors: values, no work
         "settings": {"Settings"},
         "tenants": {"Configuration", "Tenant"},
     },
-    "token_store": {"authorization_server": {"AccessToken"}},
+    "tenants": {"pacing": {"Pacer"}},
+    "token_store": {"authorization_server": {"AccessToken"}, "pacing": {"Pacer"}},
     "telemetry": {"authorization_server": {"AccessToken"}, "tenants": {"Tenant"}},
 }
 

@@ -14,6 +14,7 @@ ENVIRONMENT = {
     "LEDGER_TABLE": "ledger",
     "SCHEDULE_PERIOD_MINUTES": "5",
     "RENEW_AT_FRACTION": "0.5",
+    "WRITES_PER_SECOND": "2.4",
     "CONCURRENCY": "8",
 }
 
@@ -52,6 +53,7 @@ def test_a_variable_that_is_not_set_is_named(name: str) -> None:
         pytest.param("SCHEDULE_PERIOD_MINUTES", "0", id="no period"),
         pytest.param("RENEW_AT_FRACTION", "1.5", id="renewal after the end"),
         pytest.param("RENEW_AT_FRACTION", "0.19", id="renewal from the start"),
+        pytest.param("WRITES_PER_SECOND", "0", id="no writes"),
         pytest.param("RENEW_AT_FRACTION", "half", id="a fraction in words"),
         pytest.param("TOKEN_ENDPOINT", "http://connect.visma.com/connect/token", id="plain http"),
         pytest.param("TOKEN_ENDPOINT", "http://127.0.0.1.evil.example/", id="looks like loopback"),

@@ -50,6 +50,7 @@ def test_the_parameters_and_outputs_are_the_contract() -> None:
         "SchedulePeriodMinutes": "5",
         "ScheduleState": "ENABLED",
         "RenewAtFraction": 0.5,
+        "WritesPerSecond": 2.4,
         "Concurrency": 8,
         "TokenKeyArn": "",
         "Architecture": "arm64",

@@ -3,8 +3,10 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from botocore.config import Config
 from moto import mock_aws
 
+from tests.issuer.conftest import fast_pacer
 from token_issuer.errors import TenantsUnreadable
 from token_issuer.tenants import Configuration, Tenant, parse_configuration, read_tenants
 
@@ -103,7 +105,7 @@ def test_all_pages_are_read(count: int, ssm: "SSMClient") -> None:
             ssm.put_parameter(Name=f"{PATH}/t{number}", Value='{"scope": ""}', Type="String")
         ssm.put_parameter(Name="/visma/elsewhere", Value='{"scope": ""}', Type="String")
 
-        configuration = read_tenants(ssm, PATH, {})
+        configuration = read_tenants(ssm, PATH, {}, pacer=fast_pacer())
 
     assert configuration.tenants.keys() == {f"t{number}" for number in range(count)}
 
@@ -113,7 +115,7 @@ def test_nested_and_encrypted_parameters_are_listed_too(ssm: "SSMClient") -> Non
         ssm.put_parameter(Name=f"{PATH}/eu/acme", Value='{"scope": ""}', Type="String")
         ssm.put_parameter(Name=f"{PATH}/globex", Value='{"scope": ""}', Type="SecureString")
 
-        configuration = read_tenants(ssm, PATH, {})
+        configuration = read_tenants(ssm, PATH, {}, pacer=fast_pacer())
 
     assert configuration.tenants == {}
     assert configuration.invalid.keys() == {f"{PATH}/eu/acme", f"{PATH}/globex"}
@@ -126,10 +128,11 @@ def test_a_listing_that_cannot_be_asked_for_is_no_listing() -> None:
         region_name="eu-north-1",
         aws_access_key_id="testing",
         aws_secret_access_key="testing",
+        config=Config(retries={"total_max_attempts": 1}),
     )
 
     with pytest.raises(TenantsUnreadable, match="EndpointConnectionError"):
-        read_tenants(nobody, PATH, {})
+        read_tenants(nobody, PATH, {}, pacer=fast_pacer())
 
 
 # Last good documents

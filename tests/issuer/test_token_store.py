@@ -8,6 +8,7 @@ from botocore.config import Config
 from botocore.stub import Stubber
 from moto import mock_aws
 
+from tests.issuer.conftest import fast_pacer
 from token_issuer.authorization_server import AccessToken
 from token_issuer.errors import (
     IssuerError,
@@ -17,6 +18,7 @@ from token_issuer.errors import (
     StoreUnavailable,
     TokensUnchecked,
 )
+from token_issuer.pacing import ATTEMPTS
 from token_issuer.token_store import delete_tokens, read_versions, store_token
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ def make_ssm(endpoint: str | None = None) -> "SSMClient":
 
 
 def store(ssm: "SSMClient") -> int:
-    return store_token("/visma/tokens/acme", TOKEN, ssm=ssm, key_id=KEY)
+    return store_token("/visma/tokens/acme", TOKEN, ssm=ssm, key_id=KEY, pacer=fast_pacer())
 
 
 def test_the_request_is_exactly_this() -> None:
@@ -88,7 +90,13 @@ def test_an_answer_of_aws_has_a_name_and_is_not_quoted(
 ) -> None:
     ssm = make_ssm()
     with Stubber(ssm) as stubber:
-        stubber.add_client_error("put_parameter", code, "Value 'opaque-token' is not valid")
+        for _ in range(ATTEMPTS):
+            stubber.add_client_error(
+                "put_parameter",
+                code,
+                "Value 'opaque-token' is not valid",
+                http_status_code=500 if code == "InternalServerError" else 400,
+            )
 
         with pytest.raises(IssuerError) as caught:
             store(ssm)
@@ -121,7 +129,7 @@ def stored() -> "Iterator[SSMClient]":
 
 
 def test_versions_are_read_ten_at_a_time(stored: "SSMClient") -> None:
-    versions = read_versions([*NAMES, "/visma/tokens/none"], ssm=stored)
+    versions = read_versions([*NAMES, "/visma/tokens/none"], ssm=stored, pacer=fast_pacer())
 
     assert versions == dict.fromkeys(NAMES, 1) | {NAMES[11]: 2}
 
@@ -132,18 +140,18 @@ def test_tokens_are_not_decrypted_for_their_versions() -> None:
         request = {"Names": NAMES[:1], "WithDecryption": False}
         stubber.add_response("get_parameters", {"Parameters": []}, request)
 
-        assert read_versions(NAMES[:1], ssm=ssm) == {}
+        assert read_versions(NAMES[:1], ssm=ssm, pacer=fast_pacer()) == {}
 
 
 def test_versions_that_cannot_be_read_are_said() -> None:
     with pytest.raises(TokensUnchecked, match="EndpointConnectionError"):
-        read_versions(NAMES, ssm=make_ssm("http://127.0.0.1:1"))
+        read_versions(NAMES, ssm=make_ssm("http://127.0.0.1:1"), pacer=fast_pacer())
 
 
 def test_what_is_deleted_is_gone_and_what_is_gone_is_no_failure(stored: "SSMClient") -> None:
-    assert delete_tokens([*NAMES[:11], "/visma/tokens/none"], ssm=stored) == {}
+    assert delete_tokens([*NAMES[:11], "/visma/tokens/none"], ssm=stored, pacer=fast_pacer()) == {}
 
-    assert read_versions(NAMES, ssm=stored).keys() == {NAMES[11]}
+    assert read_versions(NAMES, ssm=stored, pacer=fast_pacer()).keys() == {NAMES[11]}
 
 
 def test_ten_that_cannot_be_deleted_stop_no_other() -> None:
@@ -152,7 +160,7 @@ def test_ten_that_cannot_be_deleted_stop_no_other() -> None:
         stubber.add_client_error("delete_parameters", "AccessDeniedException")
         stubber.add_response("delete_parameters", {"DeletedParameters": [NAMES[10]]})
 
-        failures = delete_tokens(NAMES, ssm=ssm)
+        failures = delete_tokens(NAMES, ssm=ssm, pacer=fast_pacer())
 
     assert failures.keys() == {*NAMES[:10], NAMES[11]}
     assert {type(failures[name]) for name in NAMES[:10]} == {StoreDenied}

@@ -79,8 +79,6 @@ class Scene:
         self.visma_connect.faults.clear()
         self.visma_connect.signed.clear()
         self.front.reset()
-        if self.aws.script:  # the clients remember how AWS has throttled them
-            aws_clients.cache_clear()
         self.aws.reset()
         self.offered = None
         self.opaque = [LOOSE_TOKEN]

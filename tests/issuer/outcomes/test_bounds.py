@@ -1,6 +1,7 @@
 """Whatever a server does, a request costs little time and memory, and a run serves the others."""
 
 import json
+import time
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from tests.issuer.outcomes.scene import CLIENT_OF, call, opened_scene, previous
 from token_issuer.authorization_server import fetch_token
 from token_issuer.credentials import ClientCredentials
 from token_issuer.errors import IssuerError
+from token_issuer.pacing import ATTEMPTS
 from token_issuer.tenants import Tenant
 from token_issuer.token_endpoint import ANSWER_BYTES, open_session, post
 
@@ -136,3 +138,25 @@ def test_twenty_tenants_that_were_never_fine_do_not_keep_one_from_its_token() ->
     assert (observed.report["issued"], observed.report["failed"]) == (1, 20)
     assert tokens["globex"] != previous("globex")
     assert observed.seconds < TIMEOUT_SECONDS
+
+
+def test_each_attempt_of_a_write_has_its_turn() -> None:
+    times: list[float] = []
+
+    def throttle_acme(operation: str, request: dict[str, object]) -> tuple[str, str] | None:
+        if operation != "PutParameter":
+            return None
+        times.append(time.monotonic())
+        is_acme = str(request["Name"]).endswith("/acme")
+        return ("ThrottlingException", "Rate exceeded") if is_acme else None
+
+    with opened_scene() as scene:
+        scene.reset()
+        scene.environment.setenv("WRITES_PER_SECOND", "10")
+        scene.aws.script = throttle_acme
+
+        report = call({})
+
+    assert report["issued"] == 2
+    assert len(times) == ATTEMPTS + 2
+    assert times[-1] - times[0] >= 5 / 10  # six intervals, of which one may be caught up

@@ -1,0 +1,183 @@
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+
+from token_issuer.pacing import ATTEMPTS, Clock, Pacer
+
+
+class VirtualTime:
+    """A clock that goes on when somebody sleeps, or as a call takes time."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+        self.clock = Clock(now=lambda: self.seconds, sleep=self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.seconds += seconds
+
+
+class Quota:
+    """A token bucket, as AWS keeps one for each account and operation."""
+
+    def __init__(self, time: VirtualTime, per_second: float) -> None:
+        self.time = time
+        self.per_second = per_second
+        self.level = per_second
+        self.filled_at = time.seconds
+        self.calls: list[float] = []
+        self.refused = 0
+
+    def take(self) -> None:
+        filled = (self.time.seconds - self.filled_at) * self.per_second
+        self.level = min(self.per_second, self.level + filled)
+        self.filled_at = self.time.seconds
+        self.time.seconds += 0.02
+        if self.level < 1:
+            self.refused += 1
+            raise error("ThrottlingException")
+        self.level -= 1
+        self.calls.append(self.time.seconds)
+
+
+def error(code: str, status: int = 400) -> ClientError:
+    return ClientError(
+        {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
+        "PutParameter",
+    )
+
+
+def failing(*errors: Exception, answer: str = "done") -> Callable[[], str]:
+    left = list(errors)
+
+    def call() -> str:
+        if left:
+            raise left.pop(0)
+        return answer
+
+    return call
+
+
+@pytest.fixture
+def virtual() -> VirtualTime:
+    return VirtualTime()
+
+
+def test_calls_keep_the_pace(virtual: VirtualTime) -> None:
+    pacer, times = Pacer(4, virtual.clock), []
+
+    for _ in range(9):
+        pacer.send(lambda: times.append(virtual.seconds))
+
+    assert times == [1000 + 0.25 * number for number in range(9)]
+    assert pacer.achieved == 4
+
+
+def test_what_comes_late_costs_the_next_ones_no_more_than_a_turn(virtual: VirtualTime) -> None:
+    pacer = Pacer(4, virtual.clock)
+    times: list[float] = []
+    for pause in (0, 0, 0.3, 0, 5, 0, 0):
+        virtual.seconds += pause
+        pacer.send(lambda: times.append(virtual.seconds - 1000))
+
+    assert times == pytest.approx([0, 0.25, 0.55, 0.75, 5.75, 5.75, 6.0])
+
+
+def test_threads_share_the_pace() -> None:
+    pacer = Pacer(100, Clock(now=time.monotonic, sleep=time.sleep))
+    times: list[float] = []
+    threads = [
+        threading.Thread(
+            target=lambda: [pacer.send(lambda: times.append(time.monotonic())) for _ in range(10)]
+        )
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(times) == 80
+    assert max(times) - min(times) >= 78 / 100  # 79 intervals, of which one may be caught up
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(error("ThrottlingException"), id="throttled"),
+        pytest.param(error("TooManyUpdates"), id="too many updates"),
+        pytest.param(error("InternalServerError", 500), id="a server error"),
+        pytest.param(EndpointConnectionError(endpoint_url="x"), id="no connection"),
+        pytest.param(ReadTimeoutError(endpoint_url="x"), id="no answer"),
+    ],
+)
+def test_what_passes_is_tried_again_ever_later(failure: Exception, virtual: VirtualTime) -> None:
+    pacer = Pacer(10, virtual.clock)
+
+    assert pacer.send(failing(failure, failure)) == "done"
+
+    assert virtual.seconds - 1000 == pytest.approx(0.1 / 0.7 + 0.1 / 0.49, rel=0.05)
+
+
+def test_it_is_tried_five_times(virtual: VirtualTime) -> None:
+    throttled = [error("ThrottlingException")] * ATTEMPTS
+
+    with pytest.raises(ClientError):
+        Pacer(10, virtual.clock).send(failing(*throttled))
+
+
+def test_what_does_not_pass_is_not_tried_again(virtual: VirtualTime) -> None:
+    pacer = Pacer(10, virtual.clock)
+
+    with pytest.raises(ClientError):
+        pacer.send(failing(error("AccessDeniedException")))
+
+    assert (virtual.seconds, pacer.throttled) == (1000, 0)
+
+
+def test_the_pace_follows_what_others_leave_and_recovers(virtual: VirtualTime) -> None:
+    pacer = Pacer(2.4, virtual.clock)
+    quota = Quota(virtual, 1.0)  # of 3 a second others take 2
+
+    while virtual.seconds < 1600:
+        pacer.send(quota.take)
+    with_others = len(quota.calls)
+    refused, quota.per_second = quota.refused, 3.0
+    while virtual.seconds < 1660:  # a minute later it has forgotten
+        pacer.send(quota.take)
+    before = len(quota.calls)
+    while virtual.seconds < 1700:
+        pacer.send(quota.take)
+
+    assert with_others > 600 * 0.75
+    assert refused < with_others * 0.2
+    assert quota.refused == pacer.throttled == refused
+    assert len(quota.calls) - before == pytest.approx(2.4 * 40, abs=2)
+
+
+def test_calls_that_are_throttled_together_slow_it_once(virtual: VirtualTime) -> None:
+    pacer = Pacer(10, virtual.clock)
+    throttled = failing(error("ThrottlingException"))
+
+    def under_way_with_another() -> str:
+        if not pacer.throttled:
+            pacer.send(failing(error("ThrottlingException")))
+        return throttled()
+
+    pacer.send(under_way_with_another)
+    before = virtual.seconds
+    pacer.send(failing())
+
+    assert pacer.throttled == 2
+    assert virtual.seconds - before == pytest.approx(0.1 / 0.7, rel=0.05)
+
+
+def test_the_pace_that_was_achieved_needs_two_calls(virtual: VirtualTime) -> None:
+    pacer = Pacer(10, virtual.clock)
+
+    pacer.send(failing())
+
+    assert pacer.achieved is None
