@@ -29,7 +29,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Schedulin
 
 def counts(report: dict[str, Any]) -> dict[str, int]:
     """Return what a report counts, without what it found none of."""
-    names = ("issued", "fresh", "failed", "removed")
+    names = ("issued", "fresh", "failed", "deferred", "removed")
     return {name: report[name] for name in names if report[name]}
 
 

@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -23,6 +24,7 @@ from token_issuer.errors import (
 from token_issuer.tenants import Tenant
 
 DIGITS = re.compile(r"[0-9]{1,15}")
+DELAY_SECONDS = re.compile(r"[0-9]+")
 TOKEN_BYTES = 8 * 1024  # of an advanced parameter
 LIFETIME_SECONDS = 24 * 3600
 
@@ -48,7 +50,16 @@ PLAIN_WORD = re.compile(
 )
 
 
-type Post = Callable[[dict[str, str], dict[str, str]], tuple[int, bytes]]
+type Post = Callable[[dict[str, str], dict[str, str]], Answer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """Status, body, and the header Retry-After, where there is one."""
+
+    status: int
+    body: bytes = field(repr=False)
+    retry_after: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,12 +92,13 @@ def fetch_token(
     """
     form, headers = token_request(tenant, credentials)
     issued_at = now()
-    status, body = post(form, headers)
-    answer = _parse_answer(status, body)
-    error, is_token = answer.get("error"), "access_token" in answer
-    if error is not None or not is_token or status != OK:
-        raise _refusal(status, answer, tenant, credentials)
-    token = parse_token(answer, issued_at=issued_at)
+    answer = post(form, headers)
+    retry_after = parse_retry_after(answer.retry_after, issued_at)
+    members = _parse_answer(answer.status, answer.body, retry_after)
+    error, is_token = members.get("error"), "access_token" in members
+    if error is not None or not is_token or answer.status != OK:
+        raise _refusal(answer.status, members, retry_after, tenant, credentials)
+    token = parse_token(members, issued_at=issued_at)
     _check_owner(_claims(token.value), tenant, credentials)
     return token
 
@@ -115,9 +127,24 @@ def _basic(credentials: ClientCredentials) -> str:
     return base64.b64encode(pair.encode()).decode()
 
 
-def _parse_answer(status: int, body: bytes) -> dict[str, Any]:
+def parse_retry_after(text: str | None, now: datetime) -> float | None:
+    """Return the seconds that the header says, or that are left to its date (RFC 9110 §10.2.3)."""
+    if text is None:
+        return None
+    if DELAY_SECONDS.fullmatch(text):
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())
+
+
+def _parse_answer(status: int, body: bytes, retry_after: float | None) -> dict[str, Any]:
     if status == TOO_MANY_REQUESTS or status >= SERVER_ERROR:
-        raise EndpointUnavailable(f"The token endpoint answered HTTP {status}", code=str(status))
+        raise EndpointUnavailable(
+            f"The token endpoint answered HTTP {status}", code=str(status), retry_after=retry_after
+        )
     if status // 100 == REDIRECTION:
         raise AnswerInvalid(f"The answer, HTTP {status}, is a redirect, and none is followed")
     try:
@@ -144,7 +171,11 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refusal(
-    status: int, answer: dict[str, Any], tenant: Tenant, credentials: ClientCredentials
+    status: int,
+    answer: dict[str, Any],
+    retry_after: float | None,
+    tenant: Tenant,
+    credentials: ClientCredentials,
 ) -> Exception:
     """Return the failure that an OAuth error stands for; the status says less than the error."""
     code, description = answer.get("error"), answer.get("error_description")
@@ -158,7 +189,7 @@ def _refusal(
     if isinstance(description, str) and description:
         detail = f"{detail}: {_scrub(description, unspeakable, 200)}"
     if code in PASSING_ERRORS:
-        return EndpointUnavailable(f"The token endpoint answered {detail}")
+        return EndpointUnavailable(f"The token endpoint answered {detail}", retry_after=retry_after)
     if code == "invalid_client":
         return ClientRefused(f"Client {tenant.client}: {detail}")
     return TokenRefused(detail, code=code)

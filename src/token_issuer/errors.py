@@ -27,6 +27,10 @@ IssuerError
 │   ├── StoreUnavailable
 │   ├── StoreDenied
 │   └── ParameterUnwritable
+├── Deferred                        one tenant's turn comes in the next run; it counts apart
+│   ├── NoTimeLeft
+│   ├── EndpointBreakerOpen
+│   └── StoreBreakerOpen
 ├── LedgerUnwritable                one tenant's token is right, and the ledger doesn't know it
 └── TokensUnchecked                 nobody: the run goes on, and says so
 
@@ -273,6 +277,19 @@ class WrongTenant(TenantRefused):
 class EndpointFailed(IssuerError):
     """No OAuth answer was had for one tenant; the next run tries again."""
 
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        retry_after: float | None = None,
+        is_timeout: bool = False,
+    ) -> None:
+        """Take also for how many seconds the endpoint wants to be left alone, where it says so."""
+        super().__init__(detail, code=code)
+        self.retry_after = retry_after
+        self.is_timeout = is_timeout
+
 
 class EndpointUnavailable(EndpointFailed):
     """The token endpoint didn't answer, or said that it can't now."""
@@ -345,6 +362,35 @@ class ParameterUnwritable(StoreFailed):
             " it, aws ssm unlabel-parameter-version takes it off."
         ),
     }
+
+
+class Deferred(IssuerError):
+    """Nothing is wrong with the tenant: the next run begins with the most urgent."""
+
+
+class NoTimeLeft(Deferred):
+    """The run ended before the tenant's turn came."""
+
+    remedy = (
+        "The next run begins with the most urgent. If it lasts: raise WritesPerSecond to 80 % of"
+        " what Parameter Store lets the account write, or move tenants to another account or"
+        " Region."
+    )
+
+
+class EndpointBreakerOpen(Deferred):
+    """Five of the client's tenants in a row had no OAuth answer, or it wants to be left alone."""
+
+    remedy = (
+        f"{AGAIN} If it lasts: look at Visma's status page, and at the remedy of the failure that"
+        " it names."
+    )
+
+
+class StoreBreakerOpen(Deferred):
+    """Three tokens in a row could not be stored, so no more are asked for."""
+
+    remedy = f"{AGAIN} Follow the remedy of the failure that it names."
 
 
 class LedgerUnwritable(IssuerError):

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from token_issuer.errors import RunFailed
 from token_issuer.invocation import parse_invocation
 from token_issuer.issuance import Steps, issue_tokens
 from token_issuer.ledger import Ledger
-from token_issuer.pacing import Clock, Pacer
+from token_issuer.pacing import RECORD_SECONDS, REPORT_SECONDS, STORE_SECONDS, Clock, Pacer
 from token_issuer.run import Outside, run
 from token_issuer.settings import parse_settings
 from token_issuer.telemetry import Report, Telemetry
@@ -56,7 +56,10 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
     ssm, secretsmanager, dynamodb = aws_clients(settings.concurrency)
     ledger = Ledger(dynamodb, settings.ledger_table)
     clock = Clock(now=time.monotonic, sleep=time.sleep)
-    reads, writes = Pacer(READS_PER_SECOND, clock), Pacer(settings.writes_per_second, clock)
+    begun_at, seconds = clock.now(), context.get_remaining_time_in_millis() / 1000
+    last_write = begun_at + seconds - STORE_SECONDS - RECORD_SECONDS - REPORT_SECONDS
+    reads = Pacer(READS_PER_SECOND, clock, until=begun_at + seconds / 2)
+    writes = Pacer(settings.writes_per_second, clock, until=last_write)
     now = partial(datetime.now, UTC)
     read_client = cache(partial(read_credentials, secretsmanager, settings.client_secrets_prefix))
     with open_session(settings.concurrency) as session:
@@ -71,6 +74,8 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
             record_token=ledger.record_token,
             record_failure=ledger.record_failure,
             shorten=ledger.shorten,
+            writes=writes,
+            sleep=clock.sleep,
             now=now,
             settings=settings,
         )
@@ -84,9 +89,10 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
             read_credentials=read_client,
             issue_tokens=partial(issue_tokens, steps=steps),
             delete_tokens=partial(delete_tokens, ssm=ssm, pacer=writes),
+            writes=writes,
+            time_left=lambda: context.get_remaining_time_in_millis() / 1000,
         )
-        time_left = timedelta(milliseconds=context.get_remaining_time_in_millis())
-        return run(invocation, outside, holder=context.aws_request_id, time_left=time_left)
+        return run(invocation, outside, holder=context.aws_request_id)
 
 
 @cache

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 from traceback import walk_tb
@@ -13,19 +13,28 @@ from token_issuer.credentials import ClientCredentials
 from token_issuer.errors import (
     ClientFailed,
     ClientSecretUnreadable,
+    Deferred,
+    EndpointBreakerOpen,
     EndpointFailed,
     IssuerError,
     LedgerUnwritable,
+    NoTimeLeft,
     ParameterUnwritable,
+    StoreBreakerOpen,
+    StoreDenied,
+    StoreUnavailable,
     TenantRefused,
     Unexpected,
 )
 from token_issuer.ledger import Record
+from token_issuer.pacing import ASK_SECONDS, Breaker, Pacer, asks_for_long, pause_before_repeat
 from token_issuer.renewal import Renewal
 from token_issuer.settings import Settings
 from token_issuer.tenants import Tenant
 
 TRIALS = 2  # tenants of a client that go alone while the authorization server gives no OAuth answer
+UNANSWERED = 5  # tenants of a client in a row, after which no more of them are asked for
+UNSTORED = 3  # tokens in a row, after which no more are asked for at all
 # failures that are recorded against the tenant: those of its client or of the store are not
 OF_THE_TENANT = (TenantRefused, EndpointFailed, ParameterUnwritable, Unexpected)
 
@@ -48,6 +57,8 @@ class Steps:
     record_token: Callable[[Record, Record | None], None]
     record_failure: Callable[[Record], None]
     shorten: Callable[[str, datetime], None]
+    writes: Pacer
+    sleep: Callable[[float], None]
     now: Callable[[], datetime]
     settings: Settings
 
@@ -60,11 +71,16 @@ def issue_tokens(
     Some are under way side by side, in the order given as far as their clients allow; records say
     that the run began at `started_at`.
     """
-    clients, concurrency = _group_by_client(renewals), steps.settings.concurrency
+    store = _Store()
+    clients, concurrency = _group_by_client(renewals, store), steps.settings.concurrency
     running: dict[Future[Outcome], tuple[_Client, Renewal]] = {}
     with ThreadPoolExecutor(max_workers=concurrency) as pool:
         while True:
-            while len(running) < concurrency and (client := _next(clients)):
+            while (
+                len(running) < concurrency
+                and _has_time(steps, behind=len(running))
+                and (client := _next(clients))
+            ):
                 renewal = client.start()
                 running[pool.submit(_attempt, client, renewal, started_at, steps)] = (
                     client,
@@ -75,6 +91,7 @@ def issue_tokens(
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 client, renewal = running.pop(future)
                 client.settle(future.result())
+                store.settle(future.result())
                 yield renewal, future.result()
     for client in clients:
         yield from client.given_up()
@@ -87,11 +104,14 @@ def _attempt(client: "_Client", renewal: Renewal, started_at: datetime, steps: S
         return error
     client.credentials = credentials  # the first of a client is alone, so they are read once
     try:
-        return _issue(renewal, credentials, started_at, steps)
+        token = _ask(client, renewal.tenant, credentials, steps)
+        _keep(token, renewal, credentials.version, started_at, steps)
     except IssuerError as error:
         failure = error
     except Exception as error:  # noqa: BLE001  a defect that one tenant meets stops no other
         failure = Unexpected(_name_and_place(error))
+    else:
+        return token
     if steps.store_token and isinstance(failure, OF_THE_TENANT):
         try:
             steps.record_failure(
@@ -104,27 +124,57 @@ def _attempt(client: "_Client", renewal: Renewal, started_at: datetime, steps: S
                 )
             )
         except LedgerUnwritable as error:
-            return type(failure)(f"{failure.detail}; {error.detail}", code=failure.code)
+            failure.detail += f"; {error.detail}"
     return failure
 
 
-def _issue(
-    renewal: Renewal, credentials: ClientCredentials, started_at: datetime, steps: Steps
+def _ask(
+    client: "_Client", tenant: Tenant, credentials: ClientCredentials, steps: Steps
 ) -> AccessToken:
-    token = steps.fetch_token(renewal.tenant, credentials)
-    if steps.store_token:
-        if renewal.issued and token.expires_at < renewal.issued.expires_at:
-            # first, since a run may end after any step, and the ledger must not claim too much
-            steps.shorten(renewal.tenant.name, token.expires_at)
-        version = steps.store_token(renewal.parameter, token)
-        record = renewal.succeeded(
-            token,
-            version=version,
-            client_secret_version=credentials.version,
-            attempted_at=started_at,
-        )
-        steps.record_token(record, renewal.record)
-    return token
+    """Ask for a token, and again after a failure that may pass in a moment."""
+    repeats = 0
+    while True:
+        if stopped := client.stopped:
+            raise stopped
+        try:
+            return steps.fetch_token(tenant, credentials)
+        except EndpointFailed as error:
+            pause = pause_before_repeat(error, repeats)
+            if pause is None or not _has_time(steps, pause, behind=steps.settings.concurrency):
+                raise
+            steps.sleep(pause)
+            if client.is_on_trial or client.stopped:
+                raise
+            repeats += 1
+
+
+def _has_time(steps: Steps, pause: float = 0, *, behind: int) -> bool:
+    """Tell whether a token that is asked for after a pause can still be stored."""
+    is_kept = steps.store_token is not None
+    return not is_kept or steps.writes.has_turn(after=pause + ASK_SECONDS, behind=behind)
+
+
+def _keep(
+    token: AccessToken,
+    renewal: Renewal,
+    client_secret_version: str,
+    started_at: datetime,
+    steps: Steps,
+) -> None:
+    """Store a token, then record it."""
+    if not steps.store_token:
+        return
+    if renewal.issued and token.expires_at < renewal.issued.expires_at:
+        # first, since a run may end after any step, and the ledger must not claim too much
+        steps.shorten(renewal.tenant.name, token.expires_at)
+    version = steps.store_token(renewal.parameter, token)
+    record = renewal.succeeded(
+        token,
+        version=version,
+        client_secret_version=client_secret_version,
+        attempted_at=started_at,
+    )
+    steps.record_token(record, renewal.record)
 
 
 def _read(client: str, read_credentials: ReadCredentials) -> ClientCredentials:
@@ -147,7 +197,23 @@ def _name_and_place(error: Exception) -> str:
     return f"{type(error).__name__} in {PurePath(code.co_filename).name}, line {line}"
 
 
-@dataclass
+class _Store:
+    """Whether tokens can be stored; where some in a row could not, no more are asked for."""
+
+    def __init__(self) -> None:
+        self.stopped: StoreBreakerOpen | None = None
+        self._breaker = Breaker(UNSTORED)
+
+    def settle(self, outcome: Outcome) -> None:
+        if isinstance(outcome, StoreDenied | StoreUnavailable):
+            self._breaker.failed()
+            if self._breaker.is_open:
+                why = f"{UNSTORED} tokens in a row could not be stored: {outcome.detail}"
+                self.stopped = self.stopped or StoreBreakerOpen(why)
+        elif isinstance(outcome, AccessToken | ParameterUnwritable | LedgerUnwritable):
+            self._breaker.worked()
+
+
 class _Client:
     """The tenants of one client that wait, and whether they may start.
 
@@ -155,39 +221,59 @@ class _Client:
     so that a dead client secret costs one refusal, not `concurrency` of them.
     """
 
-    name: str
-    waiting: deque[tuple[int, Renewal]] = field(default_factory=deque)
-    credentials: ClientCredentials | None = None
-    failure: ClientFailed | None = None
-    running: int = 0
-    trials: int = 0
+    def __init__(self, name: str, store: _Store) -> None:
+        self.name = name
+        self.waiting: deque[tuple[int, Renewal]] = deque()
+        self.credentials: ClientCredentials | None = None
+        self._store = store
+        self._running = 0
+        self._trials = 0
+        self._breaker = Breaker(UNANSWERED)
+        self._stopped: ClientFailed | EndpointBreakerOpen | None = None
+
+    @property
+    def stopped(self) -> ClientFailed | Deferred | None:
+        """Return why no more is asked for."""
+        return self._stopped or self._store.stopped
+
+    @property
+    def is_on_trial(self) -> bool:
+        return self._trials < TRIALS
 
     def may_start(self) -> bool:
-        if not self.waiting or self.failure:
+        if not self.waiting or self.stopped:
             return False
-        return self.trials >= TRIALS or self.running == 0
+        return not self.is_on_trial or self._running == 0
 
     def start(self) -> Renewal:
-        self.running += 1
+        self._running += 1
         return self.waiting.popleft()[1]
 
     def settle(self, outcome: Outcome) -> None:
-        self.running -= 1
+        self._running -= 1
+        if isinstance(outcome, EndpointFailed):
+            self._trials += 1
+            self._breaker.failed(for_long=asks_for_long(outcome))
+            if self._breaker.is_open:
+                why = f"Client {self.name} is not asked for any more: {outcome.detail}"
+                self._stopped = self._stopped or EndpointBreakerOpen(why)
+        else:
+            self._trials = TRIALS
+            self._breaker.worked()
         if isinstance(outcome, ClientFailed):
-            self.failure = outcome
-        self.trials = self.trials + 1 if isinstance(outcome, EndpointFailed) else TRIALS
+            self._stopped = outcome
 
-    def given_up(self) -> Iterator[tuple[Renewal, ClientFailed]]:
-        if self.failure:
-            for _, renewal in self.waiting:
-                yield renewal, self.failure
+    def given_up(self) -> Iterator[tuple[Renewal, IssuerError]]:
+        why = self.stopped or NoTimeLeft("The run ended before its turn")
+        for _, renewal in self.waiting:
+            yield renewal, why
 
 
-def _group_by_client(renewals: Iterable[Renewal]) -> list[_Client]:
+def _group_by_client(renewals: Iterable[Renewal], store: _Store) -> list[_Client]:
     clients: dict[str, _Client] = {}
     for rank, renewal in enumerate(renewals):
         name = renewal.tenant.client
-        clients.setdefault(name, _Client(name)).waiting.append((rank, renewal))
+        clients.setdefault(name, _Client(name, store)).waiting.append((rank, renewal))
     return list(clients.values())
 
 

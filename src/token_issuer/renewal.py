@@ -350,14 +350,17 @@ def _in_order(
             return False
         return (record.client, record.attempted_at) in served
 
+    def lot(renewal: Renewal) -> float:
+        return _fraction(f"{renewal.tenant.name} {now}")
+
     ordered = sorted(
-        renewals, key=lambda one: (is_broken(one), *_urgency(one, now, settings), one.tenant.name)
+        renewals, key=lambda one: (is_broken(one), *_urgency(one, now, settings), lot(one))
     )
     first: list[Renewal] = []
     failed = {one.tenant.client for one in renewals if one.failure and not is_broken(one)}
     for client in sorted(failed):
         others = [one for one in ordered if one.tenant.client == client and not one.failure]
-        others.sort(key=lambda one: _fraction(f"{one.tenant.name} {now}"))
+        others.sort(key=lot)
         first += others[:SCOUTS]
     scouts = {one.tenant.name for one in first}
     return [*first, *(one for one in ordered if one.tenant.name not in scouts)]
@@ -368,11 +371,16 @@ def _fraction(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
 
 
-def _urgency(renewal: Renewal, now: datetime, settings: Settings) -> tuple[int, timedelta]:
-    """Order: live tokens below the floor, then those without, then the rest, by remaining life."""
+def _urgency(renewal: Renewal, now: datetime, settings: Settings) -> tuple[int, int]:
+    """Order: live tokens below the floor, then those without, then the rest, by remaining life.
+
+    In minutes, so that a lot decides within one: tenants that hang and were added together would
+    else come in a row, and look like an outage.
+    """
     issued = renewal.issued
     life = issued.expires_at - now if issued else timedelta(0)
+    minutes = life // timedelta(minutes=1)
     gone = life <= timedelta(0) or renewal.reason == Reason.LOST
     if issued and not gone and now >= floor_of(issued, settings):
-        return 0, life
-    return (1 if gone or renewal.reason == Reason.CHANGED else 2), life
+        return 0, minutes
+    return (1 if gone or renewal.reason == Reason.CHANGED else 2), minutes

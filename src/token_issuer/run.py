@@ -4,23 +4,28 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import batched
 
 from token_issuer.authorization_server import AccessToken
 from token_issuer.credentials import ClientCredentials
 from token_issuer.errors import (
     ClientFailed,
+    Deferred,
     IssuerError,
     LedgerUnwritable,
-    StoreFailed,
+    NoTimeLeft,
     TenantsGone,
     TokensUnchecked,
 )
 from token_issuer.invocation import Invocation, select_tenants
 from token_issuer.ledger import Ledger, Record
+from token_issuer.pacing import RECORD_SECONDS, Pacer
 from token_issuer.renewal import Facts, Plan, Renewal, is_too_short, plan_run, to_check, waits
 from token_issuer.settings import Settings
 from token_issuer.telemetry import Report, Telemetry
 from token_issuer.tenants import Configuration
+
+TOGETHER = 10  # removals
 
 type Outcome = AccessToken | IssuerError
 
@@ -37,19 +42,20 @@ class Outside:
     read_versions: Callable[[Collection[str]], dict[str, int]]
     read_credentials: Callable[[str], ClientCredentials]
     issue_tokens: Callable[[list[Renewal], datetime], Iterator[tuple[Renewal, Outcome]]]
-    delete_tokens: Callable[[list[str]], dict[str, StoreFailed]]
+    delete_tokens: Callable[[list[str]], dict[str, IssuerError]]
+    writes: Pacer
+    time_left: Callable[[], float]  # in seconds
 
 
-def run(invocation: Invocation, outside: Outside, *, holder: str, time_left: timedelta) -> Report:
+def run(invocation: Invocation, outside: Outside, *, holder: str) -> Report:
     """Serve the tenants that the invocation asks for; raises RunFailed when nobody can be.
 
-    A full run has the lease as `holder`, for `time_left` at most, since Scheduler delivers at
-    least once.
+    A full run has the lease as `holder` while it lasts: Scheduler delivers at least once.
     """
     started_at = outside.now()
     if not invocation.is_full:
         return _run(invocation, outside, started_at)
-    until = started_at + time_left
+    until = started_at + timedelta(seconds=outside.time_left())
     with outside.ledger.lease(holder, now=started_at, until=until) as taken:
         if taken:
             return _run(invocation, outside, started_at)
@@ -73,7 +79,7 @@ def _run(invocation: Invocation, outside: Outside, started_at: datetime) -> Repo
         vanished=len(plan.leaving),
         unreadable=len(facts.configuration.invalid),
     )
-    for subject, error in report.all_failures:
+    for subject, error in report.all_failures:  # before anybody is asked
         outside.telemetry.token_failed(subject, error)
     if invocation.is_full:
         _remember(facts, outside, report)
@@ -82,6 +88,7 @@ def _run(invocation: Invocation, outside: Outside, started_at: datetime) -> Repo
     if invocation.is_full:
         _remove(plan, outside, report)
     report.finished_at = outside.now()
+    report.throttled, report.writes_per_second = outside.writes.throttled, outside.writes.achieved
     outside.telemetry.run_finished(report, measured=invocation.is_full)
     return report
 
@@ -117,10 +124,7 @@ def gather(invocation: Invocation, outside: Outside, now: datetime) -> Facts:
 
 
 def _lost(records: Mapping[str, Record], outside: Outside) -> set[str] | None:
-    """Return the tenants whose parameter is gone, or has another version than the ledger's.
-
-    None when that can't be told now.
-    """
+    """Return whose parameter is gone or of another version than the ledger's; None: unknown."""
     try:
         versions = outside.read_versions(records.keys())
     except TokensUnchecked as error:
@@ -140,11 +144,14 @@ def _remember(facts: Facts, outside: Outside, report: Report) -> None:
         for tenant in facts.lost:  # before the bookmark: a run may end without a new token
             outside.ledger.mark_lost(facts.memory.records[tenant], report.started_at)
         outside.ledger.keep_checked(facts.checked)
-        for parameter, text in configuration.good_texts.items():
-            if known.get(parameter) != text:
+        gone: dict[str, str | None] = dict.fromkeys(known.keys() - configuration.parameters)
+        for parameter, text in (gone | configuration.good_texts).items():
+            if outside.time_left() < outside.settings.period.total_seconds() / 2:
+                break  # the next run goes on with it
+            if text is None:
+                outside.ledger.drop_document(parameter)
+            elif known.get(parameter) != text:
                 outside.ledger.keep_document(parameter, text)
-        for parameter in known.keys() - configuration.parameters:
-            outside.ledger.drop_document(parameter)
     except LedgerUnwritable as error:
         _fail(configuration.path, error, outside, report)
 
@@ -166,21 +173,27 @@ def _issue(plan: Plan, invocation: Invocation, outside: Outside, report: Report)
 
 def _remove(plan: Plan, outside: Outside, report: Report) -> None:
     """Delete parameters, then their records."""
-    failures = outside.delete_tokens([one.parameter for one in plan.removals if one.parameter])
-    for removal in plan.removals:
-        try:
-            if error := failures.get(removal.parameter or ""):
-                raise error
-            outside.ledger.drop_record(removal.record)
-        except (StoreFailed, LedgerUnwritable) as error:
-            _fail(removal.record.tenant, error, outside, report)
-        else:
-            if not removal.parameter:
-                continue  # it has had no token here
-            report.removed += 1
-            outside.telemetry.token_removed(removal.record.tenant, because=removal.because)
+    for some in batched(plan.removals, TOGETHER, strict=False):
+        failures = outside.delete_tokens([one.parameter for one in some if one.parameter])
+        for removal in some:
+            tenant = removal.record.tenant
+            try:
+                if error := failures.get(removal.parameter or ""):
+                    raise error
+                if outside.time_left() < RECORD_SECONDS:
+                    raise NoTimeLeft("The run ended before its removal")
+                outside.ledger.drop_record(removal.record)
+            except IssuerError as error:
+                _fail(tenant, error, outside, report)
+            else:
+                if removal.parameter:  # else it has had no token here
+                    report.removed += 1
+                    outside.telemetry.token_removed(tenant, because=removal.because)
 
 
 def _fail(subject: str, error: IssuerError, outside: Outside, report: Report) -> None:
+    if isinstance(error, Deferred):
+        report.deferred[subject] = error
+        return
     report.failures[subject] = error
     outside.telemetry.token_failed(subject, error)

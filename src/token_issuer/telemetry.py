@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
 from token_issuer.authorization_server import AccessToken
-from token_issuer.errors import IssuerError, TenantRefused
+from token_issuer.errors import Deferred, IssuerError, TenantRefused
 from token_issuer.tenants import Tenant
 
 FAILURES_SHOWN = 100
@@ -36,7 +36,10 @@ class Report:
     unreadable: int = 0
     unserved: dict[str, IssuerError] = field(default_factory=dict)
     failures: dict[str, IssuerError] = field(default_factory=dict)
+    deferred: dict[str, Deferred] = field(default_factory=dict)
     expiries: dict[str, datetime] = field(default_factory=dict)
+    throttled: int = 0
+    writes_per_second: float | None = None
     too_short: list[str] = field(default_factory=list)
     planned: list[dict[str, str]] | None = None
 
@@ -73,6 +76,7 @@ class Report:
             "issued": self.issued,
             "fresh": self.fresh,
             "failed": len(self.all_failures),
+            "deferred": len(self.deferred),
             "removed": self.removed,
             "soonest_expiry_seconds": self.soonest_expiry_seconds,
             "failures": [
@@ -166,12 +170,18 @@ class Telemetry:
                 tenants=len(report.too_short),
                 first=report.too_short[0],
             )
+        causes = ((one.reason, one.detail, one.remedy) for one in report.deferred.values())
+        for (reason, detail, remedy), tenants in Counter(causes).items():
+            self._logger.warning(
+                "Tenants deferred", warning=reason, tenants=tenants, detail=detail, remedy=remedy
+            )
         seconds = (report.finished_at - report.started_at).total_seconds()
         self._logger.info(
             "Run finished",
             issued=report.issued,
             fresh=report.fresh,
             failed=len(report.all_failures),
+            deferred=len(report.deferred),
             removed=report.removed,
             soonest_expiry_seconds=report.soonest_expiry_seconds,
             seconds=round(seconds, 3),
@@ -187,15 +197,19 @@ class Telemetry:
             "TokensIssued": report.issued,
             "TokensFresh": report.fresh,
             "TokensFailed": len(report.all_failures),
+            "TokensDeferred": len(report.deferred),
             "TokensRemoved": report.removed,
             "TenantsConfigured": report.configured,
             "TenantsVanished": report.vanished,
             "TenantsRefused": len(refused),
             "DocumentsUnreadable": report.unreadable,
+            "WritesThrottled": report.throttled,
         }.items():
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
         if (soonest := report.soonest_expiry_seconds_of_ours) is not None:
             metrics.add_metric(name="SoonestExpirySeconds", unit=MetricUnit.Seconds, value=soonest)
+        if (pace := report.writes_per_second) is not None:
+            metrics.add_metric(name="WritesPerSecond", unit=MetricUnit.CountPerSecond, value=pace)
         metrics.add_metric(name="RunSeconds", unit=MetricUnit.Seconds, value=round(seconds, 3))
         metrics.flush_metrics()
         for reason, count in Counter(one.reason for _, one in report.all_failures).items():

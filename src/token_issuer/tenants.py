@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from token_issuer.errors import DocumentInvalid, TenantsUnreadable
+from token_issuer.errors import DocumentInvalid, NoTimeLeft, TenantsUnreadable
 from token_issuer.pacing import Pacer
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def read_tenants(
         while next_token := page.get("NextToken"):
             page = pacer.send(partial(list_page, NextToken=next_token))
             parameters += page["Parameters"]
+    except NoTimeLeft as error:
+        raise TenantsUnreadable(f"Listing {path}: {error.detail}") from None
     except ClientError as error:
         code = error.response["Error"]["Code"]
         raise TenantsUnreadable(f"Listing {path} failed: {code}", code=code) from error

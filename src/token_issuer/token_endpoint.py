@@ -1,4 +1,4 @@
-"""Form → status and body: one POST that is bounded in time and in bytes, whoever answers."""
+"""Form → answer: one POST that is bounded in time and in bytes, whoever answers."""
 
 import http.client
 import http.cookiejar
@@ -14,6 +14,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util import connection
 
+from token_issuer.authorization_server import Answer
 from token_issuer.errors import AnswerInvalid, EndpointUnavailable
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def post(
     headers: dict[str, str],
     *,
     answer_seconds: float = ANSWER_SECONDS,
-) -> tuple[int, bytes]:
+) -> Answer:
     """Post once, without repeats, redirects or decompression.
 
     Raises EndpointUnavailable or AnswerInvalid, which show no cause: exceptions of requests carry
@@ -60,9 +61,15 @@ def post(
             stream=True,
         ) as response:
             read = partial(response.raw.read1, PIECE_BYTES, decode_content=False)
-            return response.status_code, b"".join(iter(read, b""))
+            return Answer(
+                status=response.status_code,
+                body=b"".join(iter(read, b"")),
+                retry_after=response.headers.get("Retry-After"),
+            )
     except (requests.Timeout, urllib3.exceptions.TimeoutError):
-        raise EndpointUnavailable("The token endpoint did not answer in time") from None
+        raise EndpointUnavailable(
+            "The token endpoint did not answer in time", is_timeout=True
+        ) from None
     except _AnswerTooLongError:
         raise AnswerInvalid(f"The answer is longer than {ANSWER_BYTES} bytes") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:

@@ -10,6 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from token_issuer.authorization_server import AccessToken
 from token_issuer.errors import (
+    IssuerError,
+    NoTimeLeft,
     ParameterUnwritable,
     StoreDenied,
     StoreFailed,
@@ -43,7 +45,8 @@ def store_token(
 ) -> int:
     """Write the token to its parameter, and return the new version.
 
-    Raises StoreUnavailable, StoreDenied or ParameterUnwritable; the previous version stays then.
+    Raises StoreUnavailable, StoreDenied, ParameterUnwritable or NoTimeLeft; the previous version
+    stays then.
     https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
     """
     put = partial(
@@ -79,6 +82,8 @@ def read_versions(parameters: Collection[str], *, ssm: "SSMClient", pacer: Pacer
             get = partial(ssm.get_parameters, Names=list(names), WithDecryption=False)
             answer = pacer.send(get)
             versions |= {one["Name"]: one["Version"] for one in answer.get("Parameters", [])}
+    except NoTimeLeft as error:
+        raise TokensUnchecked(f"Reading the versions of tokens: {error.detail}") from None
     except (ClientError, BotoCoreError) as error:
         code = _code(error)
         raise TokensUnchecked(f"Reading the versions of tokens failed: {code}", code=code) from None
@@ -87,16 +92,18 @@ def read_versions(parameters: Collection[str], *, ssm: "SSMClient", pacer: Pacer
 
 def delete_tokens(
     parameters: Collection[str], *, ssm: "SSMClient", pacer: Pacer
-) -> dict[str, StoreFailed]:
+) -> dict[str, IssuerError]:
     """Delete parameters, and return why some could not be; one that isn't there is no failure.
 
     Ten a request.
     https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DeleteParameters.html
     """
-    failures: dict[str, StoreFailed] = {}
+    failures: dict[str, IssuerError] = {}
     for names in batched(parameters, TEN, strict=False):
         try:
             answer = pacer.send(partial(ssm.delete_parameters, Names=list(names)))
+        except NoTimeLeft as error:
+            failures |= dict.fromkeys(names, error)
         except (ClientError, BotoCoreError) as error:
             failures |= {name: _failure(f"Deleting {name}", _code(error), "") for name in names}
         else:

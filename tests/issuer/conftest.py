@@ -70,6 +70,11 @@ def fast_pacer() -> Pacer:
     return Pacer(1000, Clock(now=time.monotonic, sleep=time.sleep))
 
 
+def ended_pacer() -> Pacer:
+    """Return one that has no more turns."""
+    return Pacer(1000, Clock(now=time.monotonic, sleep=time.sleep), until=0)
+
+
 def lambda_context(milliseconds: int = 290_000) -> Any:  # noqa: ANN401  a part of Lambda's
     return SimpleNamespace(
         aws_request_id="c0ffee00-request", get_remaining_time_in_millis=lambda: milliseconds

@@ -12,16 +12,18 @@ import pytest
 import requests
 import responses
 
-from local.authorization_server import SCOPES, Client, VismaConnect
+from local.authorization_server import SCOPES, Client, Fault, VismaConnect
 from token_issuer.authorization_server import (
     AccessToken,
     fetch_token,
+    parse_retry_after,
     parse_token,
     token_request,
 )
 from token_issuer.credentials import ClientCredentials
 from token_issuer.errors import (
     ClientRefused,
+    EndpointUnavailable,
     TokenInvalid,
     TokenRefused,
     WrongTenant,
@@ -205,6 +207,43 @@ def test_the_clock_is_read_before_the_request_is_sent(
     )
 
     assert sent_by_then == [0]
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (None, None),
+        ("120", 120.0),
+        ("0", 0.0),
+        pytest.param("9" * 5000, float("inf"), id="for ever"),
+        ("Mon, 23 Nov 2026 12:02:00 GMT", 120.0),
+        ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0),
+        ("Mon, 23 Nov 2026 13:02:00 +0100", 120.0),
+        ("Mon, 23 Nov 2026 12:02:00 -0000", 120.0),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str | None, seconds: float | None) -> None:
+    assert parse_retry_after(text, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(429, b""), (503, b""), (400, b'{"error": "temporarily_unavailable"}')],
+)
+def test_a_server_may_want_to_be_left_alone(
+    status: int, body: bytes, visma_connect: VismaConnect, session: requests.Session
+) -> None:
+    visma_connect.faults[None] = Fault(status=status, body=body, headers={"Retry-After": "120"})
+    ask = partial(post, session, visma_connect.token_endpoint)
+
+    with pytest.raises(EndpointUnavailable) as raised:
+        fetch_token(TENANT, CREDENTIALS, post=ask, now=lambda: NOW)
+
+    assert raised.value.retry_after == 120.0
 
 
 # Answers

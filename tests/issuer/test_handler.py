@@ -532,6 +532,7 @@ def test_a_second_full_run_at_once_is_skipped(account: Account, run: Run, event:
             "issued": 0,
             "fresh": 0,
             "failed": 0,
+            "deferred": 0,
             "removed": 0,
             "soonest_expiry_seconds": None,
             "failures": [],
@@ -643,11 +644,13 @@ def test_a_full_run_is_measured(
         "TokensIssued": [1.0],
         "TokensFresh": [0.0],
         "TokensFailed": [3.0],
+        "TokensDeferred": [0.0],
         "TokensRemoved": [0.0],
         "TenantsConfigured": [3.0],
         "TenantsVanished": [0.0],
         "TenantsRefused": [2.0],
         "DocumentsUnreadable": [1.0],
+        "WritesThrottled": [0.0],
     }
     [directive] = whole["_aws"]["CloudWatchMetrics"]
     assert (directive["Namespace"], directive["Dimensions"]) == ("TokenIssuer", [["service"]])
@@ -656,6 +659,38 @@ def test_a_full_run_is_measured(
         "TokenRefused": [2.0],
     }
     assert by_reason[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service", "reason"]]
+
+
+def test_who_is_deferred_is_counted_and_said_once(
+    account: Account, run: Run, log: Log, visma_connect: VismaConnect
+) -> None:
+    for number in range(20):
+        account.configure(f"t{number}")
+    visma_connect.faults[None] = Fault(status=429, body=b"", headers={"Retry-After": "120"})
+
+    report = run()
+
+    assert counts(report) == {"failed": 1, "deferred": 19}
+    assert len(visma_connect.received) == 1
+    [line] = [line for line in log() if line["message"] == "Tenants deferred"]
+    assert (line["warning"], line["tenants"]) == ("EndpointBreakerOpen", 19)
+    assert line["detail"].endswith("The token endpoint answered HTTP 429")
+    assert "status page" in line["remedy"]
+    visma_connect.faults.clear()
+    assert counts(run()) == {"issued": 20}
+
+
+def test_the_pace_of_writes_is_measured(
+    account: Account, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(5):
+        account.configure(f"t{number}")
+
+    run()
+
+    [whole] = metrics_of(capsys.readouterr().out)
+    assert 10 < whole["WritesPerSecond"][0] < 200
+    assert whole["WritesThrottled"] == [0.0]
 
 
 @pytest.mark.parametrize("name", ["tenants", "dry_run", "probe"])

@@ -1,4 +1,5 @@
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -6,23 +7,27 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.issuer.conftest import make_settings
+from tests.issuer.conftest import fast_pacer, make_settings
 from token_issuer.authorization_server import AccessToken
 from token_issuer.credentials import ClientCredentials
 from token_issuer.errors import (
     AnswerInvalid,
     ClientRefused,
     ClientSecretUnreadable,
+    EndpointBreakerOpen,
     EndpointUnavailable,
     IssuerError,
     LedgerUnwritable,
+    NoTimeLeft,
     ParameterUnwritable,
+    StoreBreakerOpen,
     StoreDenied,
     StoreUnavailable,
     TokenRefused,
 )
 from token_issuer.issuance import Steps, issue_tokens
 from token_issuer.ledger import Issued, Record
+from token_issuer.pacing import Clock, Pacer
 from token_issuer.renewal import Reason, Renewal
 from token_issuer.tenants import Tenant
 
@@ -43,6 +48,9 @@ class World:
 
     def __init__(self, answers: dict[str, list[Exception]] | None = None) -> None:
         self.answers = answers or {}
+        self.latency = 0.1  # seconds: long enough for those that may run beside it to come
+        self.in_passing: dict[str, list[Exception]] = {}  # what a tenant is answered first
+        self.slept: list[float] = []
         self.asked: list[str] = []
         self.together: list[set[str]] = []
         self.stored: dict[str, AccessToken] = {}
@@ -63,10 +71,12 @@ class World:
         with self._lock:
             self.asked.append(tenant.name)
             self._now.add(tenant.name)
-        threading.Event().wait(0.1)  # long enough for those that may run beside it to come
+        threading.Event().wait(self.latency)
         with self._lock:
             self.together.append(set(self._now))
             self._now.discard(tenant.name)
+        if passing := self.in_passing.get(tenant.name):
+            raise passing.pop(0)
         for error in self.answers.get(tenant.name, []):
             raise error
         return AccessToken(value=f"t-{tenant.name}", issued_at=NOW, expires_at=NOW, scope=None)
@@ -90,6 +100,9 @@ class World:
     def shorten(self, name: str, expires_at: datetime) -> None:
         self.done.append(f"shorten {name} to {expires_at:%H:%M}")
 
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
     def steps(self, concurrency: int = 8) -> Steps:
         return Steps(
             read_credentials=self.read_credentials,
@@ -98,6 +111,8 @@ class World:
             record_token=self.record_token,
             record_failure=self.record_failure,
             shorten=self.shorten,
+            writes=fast_pacer(),
+            sleep=self.sleep,
             now=lambda: NOW,
             settings=make_settings(concurrency=concurrency),
         )
@@ -255,6 +270,200 @@ def test_without_a_store_tokens_are_only_checked() -> None:
     assert isinstance(outcome, AccessToken)
     assert world.asked == ["acme"]
     assert world.done == []
+
+
+# Quick repeats
+
+
+def test_a_failure_that_passes_is_asked_for_again_at_once() -> None:
+    world = World()
+    world.in_passing["t1"] = [EndpointUnavailable("HTTP 503"), AnswerInvalid("HTML")]
+
+    world.issue([renewal("t0"), renewal("t1")])
+
+    assert world.asked == ["t0", "t1", "t1", "t1"]
+    assert world.stored.keys() == {"t0", "t1"}
+    first, second = world.slept
+    assert 0.1 <= first <= 0.5 <= second <= 1.5
+
+
+def test_it_is_asked_for_three_times_at_most() -> None:
+    world = World({"t1": [EndpointUnavailable("HTTP 503")]})
+
+    outcomes = world.issue([renewal("t0"), renewal("t1")])
+
+    assert world.asked.count("t1") == 3
+    assert isinstance(outcomes["t1"], EndpointUnavailable)
+
+
+def test_a_time_out_is_not_repeated() -> None:
+    world = World({"t1": [EndpointUnavailable("late", is_timeout=True)]})
+
+    world.issue([renewal("t0"), renewal("t1")])
+
+    assert world.asked == ["t0", "t1"]
+
+
+def test_a_retry_after_is_waited_for() -> None:
+    world = World()
+    world.in_passing["t1"] = [EndpointUnavailable("HTTP 429", retry_after=7.0)]
+
+    world.issue([renewal("t0"), renewal("t1")])
+
+    assert world.slept == [7.0]
+    assert "t1" in world.stored
+
+
+def test_the_first_of_a_client_is_not_repeated_and_the_next_waits_for_its_retry_after() -> None:
+    world = World({"t0": [EndpointUnavailable("HTTP 429", retry_after=7.0)]})
+
+    world.issue([renewal("t0"), renewal("t1")])
+
+    assert world.asked == ["t0", "t1"]
+    assert world.slept == [7.0]
+
+
+# Breakers
+
+
+def test_after_five_in_a_row_a_client_is_not_asked_for_any_more() -> None:
+    world = World({f"t{number}": [EndpointUnavailable("HTTP 503")] for number in range(60)})
+    tenants = [*(renewal(f"t{number}") for number in range(60)), renewal("other", "other")]
+
+    outcomes = world.issue(tenants)
+
+    kinds = Counter(type(outcome) for outcome in outcomes.values())
+    assert kinds[EndpointUnavailable] + kinds[EndpointBreakerOpen] == 60
+    assert 5 <= kinds[EndpointUnavailable] <= 5 + 8
+    assert "HTTP 503" in str(outcomes["t59"])
+    assert not [name for name in world.records if isinstance(outcomes[name], EndpointBreakerOpen)]
+    assert world.stored.keys() == {"other"}
+
+
+def test_repeats_end_too_when_a_client_is_not_asked_for_any_more() -> None:
+    answers: dict[str, list[Exception]] = {
+        f"t{number}": [EndpointUnavailable("HTTP 503")] for number in range(2, 7)
+    }
+    answers["t1"] = [EndpointUnavailable("HTTP 429", retry_after=120.0)]
+    world = World(answers)
+    world.sleep = lambda _: time.sleep(0.3)  # type: ignore[assignment, method-assign]
+
+    world.issue([renewal(f"t{number}") for number in range(7)])
+
+    assert max(Counter(world.asked).values()) == 1
+
+
+def test_a_long_retry_after_ends_it_at_once() -> None:
+    world = World()
+    world.in_passing = {
+        f"t{number}": [EndpointUnavailable("HTTP 429", retry_after=120.0)]
+        for number in range(20, 100)
+    }
+
+    outcomes = world.issue([renewal(f"t{number}") for number in range(100)])
+
+    refused = [name for name in world.asked if int(name[1:]) >= 20]
+    assert len(refused) <= 1 + 10
+    assert isinstance(outcomes["t99"], EndpointBreakerOpen)
+
+
+def test_five_that_always_fail_cost_a_thousand_healthy_ones_nothing() -> None:
+    world = World({f"t{number}": [EndpointUnavailable("HTTP 500")] for number in range(5)})
+    world.latency = 0.001
+
+    world.issue([renewal(f"t{number}") for number in range(1005)])
+
+    assert world.stored.keys() == {f"t{number}" for number in range(5, 1005)}
+    assert Counter(world.asked)["t4"] == 3
+
+
+@pytest.mark.parametrize("error", [StoreDenied("key"), StoreUnavailable("throttled")])
+def test_after_three_that_could_not_be_stored_no_more_tokens_are_asked_for(
+    error: IssuerError,
+) -> None:
+    names = [f"t{number}" for number in range(40)]
+    world = World({f"store of {name}": [error] for name in names})
+
+    outcomes = world.issue([renewal(name, name[-1]) for name in names], concurrency=2)
+
+    assert 3 <= len(world.asked) <= 4
+    assert isinstance(outcomes["t39"], StoreBreakerOpen)
+    assert error.detail in outcomes["t39"].detail
+
+
+def test_a_parameter_of_its_own_does_not_count_for_the_store() -> None:
+    names = [f"t{number}" for number in range(12)]
+    world = World({f"store of {name}": [ParameterUnwritable("label")] for name in names})
+
+    world.issue([renewal(name) for name in names])
+
+    assert sorted(world.asked) == sorted(names)
+
+
+# The end of the run
+
+
+class Hours:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def pacer(self, per_second: float, until: float) -> Pacer:
+        def sleep(seconds: float) -> None:
+            self.now += seconds
+
+        return Pacer(per_second, Clock(now=lambda: self.now, sleep=sleep), until=until)
+
+
+def test_a_tenant_is_started_only_while_it_can_be_finished() -> None:
+    world, hours = World(), Hours()
+    world.latency = 0.0
+
+    def ask(tenant: Tenant, credentials: ClientCredentials) -> AccessToken:
+        hours.now += 10
+        return world.fetch_token(tenant, credentials)
+
+    steps = replace(
+        world.steps(concurrency=1), fetch_token=ask, writes=hours.pacer(100, until=50.0)
+    )
+
+    outcomes = dict(issue_tokens([renewal(f"t{number}") for number in range(9)], NOW, steps=steps))
+
+    assert world.asked == ["t0", "t1", "t2", "t3"]  # 14 s are needed, and 10 s left after these
+    deferred = [one for one in outcomes.values() if isinstance(one, NoTimeLeft)]
+    assert len(deferred) == 5
+
+
+def test_those_under_way_count_with_their_turns() -> None:
+    world, hours = World(), Hours()
+    writes = hours.pacer(0.5, until=20.0)
+
+    def store(name: str, token: AccessToken) -> int:
+        return writes.send(lambda: world.store_token(name, token))
+
+    steps = replace(world.steps(), writes=writes, store_token=store)
+
+    outcomes = dict(issue_tokens([renewal(f"t{number}") for number in range(9)], NOW, steps=steps))
+
+    # the first alone; then as many as have turns, 2 s apart, from 14 s to 20 s
+    assert len(world.asked) == 5
+    assert len(world.stored) == 5
+    assert [one for one in outcomes.values() if isinstance(one, NoTimeLeft)]
+
+
+def test_nothing_is_repeated_without_time_for_it() -> None:
+    world, hours = World({"t1": [EndpointUnavailable("HTTP 503")]}), Hours()
+
+    def ask(tenant: Tenant, credentials: ClientCredentials) -> AccessToken:
+        hours.now += 5
+        return world.fetch_token(tenant, credentials)
+
+    steps = replace(world.steps(), fetch_token=ask, writes=hours.pacer(100, until=22.0))
+
+    list(issue_tokens([renewal("t0"), renewal("t1")], NOW, steps=steps))
+
+    assert world.asked == ["t0", "t1"]
 
 
 # What the ledger is told

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
-from token_issuer.pacing import ATTEMPTS, Clock, Pacer
+from token_issuer.errors import EndpointUnavailable, NoTimeLeft
+from token_issuer.pacing import ATTEMPTS, Breaker, Clock, Pacer, pause_before_repeat
 
 
 class VirtualTime:
@@ -181,3 +182,79 @@ def test_the_pace_that_was_achieved_needs_two_calls(virtual: VirtualTime) -> Non
     pacer.send(failing())
 
     assert pacer.achieved is None
+
+
+# The end of a run
+
+
+def test_no_turn_is_after_the_end() -> None:
+    time = VirtualTime()
+    pacer = Pacer(1, time.clock, until=time.seconds + 2.5)
+    made: list[float] = []
+    for _ in range(3):
+        pacer.send(lambda: made.append(time.seconds))
+
+    with pytest.raises(NoTimeLeft):
+        pacer.send(lambda: made.append(time.seconds))
+
+    assert len(made) == 3
+    assert time.seconds <= 1002.5
+
+
+def test_whether_a_call_will_have_a_turn() -> None:
+    time = VirtualTime()
+    pacer = Pacer(2, time.clock, until=time.seconds + 20)
+
+    assert pacer.has_turn(after=14, behind=12)
+    assert not pacer.has_turn(after=14, behind=13)
+    assert not pacer.has_turn(after=21, behind=0)
+
+
+# Breakers, and repeats of a token request
+
+
+def test_a_breaker_opens_after_so_many_in_a_row_and_stays_open() -> None:
+    breaker = Breaker(3)
+    breaker.failed()
+    breaker.failed()
+    breaker.worked()
+    breaker.failed()
+    breaker.failed()
+    assert not breaker.is_open
+
+    breaker.failed()
+    breaker.worked()
+
+    assert breaker.is_open
+
+
+def test_a_failure_that_lasts_opens_it_at_once() -> None:
+    breaker = Breaker(3)
+
+    breaker.failed(for_long=True)
+
+    assert breaker.is_open
+
+
+@pytest.mark.parametrize(
+    ("error", "repeats", "pause"),
+    [
+        (EndpointUnavailable("503"), 0, (0.1, 0.5)),
+        (EndpointUnavailable("503"), 1, (0.5, 1.5)),
+        (EndpointUnavailable("503"), 2, None),
+        (EndpointUnavailable("late", is_timeout=True), 0, None),
+        (EndpointUnavailable("429", retry_after=0.0), 0, (0.1, 0.5)),
+        (EndpointUnavailable("429", retry_after=10.0), 0, (10.0, 10.0)),
+        (EndpointUnavailable("429", retry_after=10.1), 0, None),
+    ],
+)
+def test_how_long_to_wait_before_a_repeat(
+    error: EndpointUnavailable, repeats: int, pause: tuple[float, float] | None
+) -> None:
+    found = {pause_before_repeat(error, repeats) for _ in range(50)}
+
+    if pause is None or pause[0] == pause[1]:
+        assert found == {pause and pause[0]}
+        return
+    assert all(one is not None and pause[0] <= one <= pause[1] for one in found)
+    assert len(found) > 1

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 from aws_lambda_powertools import Logger
 
-from tests.issuer.conftest import Account, Log, make_settings
+from tests.issuer.conftest import Account, Log, fast_pacer, make_settings
 from tests.issuer.test_ledger import FAILURE
 from token_issuer.authorization_server import AccessToken
 from token_issuer.credentials import ClientCredentials
 from token_issuer.errors import (
+    IssuerError,
     LedgerUnwritable,
     StoreDenied,
-    StoreFailed,
     TokenRefused,
     TokensUnchecked,
 )
@@ -49,6 +49,8 @@ class World:
             read_credentials=self.read_credentials,
             issue_tokens=self.issue_tokens,
             delete_tokens=self.delete_tokens,
+            writes=fast_pacer(),
+            time_left=lambda: 240.0,
         )
 
     def read_tenants(self, last_good: "Mapping[str, str]") -> Configuration:
@@ -78,14 +80,14 @@ class World:
             self.outside.ledger.record_token(record, renewal.record)
             yield renewal, token
 
-    def delete_tokens(self, parameters: list[str]) -> dict[str, StoreFailed]:
+    def delete_tokens(self, parameters: list[str]) -> dict[str, IssuerError]:
         for parameter in parameters:
             del self.versions[parameter]
         return {}
 
     def run(self, **others: object) -> Report:
         outside = replace(self.outside, **others)  # type: ignore[arg-type]
-        return run(Invocation(), outside, holder="one", time_left=timedelta(minutes=4))
+        return run(Invocation(), outside, holder="one")
 
 
 def pack(names: Iterable[str]) -> dict[str, str]:
@@ -185,8 +187,25 @@ def test_only_a_token_that_was_there_counts_as_removed(world: World) -> None:
     assert world.outside.ledger.read().records.keys() == {"acme"}
 
 
+def test_what_there_is_no_time_for_is_done_by_the_next_run(world: World) -> None:
+    world.documents = pack(f"t{number}" for number in range(3))
+    world.run()
+    world.documents = {"/visma/tenants/t0": '{"scope": "", "enabled": false}'}
+
+    report = world.run(time_left=lambda: 1.0)
+
+    assert (report.removed, report.failures) == (0, {})
+    assert {name: one.reason for name, one in report.deferred.items()} == {"t0": "NoTimeLeft"}
+    memory = world.outside.ledger.read()
+    assert "t0" in memory.records
+    assert memory.documents.keys() == {"/visma/tenants/packed"}
+    world.versions["/visma/tokens/t0"] = 1  # as if it had not been deleted
+    assert world.run().removed == 1
+    assert world.outside.ledger.read().documents.keys() == {"/visma/tenants/t0"}
+
+
 def test_a_token_that_cannot_be_deleted_stays_known(world: World) -> None:
-    def delete_tokens(parameters: list[str]) -> dict[str, StoreFailed]:
+    def delete_tokens(parameters: list[str]) -> dict[str, IssuerError]:
         return {parameter: StoreDenied("Deleting it failed") for parameter in parameters}
 
     world.run()

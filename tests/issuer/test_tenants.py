@@ -6,7 +6,7 @@ import pytest
 from botocore.config import Config
 from moto import mock_aws
 
-from tests.issuer.conftest import fast_pacer
+from tests.issuer.conftest import ended_pacer, fast_pacer
 from token_issuer.errors import TenantsUnreadable
 from token_issuer.tenants import Configuration, Tenant, parse_configuration, read_tenants
 
@@ -133,6 +133,11 @@ def test_a_listing_that_cannot_be_asked_for_is_no_listing() -> None:
 
     with pytest.raises(TenantsUnreadable, match="EndpointConnectionError"):
         read_tenants(nobody, PATH, {}, pacer=fast_pacer())
+
+
+def test_a_listing_that_takes_too_long_is_said() -> None:
+    with pytest.raises(TenantsUnreadable, match="ended before its turn"):
+        read_tenants(boto3.client("ssm", "eu-north-1"), PATH, {}, pacer=ended_pacer())
 
 
 # Last good documents

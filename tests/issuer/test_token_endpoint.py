@@ -19,10 +19,11 @@ from local.authorization_server import Fault, VismaConnect
 from tests.issuer.conftest import tenant_id
 from tests.issuer.outcomes.broken_server import Break, BrokenServer, broken_server
 from tests.issuer.outcomes.connections import LONG, SLOW, say_nothing
+from token_issuer.authorization_server import Answer
 from token_issuer.errors import AnswerInvalid, EndpointUnavailable
 from token_issuer.token_endpoint import ANSWER_SECONDS, CONNECT_SECONDS, connect, open_session, post
 
-type Post = Callable[..., tuple[int, bytes]]
+type Post = Callable[..., Answer]
 
 FORM = {"grant_type": "client_credentials", "tenant_id": tenant_id("acme")}
 
@@ -42,7 +43,7 @@ def post_to_visma(session: requests.Session, visma_connect: VismaConnect) -> Pos
 def test_a_form_goes_out_and_status_and_body_come_back(
     post_to_visma: Post, visma_connect: VismaConnect
 ) -> None:
-    assert post_to_visma(FORM, {"Accept": "application/json"}) == (200, b"answer")
+    assert post_to_visma(FORM, {"Accept": "application/json"}) == Answer(status=200, body=b"answer")
 
     [received] = visma_connect.received
     assert received.form == FORM
@@ -77,7 +78,7 @@ def test_no_proxy_is_taken_from_the_environment(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
 
-    assert post_to_visma(FORM, {}) == (200, b"answer")
+    assert post_to_visma(FORM, {}) == Answer(status=200, body=b"answer")
 
 
 def test_a_cookie_of_one_tenant_is_not_sent_for_another(
@@ -127,11 +128,11 @@ def tls_server(authority: trustme.CA) -> Iterator[BrokenServer]:
 @pytest.fixture
 def post_by_tls(
     session: requests.Session, authority: trustme.CA, tls_server: BrokenServer, tmp_path: Path
-) -> Iterator[Callable[[Break], tuple[int, bytes]]]:
+) -> Iterator[Callable[[Break], Answer]]:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     session.verify = str(tmp_path / "ca.pem")
 
-    def call(fault: Break) -> tuple[int, bytes]:
+    def call(fault: Break) -> Answer:
         tls_server.faults[tenant_id("acme")] = fault
         url = f"https://localhost:{tls_server.server_port}/connect/token"
         return post(session, url, FORM, {}, answer_seconds=0.5)
@@ -144,7 +145,7 @@ def test_a_certificate_that_is_trusted_is_taken(post_by_tls: Callable[[Break], o
     def answer(connection: socket.socket, _: object) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
 
-    assert post_by_tls(answer) == (200, b"{}")
+    assert post_by_tls(answer) == Answer(status=200, body=b"{}")
 
 
 @pytest.mark.parametrize("fault", SLOW.values(), ids=SLOW)
@@ -280,7 +281,7 @@ def test_an_answer_that_takes_a_while_is_waited_for(
 ) -> None:
     visma_connect.faults[None] = Fault(status=200, body=b"late", seconds=1.5)
 
-    assert post_to_visma(FORM, {}) == (200, b"late")
+    assert post_to_visma(FORM, {}) == Answer(status=200, body=b"late")
 
 
 def seconds_until_given_up(fault: Break, session: requests.Session, answer_seconds: float) -> float:

@@ -8,7 +8,7 @@ from botocore.config import Config
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from tests.issuer.conftest import fast_pacer
+from tests.issuer.conftest import ended_pacer, fast_pacer
 from token_issuer.authorization_server import AccessToken
 from token_issuer.errors import (
     IssuerError,
@@ -146,6 +146,18 @@ def test_tokens_are_not_decrypted_for_their_versions() -> None:
 def test_versions_that_cannot_be_read_are_said() -> None:
     with pytest.raises(TokensUnchecked, match="EndpointConnectionError"):
         read_versions(NAMES, ssm=make_ssm("http://127.0.0.1:1"), pacer=fast_pacer())
+
+
+def test_without_time_nothing_is_read_or_deleted(stored: "SSMClient") -> None:
+    with pytest.raises(TokensUnchecked, match="ended before its turn"):
+        read_versions(NAMES, ssm=stored, pacer=ended_pacer())
+
+    failures = delete_tokens(NAMES, ssm=stored, pacer=ended_pacer())
+
+    assert {name: one.reason for name, one in failures.items()} == dict.fromkeys(
+        NAMES, "NoTimeLeft"
+    )
+    assert len(read_versions(NAMES, ssm=stored, pacer=fast_pacer())) == len(NAMES)
 
 
 def test_what_is_deleted_is_gone_and_what_is_gone_is_no_failure(stored: "SSMClient") -> None:

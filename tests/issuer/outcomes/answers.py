@@ -57,6 +57,7 @@ def answers(  # noqa: PLR0913  what a server may answer has this many parts
     body: Body | bytes = ECHOED,
     headers: dict[str, str] | None = None,
     hit: frozenset[str] = ACME,
+    deferred: frozenset[str] = frozenset(),
     warning: str | None = None,
     lifetime: int = 3600,
 ) -> Case:
@@ -71,7 +72,7 @@ def answers(  # noqa: PLR0913  what a server may answer has this many parts
         reason=reason,
         detail=detail,
         failures=hit if reason else frozenset(),
-        kept=hit if reason else frozenset(),
+        kept=hit | deferred if reason else frozenset(),
         warning=warning,
         lifetime=lifetime,
     )
@@ -159,6 +160,8 @@ STATUSES = [
         "HTTP 429",
         status=429,
         headers={"Retry-After": "120"},
+        deferred=frozenset({"globex"}),
+        warning="EndpointBreakerOpen",
     ),
     answers(
         "HTTP 503 with an OAuth error",

@@ -7,25 +7,38 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import ceil
 from typing import Any
 
 from aws_lambda_powertools import Logger
+from botocore.exceptions import ClientError
 
 from tests.issuer.conftest import make_settings
 from tests.issuer.simulation.memory_ledger import MemoryLedger
 from token_issuer.authorization_server import AccessToken
 from token_issuer.credentials import ClientCredentials
-from token_issuer.errors import EndpointUnavailable, StoreFailed, TokenRefused
+from token_issuer.errors import EndpointUnavailable, TokenRefused
 from token_issuer.invocation import Invocation
 from token_issuer.issuance import Steps, issue_tokens
+from token_issuer.pacing import (
+    ASK_SECONDS,
+    RECORD_SECONDS,
+    REPORT_SECONDS,
+    STORE_SECONDS,
+    Clock,
+    Pacer,
+)
 from token_issuer.run import Outside, run
 from token_issuer.settings import Settings
 from token_issuer.telemetry import Report, Telemetry
 from token_issuer.tenants import Configuration, Tenant, parse_configuration
+from token_issuer.token_store import delete_tokens, store_token
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 CACHE = timedelta(minutes=5)  # that a consumer may keep a token for
 TIMEOUT_MARGIN = timedelta(seconds=10)
+HANGS = timedelta(seconds=ASK_SECONDS)
+WRITE = timedelta(milliseconds=15)
 PREFIX = "/visma/tokens/"
 
 
@@ -72,41 +85,61 @@ class World:
     requests: list[datetime] = field(default_factory=list)  # for tokens
     asked_in_run: Counter[str] = field(default_factory=Counter)
     asked_too_soon: list[str] = field(default_factory=list)
+    tokens: list[AccessToken] = field(default_factory=list)
+    quota: float = 3.0  # writes a second
+    saved: float = 0.0  # of it
+    saved_at: datetime = START
+    throttled: int = 0
     deadline: datetime = START
     runs: int = 0
+    killed: int = 0
 
     def configure(self, names: Collection[str], **members: object) -> None:
         """Pack the tenants into one parameter."""
         packed = {name: {"scope": "", **members} for name in names}
         self.documents["/visma/tenants/packed"] = json.dumps({"tenants": packed})
 
+    def seconds(self) -> float:
+        return (self.now - START).total_seconds()
+
+    def time_left(self) -> float:
+        return (self.deadline - self.now).total_seconds()
+
+    def sleep(self, seconds: float) -> None:
+        self._pass(timedelta(microseconds=ceil(seconds * 1_000_000)))
+
     def tick(self, at: datetime, *, force: bool = False) -> Report | None:
         """Run once, at that time or as soon as the last run has ended; None when it was killed."""
         self.now = max(at, self.now)
-        time_left = self.settings.period - TIMEOUT_MARGIN
-        self.deadline = self.now + time_left
+        self.deadline = self.now + self.settings.period - TIMEOUT_MARGIN
         self.asked_in_run.clear()
         self.runs += 1
         self.ledger.is_dead = False
         try:
-            return run(
-                Invocation(force=force),
-                self._outside(),
-                holder=str(self.runs),
-                time_left=time_left,
-            )
+            return run(Invocation(force=force), self._outside(), holder=str(self.runs))
         except Killed:
+            self.killed += 1
             return None
 
     def _outside(self) -> Outside:
         logger = Logger(service="simulation", stream=io.StringIO())
+        clock = Clock(now=self.seconds, sleep=self.sleep)
+        margin = STORE_SECONDS + RECORD_SECONDS + REPORT_SECONDS
+        writes = Pacer(
+            self.settings.writes_per_second,
+            clock,
+            until=(self.deadline - START).total_seconds() - margin,
+        )
+        ssm: Any = self
         steps = Steps(
             read_credentials=self._read_credentials,
             fetch_token=self._fetch,
-            store_token=self._store,
+            store_token=partial(store_token, ssm=ssm, key_id="key", pacer=writes),
             record_token=self.ledger.record_token,
             record_failure=self.ledger.record_failure,
             shorten=self.ledger.shorten,
+            writes=writes,
+            sleep=self.sleep,
             now=lambda: self.now,
             settings=self.settings,
         )
@@ -119,7 +152,9 @@ class World:
             read_versions=self._read_versions,
             read_credentials=self._read_credentials,
             issue_tokens=partial(issue_tokens, steps=steps),
-            delete_tokens=self._delete,
+            delete_tokens=partial(delete_tokens, ssm=ssm, pacer=writes),
+            writes=writes,
+            time_left=self.time_left,
         )
 
     def _read_tenants(self, last_good: Mapping[str, str]) -> Configuration:
@@ -141,14 +176,19 @@ class World:
         self.requests.append(self.now)
         self.asked_in_run[tenant.name] += 1
         issued_at = self.now
-        self._pass(timedelta(seconds=14) if tenant.name in self.hanging else self.latency)
+        self._pass(HANGS if tenant.name in self.hanging else self.latency)
         if tenant.name in self.hanging or self.is_down(issued_at):
-            raise EndpointUnavailable("no answer")
+            raise EndpointUnavailable("no answer", is_timeout=tenant.name in self.hanging)
         if tenant.name in self.refused:
             raise TokenRefused("invalid_tenant", code="invalid_tenant")
-        return AccessToken(
-            value="t", issued_at=issued_at, expires_at=issued_at + self.lifetime, scope=None
+        token = AccessToken(
+            value=str(len(self.tokens)),
+            issued_at=issued_at,
+            expires_at=issued_at + self.lifetime,
+            scope=None,
         )
+        self.tokens.append(token)
+        return token
 
     def _pass(self, time: timedelta) -> None:
         self.now += time
@@ -157,26 +197,42 @@ class World:
             self.ledger.is_dead = True
             raise Killed
 
-    def _store(self, parameter: str, token: AccessToken) -> int:
-        name = parameter.removeprefix(PREFIX)
+    def put_parameter(self, *, Name: str, Value: str, **_: object) -> dict[str, int]:  # noqa: N803  as boto3 has it
+        self._write()
+        name, token = Name.removeprefix(PREFIX), self.tokens[int(Value)]
         last = self.stored.get(name)
         version = last.version + 1 if last else 1
         new = Stored(version, token.issued_at, token.expires_at, self.now)
         if last:
             self.replaced.append(Replaced(name, last, self.now, new))
         self.stored[name] = new
-        return version
+        return {"Version": version}
+
+    def delete_parameters(self, *, Names: list[str]) -> dict[str, list[str]]:  # noqa: N803  as boto3 has it
+        self._write()
+        for parameter in Names:
+            name = parameter.removeprefix(PREFIX)
+            if last := self.stored.pop(name, None):
+                self.replaced.append(Replaced(name, last, self.now, None))
+        return {"DeletedParameters": Names}
+
+    def _write(self) -> None:
+        """Take from the quota: a second's may have been saved."""
+        self._pass(WRITE)
+        saved = self.saved + (self.now - self.saved_at).total_seconds() * self.quota
+        self.saved, self.saved_at = min(self.quota, saved), self.now
+        if self.saved < 1:
+            self.throttled += 1
+            error: Any = {
+                "Error": {"Code": "ThrottlingException"},
+                "ResponseMetadata": {"HTTPStatusCode": 400},
+            }
+            raise ClientError(error, "PutParameter")
+        self.saved -= 1
 
     def _read_versions(self, parameters: Collection[str]) -> dict[str, int]:
         found = {name: self.stored.get(name.removeprefix(PREFIX)) for name in parameters}
         return {name: one.version for name, one in found.items() if one}
-
-    def _delete(self, parameters: list[str]) -> dict[str, StoreFailed]:
-        for parameter in parameters:
-            name = parameter.removeprefix(PREFIX)
-            if last := self.stored.pop(name, None):
-                self.replaced.append(Replaced(name, last, self.now, None))
-        return {}
 
 
 class Quiet(Telemetry):
