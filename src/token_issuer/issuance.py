@@ -134,8 +134,6 @@ def _ask(
     """Ask for a token, and again after a failure that may pass in a moment."""
     repeats = 0
     while True:
-        if stopped := client.stopped:
-            raise stopped
         try:
             return steps.fetch_token(tenant, credentials)
         except EndpointFailed as error:

@@ -5,6 +5,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from local.authorization_server import SCOPES, Fault
 from tests.issuer.conftest import tenant_id
@@ -57,14 +58,14 @@ def answers(  # noqa: PLR0913  what a server may answer has this many parts
     body: Body | bytes = ECHOED,
     headers: dict[str, str] | None = None,
     hit: frozenset[str] = ACME,
-    deferred: frozenset[str] = frozenset(),
     warning: str | None = None,
     lifetime: int = 3600,
 ) -> Case:
     def arrange(scene: Scene) -> None:
         content = body(scene) if callable(body) else body
         sent = {"Content-Type": "application/json"} | (headers or {})
-        scene.answer(Fault(status=status, body=content, headers=sent))
+        for tenant in hit:  # whoever goes first, which is drawn by lot
+            scene.answer(Fault(status=status, body=content, headers=sent), tenant)
 
     return Case(
         words=words,
@@ -72,7 +73,7 @@ def answers(  # noqa: PLR0913  what a server may answer has this many parts
         reason=reason,
         detail=detail,
         failures=hit if reason else frozenset(),
-        kept=hit | deferred if reason else frozenset(),
+        kept=hit if reason else frozenset(),
         warning=warning,
         lifetime=lifetime,
     )
@@ -92,6 +93,23 @@ def redirect(status: int) -> Case:
         failures=ACME,
         kept=ACME,
     )
+
+
+def to_be_left_alone() -> Case:
+    """Have no other tenant of the client, which would be deferred if the lot had acme first."""
+    said = answers(
+        "HTTP 429 with Retry-After",
+        "EndpointUnavailable",
+        "HTTP 429",
+        status=429,
+        headers={"Retry-After": "120"},
+    )
+
+    def arrange(scene: Scene) -> None:
+        said.arrange(scene)
+        scene.account.configure("globex", client="sales")
+
+    return replace(said, arrange=arrange)
 
 
 def error(code: object, **members: object) -> bytes:
@@ -154,15 +172,7 @@ STATUSES = [
         answers(f"HTTP {status}", "EndpointUnavailable", f"HTTP {status}", status=status)
         for status in (429, 500, 502, 503)
     ),
-    answers(
-        "HTTP 429 with Retry-After",
-        "EndpointUnavailable",
-        "HTTP 429",
-        status=429,
-        headers={"Retry-After": "120"},
-        deferred=frozenset({"globex"}),
-        warning="EndpointBreakerOpen",
-    ),
+    to_be_left_alone(),
     answers(
         "HTTP 503 with an OAuth error",
         "EndpointUnavailable",

@@ -93,8 +93,8 @@ class Scene:
             self.account.configure(tenant, client=client)
             self.account.put_token(tenant, previous(tenant))
 
-    def answer(self, fault: Fault) -> None:
-        self.visma_connect.faults[tenant_id("acme")] = fault
+    def answer(self, fault: Fault, tenant: str = "acme") -> None:
+        self.visma_connect.faults[tenant_id(tenant)] = fault
 
     def break_connection(self, fault: Break, tenant: str = "acme") -> None:
         self.environment.setenv("TOKEN_ENDPOINT", f"{self.front.url}/connect/token")
