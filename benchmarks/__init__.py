@@ -1,0 +1,1 @@
+"""How fast the issuer is, beside how others do it: `make bench`."""

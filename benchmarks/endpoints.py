@@ -1,0 +1,286 @@
+"""Token endpoint and AWS APIs on loopback, with latency and a real write quota, as processes.
+
+`python -m benchmarks.endpoints token|aws SETTINGS` prints its URL, and answers until it is ended.
+GET / tells what was called, and when.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import re
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import NAMESPACE_DNS, uuid5
+
+import uvicorn
+
+CLIENT = {"client_id": "bench-client", "client_secret": "not-a-real-secret"}
+SCOPE = "vismanet_erp_service_api:read"
+TENANTS_PATH = "/visma/tenants"
+LIFETIME = 3600  # seconds
+SIGNATURE_BYTES = 256  # RS256
+PAGE_PARAMETERS = 10
+PAGE_BYTES = 1 << 20  # of a Scan
+FOR_EVER = 3600.0  # seconds
+
+type Receive = Callable[[], Awaitable[dict[str, Any]]]
+type Send = Callable[[dict[str, Any]], Awaitable[None]]
+type Item = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the endpoints are like; quota None: as many writes as come."""
+
+    tenants: int
+    packed: int = 75  # tenants in one parameter, which has 8 KB then
+    token_seconds: float = 0.0
+    aws_seconds: float = 0.0
+    hanging_every: int = 0  # one in so many tenants is never answered; 0: none
+    quota: float | None = None  # writes a second, as many as may also be saved up
+
+    @property
+    def names(self) -> list[str]:
+        """Return the tenants' names."""
+        return [f"t{number:05}" for number in range(self.tenants)]
+
+    @property
+    def hanging(self) -> set[str]:
+        """Return the names of those who are never answered, the first of them half way to one."""
+        every = self.hanging_every
+        return set(self.names[every // 2 :: every]) if every else set()
+
+    def as_json(self) -> str:
+        """Return them as the command line takes them."""
+        return json.dumps(asdict(self))
+
+
+def tenant_id(name: str) -> str:
+    """Return the tenant_id of a tenant."""
+    return str(uuid5(NAMESPACE_DNS, name))
+
+
+class Refused(Exception):  # noqa: N818  as AWS does it
+    """An error of an AWS API."""
+
+    def __init__(self, code: str) -> None:
+        """Take the error's code."""
+        self.code = code
+
+
+@dataclass
+class Endpoint:
+    """What both have in common: they note each call as (operation, when, how it ended)."""
+
+    settings: Settings
+    calls: list[tuple[str, float, str]] = field(default_factory=list)
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI 3)."""
+        body = b""
+        while (event := await receive()).get("more_body") or event.get("body"):
+            body += event["body"]
+            if not event.get("more_body"):
+                break
+        if scope["method"] == "GET":
+            status, answer = 200, json.dumps(self.calls)
+        else:
+            status, answer = await self.answer(dict(scope["headers"]), body)
+        headers = [(b"content-type", b"application/x-amz-json-1.1")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.encode()})
+
+    async def answer(self, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, str]:
+        """Return status and body."""
+        raise NotImplementedError
+
+
+class TokenEndpoint(Endpoint):
+    """Gives everybody a token but those who hang."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Know who hangs."""
+        super().__init__(settings)
+        self._hanging = {tenant_id(name) for name in settings.hanging}
+        self._head = _part({"alg": "RS256", "kid": secrets.token_hex(20), "typ": "at+jwt"})
+
+    async def answer(self, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, str]:
+        """Return a token after the latency (RFC 6749 §5.1)."""
+        del headers
+        asked_for = parse_qs(body.decode())["tenant_id"][0]
+        hangs = asked_for in self._hanging
+        self.calls.append(("token", time.monotonic(), "hangs" if hangs else "ok"))
+        await asyncio.sleep(FOR_EVER if hangs else self.settings.token_seconds)
+        claims = {
+            "iss": "https://connect.visma.com",
+            "aud": ["https://api.example"],
+            "nbf": int(time.time()),
+            "exp": int(time.time()) + LIFETIME,
+            "client_id": CLIENT["client_id"],
+            "tenant_id": asked_for,
+            "scope": [SCOPE],
+            "jti": secrets.token_hex(16),
+        }
+        signature = base64.urlsafe_b64encode(secrets.token_bytes(SIGNATURE_BYTES)).rstrip(b"=")
+        token = f"{self._head}.{_part(claims)}.{signature.decode()}"
+        members = {"access_token": token, "expires_in": LIFETIME, "token_type": "Bearer"}
+        return 200, json.dumps(members | {"scope": SCOPE})
+
+
+def _part(content: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+
+
+class Aws(Endpoint):
+    """Parameter Store, Secrets Manager and DynamoDB, as far as the issuer calls them.
+
+    Conditions of writes are taken for true, since one run at a time writes.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Configure the tenants, packed, and fill the quota."""
+        super().__init__(settings)
+        names, packed = settings.names, settings.packed
+        self._documents = [
+            _document(number // packed, names[number : number + packed])
+            for number in range(0, len(names), packed)
+        ]
+        self._versions: dict[str, int] = {}
+        self._items: dict[str, Item] = {}
+        self._saved = settings.quota or 0.0
+        self._saved_at = time.monotonic()
+
+    async def answer(self, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, str]:
+        """Return what the operation answers, after the latency."""
+        operation = headers[b"x-amz-target"].decode().rpartition(".")[2]
+        at = time.monotonic()
+        await asyncio.sleep(self.settings.aws_seconds)
+        try:
+            answer = getattr(self, f"_{operation}")(json.loads(body))
+        except Refused as refused:
+            self.calls.append((operation, at, refused.code))
+            return 400, json.dumps({"__type": refused.code, "message": "Rate exceeded"})
+        self.calls.append((operation, at, "ok"))
+        return 200, json.dumps(answer)
+
+    def _PutParameter(self, request: dict[str, Any]) -> object:  # noqa: N802  as AWS names them
+        self._take_from_quota()
+        version = self._versions[request["Name"]] = self._versions.get(request["Name"], 0) + 1
+        return {"Version": version, "Tier": "Standard"}
+
+    def _take_from_quota(self) -> None:
+        """Take one from a token bucket, or refuse."""
+        quota, now = self.settings.quota, time.monotonic()
+        if quota is None:
+            return
+        self._saved = min(quota, self._saved + (now - self._saved_at) * quota)
+        self._saved_at = now
+        if self._saved < 1:
+            raise Refused("ThrottlingException")
+        self._saved -= 1
+
+    def _GetParametersByPath(self, request: dict[str, Any]) -> object:  # noqa: N802
+        first = int(request.get("NextToken", 0))
+        after = first + PAGE_PARAMETERS
+        more = {"NextToken": str(after)} if after < len(self._documents) else {}
+        return {"Parameters": self._documents[first:after]} | more
+
+    def _GetParameters(self, request: dict[str, Any]) -> object:  # noqa: N802
+        there = [name for name in request["Names"] if name in self._versions]
+        value = secrets.token_hex(450)  # encrypted, and so not shorter than the token
+        return {
+            "Parameters": [_parameter(name, value, self._versions[name]) for name in there],
+            "InvalidParameters": sorted(set(request["Names"]) - set(there)),
+        }
+
+    def _GetSecretValue(self, request: dict[str, Any]) -> object:  # noqa: N802
+        return {"Name": request["SecretId"], "VersionId": "1", "SecretString": json.dumps(CLIENT)}
+
+    def _Scan(self, request: dict[str, Any]) -> object:  # noqa: N802
+        keys = list(self._items)
+        start = request.get("ExclusiveStartKey")
+        first = keys.index(start["key"]["S"]) + 1 if start else 0
+        page: list[Item] = []
+        size = 0
+        for key in keys[first:]:
+            page.append(self._items[key])
+            size += _size(self._items[key])
+            if size >= PAGE_BYTES:
+                break
+        answer: dict[str, Any] = {"Items": page, "Count": len(page), "ScannedCount": len(page)}
+        if first + len(page) < len(keys):
+            answer["LastEvaluatedKey"] = {"key": page[-1]["key"]}
+        return answer
+
+    def _UpdateItem(self, request: dict[str, Any]) -> object:  # noqa: N802
+        key, update = request["Key"]["key"]["S"], request["UpdateExpression"]
+        names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
+        item = self._items.setdefault(key, {"key": {"S": key}})
+        setting, _, removing = update.partition("REMOVE ")
+        for name, value in re.findall(r"(#\w+) = (:\w+)", setting):
+            item[names[name]] = values[value]
+        for name in re.findall(r"#\w+", removing):
+            item.pop(names[name], None)
+        return {}
+
+    def _DeleteItem(self, request: dict[str, Any]) -> object:  # noqa: N802
+        self._items.pop(request["Key"]["key"]["S"], None)
+        return {}
+
+
+def _document(number: int, names: list[str]) -> dict[str, Any]:
+    tenants = {name: {"tenant_id": tenant_id(name), "scope": SCOPE} for name in names}
+    text = json.dumps({"tenants": tenants}, separators=(",", ":"))
+    return _parameter(f"{TENANTS_PATH}/packed-{number}", text, 1, kind="String")
+
+
+def _parameter(
+    name: str, value: str, version: int, *, kind: str = "SecureString"
+) -> dict[str, Any]:
+    return {
+        "ARN": f"arn:aws:ssm:eu-north-1:123456789012:parameter{name}",
+        "DataType": "text",
+        "LastModifiedDate": 1795478400.0,
+        "Name": name,
+        "Type": kind,
+        "Value": value,
+        "Version": version,
+    }
+
+
+def _size(value: Any) -> int:  # noqa: ANN401  an item, or a part of one
+    """Return a size in bytes much as DynamoDB counts: names and values."""
+    if isinstance(value, dict):
+        return sum(len(name) + _size(part) for name, part in value.items())
+    return len(str(value).encode())
+
+
+def main() -> None:
+    """Serve one of the two until ended."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.endpoints", description=__doc__)
+    parser.add_argument("kind", choices=("token", "aws"))
+    parser.add_argument("settings", type=json.loads, help='JSON, for instance {"tenants": 600}')
+    arguments = parser.parse_args()
+    kind = TokenEndpoint if arguments.kind == "token" else Aws
+    config = uvicorn.Config(
+        kind(Settings(**arguments.settings)),
+        interface="asgi3",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=0,
+        timeout_keep_alive=600,  # seconds; it does not hang up on a run that waits
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)  # noqa: T201  its answer
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()
