@@ -32,6 +32,10 @@ test: environments ## Run all tests but the long ones
 test-long: environments ## Run the long ones: redeploys, the demo itself
 	@$(RUN) -m pytest -m long
 
+.PHONY: bench
+bench: environments ## Measure it beside how others do it: some 20 minutes
+	@$(RUN) -m benchmarks
+
 .PHONY: check
 check: environments ## Run the linters: ruff, mypy --strict, cfn-lint, sam validate
 	@.venv/bin/ruff check --quiet .

@@ -66,7 +66,7 @@ def tenant_id(name: str) -> str:
     return str(uuid5(NAMESPACE_DNS, name))
 
 
-class Refused(Exception):  # noqa: N818  as AWS does it
+class Refused(Exception):
     """An error of an AWS API."""
 
     def __init__(self, code: str) -> None:
@@ -76,10 +76,10 @@ class Refused(Exception):  # noqa: N818  as AWS does it
 
 @dataclass
 class Endpoint:
-    """What both have in common: they note each call as (operation, when, how it ended)."""
+    """What both have in common: they note each call as (operation, when, how it ended, bytes)."""
 
     settings: Settings
-    calls: list[tuple[str, float, str]] = field(default_factory=list)
+    calls: list[tuple[str, float, str, int]] = field(default_factory=list)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request (ASGI 3)."""
@@ -115,7 +115,7 @@ class TokenEndpoint(Endpoint):
         del headers
         asked_for = parse_qs(body.decode())["tenant_id"][0]
         hangs = asked_for in self._hanging
-        self.calls.append(("token", time.monotonic(), "hangs" if hangs else "ok"))
+        self.calls.append(("token", time.monotonic(), "hangs" if hangs else "ok", 0))
         await asyncio.sleep(FOR_EVER if hangs else self.settings.token_seconds)
         claims = {
             "iss": "https://connect.visma.com",
@@ -164,10 +164,11 @@ class Aws(Endpoint):
         try:
             answer = getattr(self, f"_{operation}")(json.loads(body))
         except Refused as refused:
-            self.calls.append((operation, at, refused.code))
+            self.calls.append((operation, at, refused.code, 0))
             return 400, json.dumps({"__type": refused.code, "message": "Rate exceeded"})
-        self.calls.append((operation, at, "ok"))
-        return 200, json.dumps(answer)
+        text = json.dumps(answer)
+        self.calls.append((operation, at, "ok", len(text)))
+        return 200, text
 
     def _PutParameter(self, request: dict[str, Any]) -> object:  # noqa: N802  as AWS names them
         self._take_from_quota()

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +51,7 @@ class Call:
     operation: str
     at: float
     outcome: str  # "ok", or why not
+    answer_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ class Run:
     report: dict[str, Any] | None = None
     cpu_seconds: float = 0.0
     peak_bytes: int = 0
+    log_bytes: int = 0
 
     @property
     def counts(self) -> Counter[str]:
@@ -77,7 +79,9 @@ class Run:
     @property
     def stored(self) -> list[float]:
         """Return when tokens were stored."""
-        return [one.at for one in self.calls if (one.operation, one.outcome) == ("PutParameter", "ok")]
+        return [
+            one.at for one in self.calls if (one.operation, one.outcome) == ("PutParameter", "ok")
+        ]
 
     @property
     def seconds_to_last_token(self) -> float:
@@ -89,45 +93,57 @@ def measure(
     way: str,
     endpoints: Settings,
     *,
-    runs: int = 1,
+    events: Sequence[object] = ({},),
     first: int | None = None,
     seconds: float = TIMEOUT_SECONDS,
     **environment: object,
 ) -> list[Run]:
     """Run the issuer, or how others do it, with fresh endpoints; `first` tenants of them only.
 
-    A subject of several runs keeps its clients between them, as Lambda does; `seconds` is the
-    time-out of each.
+    One run for each event, of one process, as Lambda keeps it; `seconds` is the time-out of each.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        urls = {kind: stack.enter_context(_serving(kind, endpoints, folder)) for kind in ("token", "aws")}
+        urls = {
+            kind: stack.enter_context(serving(kind, endpoints, folder)) for kind in ("token", "aws")
+        }
         variables = function_environment(
             TOKEN_ENDPOINT=f"{urls['token']}/connect/token",
             AWS_ENDPOINT_URL=urls["aws"],
             **environment,
         )
-        plan = {"endpoints": endpoints.__dict__, "seconds": seconds, "runs": runs, "first": first}
+        plan = {
+            "endpoints": endpoints.__dict__,
+            "seconds": seconds,
+            "events": events,
+            "first": first,
+        }
         command = [sys.executable, "-m", "benchmarks.subject", way, json.dumps(plan)]
         log, result = folder / "subject.log", folder / "result.json"
         begun_at = time.monotonic()
         with process([*command, str(result)], env=variables, cwd=PROJECT, log=log) as subject:
             try:
-                code = subject.wait(seconds * runs)
+                code = subject.wait(seconds * len(events))
             except subprocess.TimeoutExpired:
                 code = None  # as Lambda ends it
         ended_at = time.monotonic()
         if code:
             raise SystemExit(f"What is measured failed with exit code {code}:\n{tail(log)}")
-        calls = [
-            Call(*call) for url in urls.values() for call in requests.get(url, timeout=60).json()
-        ]
+        calls = [call for url in urls.values() for call in calls_of(url)]
         if code is None:
             return [Run(calls=calls, begun_at=begun_at, ended_at=ended_at)]
         return [
-            Run(calls=[call for call in calls if one["begun_at"] <= call.at <= one["ended_at"]], **one)
+            Run(
+                calls=[call for call in calls if one["begun_at"] <= call.at <= one["ended_at"]],
+                **one,
+            )
             for one in json.loads(result.read_text())
         ]
+
+
+def calls_of(url: str) -> list[Call]:
+    """Return what an endpoint has met so far."""
+    return [Call(*call) for call in requests.get(url, timeout=60).json()]
 
 
 def function_environment(**variables: object) -> dict[str, str]:
@@ -142,7 +158,8 @@ def function_environment(**variables: object) -> dict[str, str]:
 
 
 @contextmanager
-def _serving(kind: str, endpoints: Settings, folder: Path) -> Iterator[str]:
+def serving(kind: str, endpoints: Settings, folder: Path) -> Iterator[str]:
+    """Start one of the endpoints, and give its URL until the block ends."""
     command = [sys.executable, "-m", "benchmarks.endpoints", kind, endpoints.as_json()]
     log = folder / f"{kind}.log"
     with process(command, env=function_environment(), cwd=PROJECT, log=log) as server:

@@ -1,6 +1,6 @@
 """What is measured, as a process of its own: the issuer, or how others do it.
 
-`python -m benchmarks.subject issuer|threads|serial PLAN RESULT` reads a plan (JSON) and the
+`python -m benchmarks.subject WAY PLAN RESULT` reads a plan (JSON) and the
 environment that template.yaml gives the function, and writes what it took to a file.
 """
 
@@ -9,10 +9,20 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.endpoints import CLIENT, SCOPE, Settings, tenant_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Literal
+
+    from mypy_boto3_ssm import SSMClient
+    from requests import Response
+
+    type RetryMode = Literal["standard", "adaptive"]
 
 
 class Context:
@@ -29,42 +39,41 @@ class Context:
         return int((self._until - time.monotonic()) * 1000)
 
 
-def issuer(_: list[str], seconds: float) -> object:
+def issuer(event: object, _: list[str], seconds: float) -> object:
     """Run the real handler, as Lambda calls it."""
     from token_issuer.handler import lambda_handler  # noqa: PLC0415  of this subject only
 
     context: Any = Context(seconds)
-    return lambda_handler({}, context)
+    return lambda_handler(event, context)
 
 
-def serial(names: list[str], _: float) -> object:
+def serial(_event: object, names: list[str], _seconds: float) -> object:
     """Serve one tenant after the other, with the defaults of both libraries."""
     import boto3  # noqa: PLC0415
     import requests  # noqa: PLC0415
 
     ssm = boto3.client("ssm")
-    for name in names:
-        answer = requests.post(os.environ["TOKEN_ENDPOINT"], data=_form(name))  # noqa: S113  a default
-        _put(ssm, name, answer.json()["access_token"])
-    return {"issued": len(names)}
+    # no time-out, and a connection for each request: the defaults
+    answers = (requests.post(os.environ["TOKEN_ENDPOINT"], data=_form(name)) for name in names)  # noqa: S113
+    return {"issued": sum(_put(ssm, *one) for one in zip(names, answers, strict=True))}
 
 
-def threads(names: list[str], _: float) -> object:
-    """Serve eight side by side, and leave throttling to the SDK's own retries."""
+def threads(
+    _event: object, names: list[str], _seconds: float, *, mode: "RetryMode" = "standard"
+) -> object:
+    """Serve some side by side over kept connections, and leave throttling to the SDK's retries."""
     import boto3  # noqa: PLC0415
     import requests  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
 
-    ssm, session = boto3.client("ssm"), requests.Session()
+    concurrency = int(os.environ["CONCURRENCY"])
+    ssm = boto3.client("ssm", config=Config(retries={"mode": mode}))
+    with requests.Session() as session, ThreadPoolExecutor(concurrency) as pool:
 
-    def serve(name: str) -> bool:
-        answer = session.post(os.environ["TOKEN_ENDPOINT"], data=_form(name), timeout=10)
-        try:
-            _put(ssm, name, answer.json()["access_token"])
-        except ssm.exceptions.ClientError:
-            return False  # after all its retries
-        return True
+        def serve(name: str) -> bool:
+            answer = session.post(os.environ["TOKEN_ENDPOINT"], data=_form(name), timeout=10)
+            return _put(ssm, name, answer)
 
-    with ThreadPoolExecutor(int(os.environ["CONCURRENCY"])) as pool:
         return {"issued": sum(pool.map(serve, names))}
 
 
@@ -73,15 +82,20 @@ def _form(name: str) -> dict[str, str]:
     return grant | CLIENT
 
 
-def _put(ssm: Any, name: str, token: str) -> None:  # noqa: ANN401  a client of boto3
-    ssm.put_parameter(
-        Name=f"/visma/tokens/{name}",
-        Value=token,
-        Type="SecureString",
-        KeyId=os.environ["TOKEN_KEY_ARN"],
-        Tier="Intelligent-Tiering",
-        Overwrite=True,
-    )
+def _put(ssm: "SSMClient", name: str, answer: "Response") -> bool:
+    """Store a token, and tell whether the SDK's retries were enough."""
+    try:
+        ssm.put_parameter(
+            Name=f"/visma/tokens/{name}",
+            Value=answer.json()["access_token"],
+            Type="SecureString",
+            KeyId=os.environ["TOKEN_KEY_ARN"],
+            Tier="Intelligent-Tiering",
+            Overwrite=True,
+        )
+    except ssm.exceptions.ClientError:
+        return False
+    return True
 
 
 def peak_bytes() -> int:
@@ -91,20 +105,27 @@ def peak_bytes() -> int:
     return int(line.split()[1]) * 1024
 
 
+WAYS: "dict[str, Callable[[object, list[str], float], object]]" = {
+    "issuer": issuer,
+    "serial": serial,
+    "standard": threads,
+    "adaptive": partial(threads, mode="adaptive"),
+}
+
+
 def main() -> None:
     """Run it as often as the plan says, and write what each run took."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.subject", description=__doc__)
-    parser.add_argument("way", choices=("issuer", "serial", "threads"))
+    parser.add_argument("way", choices=WAYS)
     parser.add_argument("plan", type=json.loads)
     parser.add_argument("result", type=Path)
     arguments = parser.parse_args()
-    way = {"issuer": issuer, "serial": serial, "threads": threads}[arguments.way]
-    plan = arguments.plan
+    way, plan = WAYS[arguments.way], arguments.plan
     names = Settings(**plan["endpoints"]).names[: plan.get("first")]
     runs = []
-    for _ in range(plan.get("runs", 1)):
-        begun_at, cpu = time.monotonic(), time.process_time()
-        report = way(names, plan["seconds"])
+    for event in plan["events"]:
+        begun_at, cpu, logged = time.monotonic(), time.process_time(), os.fstat(1).st_size
+        report = way(event, names, plan["seconds"])
         runs.append(
             {
                 "report": report,
@@ -112,6 +133,7 @@ def main() -> None:
                 "ended_at": time.monotonic(),
                 "cpu_seconds": time.process_time() - cpu,
                 "peak_bytes": peak_bytes(),
+                "log_bytes": os.fstat(1).st_size - logged,
             }
         )
     arguments.result.write_text(json.dumps(runs), encoding="utf-8")

@@ -3,9 +3,10 @@
 import json
 import re
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -110,10 +111,11 @@ def parse_configuration(
                 _refuse_twice(name, homes[name])
             except DocumentInvalid as error:
                 errors[_shown(name)] = _located(error, source.home, name)
-                if name not in source.last_good:
+                kept = source.last_good()
+                if name not in kept:
                     continue
-                tenant = _parse_tenant(name, source.last_good[name], source.home)
-                good[name] = source.last_good[name]
+                tenant = _parse_tenant(name, kept[name], source.home)
+                good[name] = kept[name]
             else:
                 good[name] = document
             tenants[name] = tenant
@@ -137,19 +139,19 @@ class _Source:
     home: str
     text: str
     documents: list[tuple[str, object]]
-    last_good: dict[str, object]
+    last_good: Callable[[], dict[str, object]]  # parsed when it is needed
     error: DocumentInvalid | None
 
 
 def _source(parameter: "ParameterTypeDef", path: str, last_good: "Mapping[str, str]") -> _Source:
     home, text = parameter["Name"], parameter["Value"]
-    kept = _last_good(home, path, last_good)
+    kept = cache(partial(_last_good, home, path, last_good))
     error = None
     try:
         documents = _check_parameter(parameter, path)
     except DocumentInvalid as why:
         error = DocumentInvalid(f"{home}: {why.detail}", code=why.code)
-        documents = list(kept.items())
+        documents = list(kept().items())
     return _Source(home=home, text=text, documents=documents, last_good=kept, error=error)
 
 
@@ -186,8 +188,10 @@ class _Object(dict[str, Any]):
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        counts = Counter(name for name, _ in pairs)
-        self.twice = {name for name, count in counts.items() if count > 1}
+        self.twice: set[str] = set()
+        if len(self) < len(pairs):
+            counts = Counter(name for name, _ in pairs)
+            self.twice = {name for name, count in counts.items() if count > 1}
 
 
 def _check_parameter(parameter: "ParameterTypeDef", path: str) -> list[tuple[str, object]]:

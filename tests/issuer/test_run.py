@@ -163,7 +163,9 @@ def test_a_lost_token_that_is_not_had_is_due_in_the_next_run(large_world: World)
     large_world.documents = pack(f"t{number:03}" for number in range(601))
     large_world.run()
     del large_world.versions["/visma/tokens/t000"]
-    large_world.run(issue_tokens=lambda *_: iter(()))  # as when it was killed, or its client refused
+    large_world.run(
+        issue_tokens=lambda *_: iter(())
+    )  # as when it was killed, or its client refused
 
     large_world.run()
 

@@ -1,0 +1,69 @@
+"""`python -m benchmarks` measures everything and keeps it in docs/; exit code 1: not all holds."""
+
+import argparse
+import sys
+import time
+
+from rich.console import Console
+
+from benchmarks import page
+from benchmarks.chart import draw, measure_points
+from benchmarks.figures import Effort, Figure, cold_start, paced, ten_thousand, unpaced
+from benchmarks.measuring import PROJECT
+from benchmarks.prices import Counted, bill
+from local.processes import raise_on_signals
+
+GROUPS = {
+    "paced": paced,
+    "unpaced": unpaced,
+    "ten-thousand": ten_thousand,
+    "cold-start": cold_start,
+}
+CHART = "chart"
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Measure what the command line says, and return the exit code."""
+    raise_on_signals()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure the issuer beside how others do it. Without a group: all of them,"
+        " which takes some 20 minutes, and docs/benchmarks.md and .svg are written anew.",
+    )
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}, chart")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the median is shown (3)")
+    parser.add_argument("--scale", type=float, default=1.0, help="of the tenants, to try it (1)")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.groups) - {*GROUPS, CHART}:
+        parser.error(f"no such group: {', '.join(sorted(unknown))}")
+    try:
+        return bench(arguments.groups, Effort(rounds=arguments.rounds, scale=arguments.scale))
+    except KeyboardInterrupt:
+        print("Interrupted; nothing was written.")  # noqa: T201  its purpose
+        return INTERRUPTED
+
+
+def bench(groups: list[str], effort: Effort) -> int:
+    """Measure, show, and keep it if it is the whole."""
+    console, started = Console(), time.monotonic()
+    found: list[Figure | Counted] = []
+    for name in groups or [*GROUPS, CHART]:
+        with console.status(f"Measuring {name} …"):
+            if name == CHART:
+                points = measure_points(effort)
+            else:
+                found += GROUPS[name](effort)
+        console.print(f"{time.monotonic() - started:6.0f} s  {name}", highlight=False)
+    figures = [one for one in found if isinstance(one, Figure)]
+    lines = [line for one in found if isinstance(one, Counted) for line in bill(one)]
+    page.show(console, figures, lines)
+    if not groups and effort.scale == 1:
+        page.write(PROJECT / "docs/benchmarks.md", figures, lines)
+        draw(points, PROJECT / "docs/benchmarks.svg")
+        console.print("Kept in docs/benchmarks.md and docs/benchmarks.svg")
+    return 0 if all(one.holds for one in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,310 @@
+"""The figures, and what each must reach; each is taken beside what it is compared with."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from benchmarks.endpoints import Settings
+from benchmarks.measuring import (
+    PROJECT,
+    UNPACED,
+    Run,
+    calls_of,
+    function_environment,
+    measure,
+    serving,
+)
+from benchmarks.prices import Counted
+from local.aws import Account, build
+
+TOKEN_SECONDS, AWS_SECONDS = 0.060, 0.015  # latency, as of a neighbouring Region and of one's own
+CALLS_PER_TOKEN = 2  # of AWS, one after the other: store, record
+CONCURRENCY = 8
+SLOW_SECONDS = 0.3
+SERIAL_MEASURED = 100  # tenants, from which the serial loop is scaled
+COLD_STARTS = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A row of the table; `value` is held against `most` or `least`."""
+
+    name: str
+    shown: str
+    beside: str = ""
+    value: float = 0.0
+    most: float | None = None
+    least: float | None = None
+
+    @property
+    def must(self) -> str:
+        """Return what it must reach, in words."""
+        if self.most is not None:
+            return f"≤ {self.most:g}"
+        return f"≥ {self.least:g}" if self.least is not None else ""
+
+    @property
+    def holds(self) -> bool:
+        """Tell whether it reaches what it must."""
+        return (self.most is None or self.value <= self.most) and (
+            self.least is None or self.value >= self.least
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How much is measured; a small one shows that everything runs, and nothing else."""
+
+    rounds: int = 3  # of which the median is shown
+    scale: float = 1.0  # of the numbers of tenants
+
+    def tenants(self, count: int) -> int:
+        """Return so many, scaled."""
+        return max(2, round(count * self.scale))
+
+
+def paced(effort: Effort) -> Iterator[Figure]:
+    """At the quota, by the pacer and by the SDK's retries, and with a slow endpoint."""
+    tenants, quota = effort.tenants(600), 10
+    usual = Settings(
+        tenants=tenants, token_seconds=TOKEN_SECONDS, aws_seconds=AWS_SECONDS, quota=quota
+    )
+    slow = replace(usual, token_seconds=SLOW_SECONDS, hanging_every=50)
+    healthy = tenants - len(slow.hanging)
+    most = 1.5 * tenants / quota  # seconds after which nobody waits any more for the serial loop
+    ours, retries, adaptive, ours_slow, serial_slow = (
+        [run for [run] in runs]
+        for runs in zip(
+            *(
+                _side_by_side(
+                    lambda: measure("issuer", usual, WRITES_PER_SECOND=quota),
+                    lambda: measure("standard", usual),
+                    lambda: measure("adaptive", usual),
+                    lambda: measure("issuer", slow, WRITES_PER_SECOND=quota),
+                    lambda: measure("serial", slow, seconds=most),
+                )
+                for _ in range(effort.rounds)
+            ),
+            strict=True,
+        )
+    )
+    ratio = median(run.seconds_to_last_token for run in ours) / (tenants / quota)
+    throttled = max(run.throttled for run in ours)
+    yield Figure(
+        name=f"{tenants} tenants at {quota} writes a second: time over tenants ÷ quota",
+        shown=f"{ratio:.3f}",
+        beside=f"SDK retries alone: {_alone(retries, tenants, quota)};"
+        f" adaptive ones: {_alone(adaptive, tenants, quota)}",
+        value=ratio,
+        most=1.03,
+    )
+    yield Figure(
+        name="… throttled calls", shown=str(throttled), value=throttled, most=0,
+        beside=f"SDK retries alone: {median(run.throttled for run in retries):.0f};"
+        f" adaptive ones: {median(run.throttled for run in adaptive):.0f}",
+    )  # fmt: skip
+    ratio = median(run.seconds_to_last_token for run in ours_slow) / (healthy / quota)
+    serial = serial_slow[-1]
+    yield Figure(
+        name=f"… endpoint with {SLOW_SECONDS * 1000:.0f} ms, {len(slow.hanging)} hang: time to the"
+        f" last of {healthy} healthy tokens",
+        shown=f"{ratio:.3f}",
+        beside=f"serial loop: {len(serial.stored)} tokens, then it hangs with the first who does",
+        value=ratio,
+        most=1.15,
+    )
+
+
+def _alone(runs: list[Run], tenants: int, quota: float) -> str:
+    ratio = median(run.seconds_to_last_token for run in runs) / (tenants / quota)
+    lost = median(tenants - len(run.stored) for run in runs)
+    return f"{ratio:.3f}, {lost:.0f} tokens lost"
+
+
+def _side_by_side(*measurements: Callable[[], list[Run]]) -> list[list[Run]]:
+    """Measure at once: at ten writes a second none of them is short of processor time."""
+    with ThreadPoolExecutor(len(measurements)) as pool:
+        return [one.result() for one in [pool.submit(each) for each in measurements]]
+
+
+def unpaced(effort: Effort) -> Iterator[Figure]:
+    """Without a quota: how near to the latency, how much faster than one after the other."""
+    tenants = effort.tenants(1000)
+    measured = min(SERIAL_MEASURED, tenants)
+    settings = Settings(tenants=tenants, token_seconds=TOKEN_SECONDS, aws_seconds=AWS_SECONDS)
+    alone = TOKEN_SECONDS + CALLS_PER_TOKEN * AWS_SECONDS  # seconds for one tenant
+    seconds: dict[object, list[float]] = {8: [], 32: [], "serial": []}
+    for _ in range(effort.rounds):
+        for concurrency in (8, 32):
+            [run] = measure("issuer", settings, WRITES_PER_SECOND=UNPACED, CONCURRENCY=concurrency)
+            seconds[concurrency].append(run.seconds_to_last_token)
+        [run] = measure("serial", settings, first=measured)
+        seconds["serial"].append(run.seconds_to_last_token * tenants / measured)
+    eight, many, serial = (median(each) for each in seconds.values())
+    ratio, ratio_of_many = eight / (alone * tenants / 8), many / (alone * tenants / 32)
+    yield Figure(
+        name=f"{tenants} tenants unpaced, 8 at a time: time over latency × tenants ÷ 8",
+        shown=f"{ratio:.2f}",
+        beside=f"32 at a time: {ratio_of_many:.2f} (over ÷ 32)",
+        value=ratio,
+        most=1.15,
+    )
+    yield Figure(
+        name="… how many times faster than the serial loop",
+        shown=f"{serial / eight:.1f}",
+        beside=f"32 at a time: {serial / many:.1f}",
+        value=serial / eight,
+        least=6,
+    )
+
+
+FORCE = {"force": True}
+GROWTH = (100, 1000, 10_000)  # tenants
+
+
+def ten_thousand(effort: Effort) -> Iterator[Figure | Counted]:
+    """Issue, look and find nobody due, issue again: calls, processor time, memory, growth."""
+    sizes = [effort.tenants(count) for count in GROWTH]
+    runs: dict[int, list[list[Run]]] = {count: [] for count in sizes}
+    for _ in range(effort.rounds):
+        for count in sizes:
+            runs[count].append(
+                measure(
+                    "issuer",
+                    Settings(tenants=count),
+                    events=({}, {}, FORCE),
+                    WRITES_PER_SECOND=UNPACED,
+                )
+            )
+    hundred, thousand, most = sizes
+    ticks = [tick for _, tick, _ in runs[most]]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(ticks[0].counts.items()))
+    calls = max(tick.counts.total() for tick in ticks)
+    yield Figure(
+        name=f"a tick with {most:,} tenants of whom none is due: API calls",
+        shown=str(calls),
+        beside=kinds,
+        value=calls,
+        most=120,
+    )
+    seconds = median(tick.cpu_seconds for tick in ticks)
+    yield Figure(
+        name="… processor time, in seconds", shown=f"{seconds:.2f}", value=seconds, most=1.5
+    )
+    fastest = max(_most_in_a_second(tick, "GetParameter") for tick in ticks)
+    yield Figure(
+        name="… reads of Parameter Store in any second", shown=str(fastest), value=fastest, most=10,
+        beside="of 40 that the account has",
+    )  # fmt: skip
+    peak = max(again.peak_bytes for _, _, again in runs[most]) / 1e6
+    yield Figure(
+        name=f"peak memory in MB, issuing for {most:,} tenants that the ledger knows",
+        shown=f"{peak:.0f}",
+        value=peak,
+        most=160,
+    )
+    each = {
+        count: median(again.cpu_seconds for _, _, again in runs[count]) / count for count in sizes
+    }
+    growth = each[most] / each[hundred]
+    yield Figure(
+        name=f"growth: processor time per tenant, {most:,} tenants over {hundred}",
+        shown=f"{growth:.2f}",
+        beside=f"{thousand:,} over {hundred}: {each[thousand] / each[hundred]:.2f}",
+        value=growth,
+        most=1.0,
+    )
+    yield Figure(
+        name="processor time per token, in milliseconds",
+        shown=f"{each[thousand] * 1000:.1f}",
+        beside=f"{each[most] * 1000:.1f} with {most:,} tenants",
+    )
+    yield _counted(runs[thousand][0], thousand)
+
+
+def _most_in_a_second(run: Run, prefix: str) -> int:
+    times = [call.at for call in run.calls if call.operation.startswith(prefix)]
+    return max(sum(at <= other < at + 1 for other in times) for at in times)
+
+
+def _counted(runs: list[Run], tenants: int) -> Counted:
+    """Return what a bill is made of; a run in which all are due has a tick's calls in it too."""
+    _, tick, again = runs
+    ledger_writes = again.counts["UpdateItem"] - tick.counts["UpdateItem"]
+    return Counted(
+        writes_per_token=again.counts["PutParameter"] / tenants,
+        ledger_writes_per_token=ledger_writes / tenants,
+        log_bytes_per_token=(again.log_bytes - tick.log_bytes) / tenants,
+        tick_seconds=tick.ended_at - tick.begun_at,
+        ledger_writes_per_tick=tick.counts["UpdateItem"],
+        ledger_bytes_per_tenant=sum(
+            call.answer_bytes for call in tick.calls if call.operation == "Scan"
+        ) / tenants,
+        parameter_reads_per_tick=sum(
+            count for kind, count in tick.counts.items() if kind.startswith("GetParameter")
+        ),
+        secret_reads_per_run=again.counts["GetSecretValue"],
+        log_bytes_per_tick=tick.log_bytes,
+    )  # fmt: skip
+
+
+def cold_start(effort: Effort) -> Iterator[Figure]:
+    """From the start of a process to its first call, beside one with none of our code.
+
+    With all of it compiled, and as deployed: `sam build` leaves what it packs uncompiled.
+    """
+    with TemporaryDirectory(prefix="bench-") as temporary:
+        folder = Path(temporary)
+        build(Account("http://127.0.0.1:9"), folder)  # nothing is called
+        package, compiled = folder / "build/Function", folder / "compiled"
+        with serving("aws", Settings(tenants=2), folder) as aws:
+            environment = function_environment(
+                PYTHONPATH=package,
+                PYTHONPYCACHEPREFIX=compiled,
+                PYTHONDONTWRITEBYTECODE="",
+                TOKEN_ENDPOINT=f"{aws}/connect/token",
+                AWS_ENDPOINT_URL=aws,
+            )
+            starts = COLD_STARTS if effort.scale == 1 else 1
+            _cold_starts(1, aws, environment)  # compiles
+            ours, bare = _cold_starts(starts, aws, environment)
+            shutil.rmtree(compiled / package.relative_to("/"))
+            deployed = _cold_starts(starts, aws, environment | {"PYTHONDONTWRITEBYTECODE": "1"})
+    yield Figure(
+        name="cold start: process to first call, over importing and making what a run needs",
+        shown=f"{ours / bare:.2f}",
+        beside=f"{ours * 1000:.0f} and {bare * 1000:.0f} ms; with a package that isn't compiled, as"
+        f" `sam build` makes it: {deployed[0] / deployed[1]:.2f}",
+        value=ours / bare,
+        most=1.1,
+    )
+
+
+def _cold_starts(count: int, aws: str, environment: dict[str, str]) -> tuple[float, float]:
+    """Return the median seconds of the issuer and of the bare process, taken in turn."""
+    starts = [
+        (_first_call("issuer", aws, environment), _first_call("bare", aws, environment))
+        for _ in range(count)
+    ]
+    ours, bare = zip(*starts, strict=True)
+    return median(ours), median(bare)
+
+
+def _first_call(way: str, aws: str, environment: dict[str, str]) -> float:
+    """Return the seconds from the start of the process until its first call came in."""
+    before = len(calls_of(aws))
+    begun_at = time.monotonic()
+    subprocess.run(  # noqa: S603  the command is ours
+        [sys.executable, str(PROJECT / "benchmarks/cold_start.py"), way],
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return calls_of(aws)[before].at - begun_at
