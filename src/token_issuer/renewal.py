@@ -19,7 +19,8 @@ SPREAD = 0.1  # of the lifetime, by which tenants that were added together part
 OUTAGE_MINUTES = 12  # of the token endpoint, that the promise survives
 WAITS = (1, 2, 4, 8, 12)  # periods
 CHECKED = 300  # token parameters a run that are compared with the ledger
-SCOUTS = 4  # tenants of a client
+ROW = 4  # tenants of a client that have failed, at most, before a scout: five would end its run
+FORGIVEN = 2.5  # periods after which a broken tenant has its place in the order again
 JITTER = 0.5  # of a period, by which ticks may come early
 
 
@@ -339,8 +340,8 @@ def _in_order(
     """Return the most urgent first, but for broken tenants and scouts.
 
     A tenant is broken whose last attempt failed in a run that served others of its client: it
-    comes last, and starves nobody. Where others have failed, some that have not go first, whoever
-    they are: they tell an outage from tenants that hang, which would take up run after run.
+    comes last, and starves nobody. Not for long, since an outage that begins or ends in a run
+    leaves a few that merely look it.
     """
     served = {(one.client, one.attempted_at) for one in records if one.failure is None}
 
@@ -348,7 +349,8 @@ def _in_order(
         record = renewal.record
         if record is None or record.failure is None:
             return False
-        return (record.client, record.attempted_at) in served
+        is_recent = now - record.attempted_at < FORGIVEN * settings.period
+        return is_recent and (record.client, record.attempted_at) in served
 
     def lot(renewal: Renewal) -> float:
         return _fraction(f"{renewal.tenant.name} {now}")
@@ -356,14 +358,34 @@ def _in_order(
     ordered = sorted(
         renewals, key=lambda one: (is_broken(one), *_urgency(one, now, settings), lot(one))
     )
-    first: list[Renewal] = []
-    failed = {one.tenant.client for one in renewals if one.failure and not is_broken(one)}
-    for client in sorted(failed):
-        others = [one for one in ordered if one.tenant.client == client and not one.failure]
-        others.sort(key=lot)
-        first += others[:SCOUTS]
-    scouts = {one.tenant.name for one in first}
-    return [*first, *(one for one in ordered if one.tenant.name not in scouts)]
+    return _with_scouts(ordered, sorted(renewals, key=lot))
+
+
+def _with_scouts(ordered: list[Renewal], drawn: list[Renewal]) -> list[Renewal]:
+    """Put one that has not failed before each four of its client that have, drawn by lot.
+
+    So they tell an outage from tenants that hang, which would take up run after run.
+    """
+    not_failed: dict[str, list[Renewal]] = {one.tenant.client: [] for one in drawn}
+    for renewal in drawn:
+        if not renewal.failure:
+            not_failed[renewal.tenant.client].append(renewal)
+    scouts = {client: iter(some) for client, some in not_failed.items()}
+    row = dict.fromkeys(scouts, ROW)
+    placed: dict[str, Renewal] = {}
+    for renewal in ordered:
+        client = renewal.tenant.client
+        if renewal.tenant.name in placed:
+            continue
+        if not renewal.failure:
+            row[client] = 0
+        elif row[client] < ROW:
+            row[client] += 1
+        elif scout := next((one for one in scouts[client] if one.tenant.name not in placed), None):
+            placed[scout.tenant.name] = scout
+            row[client] = 1
+        placed[renewal.tenant.name] = renewal
+    return list(placed.values())
 
 
 def _fraction(text: str) -> float:

@@ -350,19 +350,49 @@ def test_what_another_client_serves_makes_nobody_broken_nor_a_scout() -> None:
     assert planned.renewals[0].tenant.name == "failed"
 
 
-def test_after_an_outage_the_most_urgent_come_first_but_for_four_that_have_not_failed() -> None:
+def test_a_broken_one_has_its_place_again_after_two_periods_and_a_half() -> None:
+    served = [make_record(f"served-{age}", age=age, run=5) for age in range(31, 37)]
+    broken = fail(make_record("broken", age=50), "broken", at=NOW - minutes(5))
+    tenants = [make_tenant(one.tenant) for one in [*served, broken]]
+
+    def place(later: float) -> int:
+        planned = plan(tenants, [*served, broken], now=NOW + minutes(later))
+        return [one.tenant.name for one in planned.renewals].index("broken")
+
+    assert place(7.4) == 6
+    assert place(7.5) == 1  # behind a scout
+
+
+def test_one_that_has_not_failed_comes_before_each_four_that_have() -> None:
     failed = [
         fail(make_record(f"failed-{age}", age=age), f"failed-{age}", at=NOW - minutes(5))
-        for age in (50, 55)
+        for age in range(59, 48, -1)
     ]
     others = [make_record(f"other-{age}", age=age, run=10) for age in range(31, 37)]
     tenants = [make_tenant(one.tenant) for one in [*failed, *others]]
 
     order = [one.tenant.name for one in plan(tenants, [*failed, *others]).renewals]
 
-    assert {name[:5] for name in order[:4]} == {"other"}
-    assert order[4:6] == ["failed-55", "failed-50"]
-    assert len(set(order)) == 8
+    rest = ["failed"] * 4
+    kinds = [name.partition("-")[0] for name in order]
+    assert kinds == ["other", *rest, "other", *rest, "other", *rest[:3], *["other"] * 3]
+    assert [name for name in order if name in {one.tenant for one in failed}] == [
+        one.tenant for one in failed
+    ]
+    assert len(set(order)) == 17
+
+
+def test_who_goes_first_to_tell_an_outage_is_drawn_anew_in_each_run() -> None:
+    failed = fail(make_record("failed", age=55), "failed", at=NOW - minutes(5))
+    others = [make_record(f"other-{number}", age=35, run=10) for number in range(20)]
+    tenants = [make_tenant(one.tenant) for one in [failed, *others]]
+
+    first = {
+        plan(tenants, [failed, *others], now=NOW + minutes(run)).renewals[0].tenant.name
+        for run in range(9)
+    }
+
+    assert len(first) > 3
 
 
 # Waiting

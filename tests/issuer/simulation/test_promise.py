@@ -65,27 +65,25 @@ def test_one_attempt_that_is_answered_in_time_keeps_the_promise(
             for start, length in outages
         )
 
-    run_time = minutes(run_minutes)
-    world = World(lifetime=minutes(lifetime), latency=run_time / count, is_down=is_down)
+    latency = minutes(run_minutes) / count
+    world = World(lifetime=minutes(lifetime), latency=latency, is_down=is_down)
     world.configure(names(count))
     attempts: list[tuple[datetime, datetime]] = []  # of runs that reached an endpoint that answers
     for time in times:
         started = max(time, world.now)
         report = world.tick(time)
-        answered = not any(
-            is_down(started + run_time * tenth / 10) for tenth in range(11)
-        ) and not is_down(world.now)
+        tenth = (world.now - started) / 10
+        answered = not any(is_down(started + number * tenth) for number in range(11))
         if report and not report.skipped and answered:
-            attempts.append((started, started + run_time))
+            attempts.append((started, world.now))
 
     ends = dict.fromkeys(world.stored)
     lives = [(one.tenant, one.token, one.at) for one in world.replaced]
     lives += [(name, token, ends[name]) for name, token in world.stored.items()]  # type: ignore[misc]
     for name, token, replaced_at in lives:
         due = renew_at(name, token, world.settings)  # type: ignore[arg-type]
-        last = token.expires_at - CACHE - run_time
-        in_time = [end for start, end in attempts if max(due, token.stored_at) <= start <= last]
-        if in_time:
+        begin, last = max(due, token.stored_at), token.expires_at - CACHE
+        if any(begin <= start and end <= last for start, end in attempts):
             assert replaced_at is not None
             assert replaced_at + CACHE <= token.expires_at
 

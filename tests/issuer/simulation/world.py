@@ -3,10 +3,11 @@
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import batched
 from math import ceil
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.issuer.simulation.memory_ledger import MemoryLedger
 from token_issuer.authorization_server import AccessToken
 from token_issuer.credentials import ClientCredentials
 from token_issuer.errors import EndpointUnavailable, TokenRefused
+from token_issuer.handler import READS_PER_SECOND
 from token_issuer.invocation import Invocation
 from token_issuer.issuance import Steps, issue_tokens
 from token_issuer.pacing import (
@@ -31,14 +33,15 @@ from token_issuer.pacing import (
 from token_issuer.run import Outside, run
 from token_issuer.settings import Settings
 from token_issuer.telemetry import Report, Telemetry
-from token_issuer.tenants import Configuration, Tenant, parse_configuration
-from token_issuer.token_store import delete_tokens, store_token
+from token_issuer.tenants import Tenant, read_tenants
+from token_issuer.token_store import delete_tokens, read_versions, store_token
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 CACHE = timedelta(minutes=5)  # that a consumer may keep a token for
 TIMEOUT_MARGIN = timedelta(seconds=10)
 HANGS = timedelta(seconds=ASK_SECONDS)
-WRITE = timedelta(milliseconds=15)
+AWS = timedelta(milliseconds=15)  # latency of a call
+PACKED, PAGE = 75, 10  # tenants in a parameter, parameters a page
 PREFIX = "/visma/tokens/"
 
 
@@ -77,6 +80,7 @@ class World:
     is_down: Callable[[datetime], bool] = lambda _: False
     refused: Collection[str] = ()
     hanging: Collection[str] = ()
+    broken: Collection[str] = ()  # are answered 500
     documents: dict[str, str] = field(default_factory=dict)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     now: datetime = START
@@ -88,16 +92,18 @@ class World:
     tokens: list[AccessToken] = field(default_factory=list)
     quota: float = 3.0  # writes a second
     saved: float = 0.0  # of it
-    saved_at: datetime = START
+    saved_at: datetime = START - timedelta(seconds=1)
     throttled: int = 0
     deadline: datetime = START
     runs: int = 0
     killed: int = 0
 
     def configure(self, names: Collection[str], **members: object) -> None:
-        """Pack the tenants into one parameter."""
-        packed = {name: {"scope": "", **members} for name in names}
-        self.documents["/visma/tenants/packed"] = json.dumps({"tenants": packed})
+        """Pack the tenants into parameters of 8 KB."""
+        self.documents.clear()
+        for number, some in enumerate(batched(names, PACKED, strict=False)):
+            packed = {name: {"scope": "", **members} for name in some}
+            self.documents[f"/visma/tenants/packed-{number}"] = json.dumps({"tenants": packed})
 
     def seconds(self) -> float:
         return (self.now - START).total_seconds()
@@ -130,6 +136,7 @@ class World:
             clock,
             until=(self.deadline - START).total_seconds() - margin,
         )
+        reads = Pacer(READS_PER_SECOND, clock)
         ssm: Any = self
         steps = Steps(
             read_credentials=self._read_credentials,
@@ -148,20 +155,14 @@ class World:
             settings=self.settings,
             telemetry=Quiet(logger, "simulation"),
             ledger=self.ledger,
-            read_tenants=self._read_tenants,
-            read_versions=self._read_versions,
+            read_tenants=partial(read_tenants, ssm, self.settings.tenants_path, pacer=reads),
+            read_versions=partial(read_versions, ssm=ssm, pacer=reads),
             read_credentials=self._read_credentials,
             issue_tokens=partial(issue_tokens, steps=steps),
             delete_tokens=partial(delete_tokens, ssm=ssm, pacer=writes),
             writes=writes,
             time_left=self.time_left,
         )
-
-    def _read_tenants(self, last_good: Mapping[str, str]) -> Configuration:
-        listed: Any = [
-            {"Name": name, "Value": text, "Type": "String"} for name, text in self.documents.items()
-        ]
-        return parse_configuration(listed, "/visma/tenants", last_good)
 
     def _read_credentials(self, client: str) -> ClientCredentials:
         return ClientCredentials(
@@ -179,6 +180,8 @@ class World:
         self._pass(HANGS if tenant.name in self.hanging else self.latency)
         if tenant.name in self.hanging or self.is_down(issued_at):
             raise EndpointUnavailable("no answer", is_timeout=tenant.name in self.hanging)
+        if tenant.name in self.broken:
+            raise EndpointUnavailable("The token endpoint answered HTTP 500", code="500")
         if tenant.name in self.refused:
             raise TokenRefused("invalid_tenant", code="invalid_tenant")
         token = AccessToken(
@@ -218,7 +221,7 @@ class World:
 
     def _write(self) -> None:
         """Take from the quota: a second's may have been saved."""
-        self._pass(WRITE)
+        self._pass(AWS)
         saved = self.saved + (self.now - self.saved_at).total_seconds() * self.quota
         self.saved, self.saved_at = min(self.quota, saved), self.now
         if self.saved < 1:
@@ -230,9 +233,23 @@ class World:
             raise ClientError(error, "PutParameter")
         self.saved -= 1
 
-    def _read_versions(self, parameters: Collection[str]) -> dict[str, int]:
-        found = {name: self.stored.get(name.removeprefix(PREFIX)) for name in parameters}
-        return {name: one.version for name, one in found.items() if one}
+    def get_parameters_by_path(self, *, NextToken: str = "0", **_: object) -> dict[str, Any]:  # noqa: N803
+        self._pass(AWS)
+        listed = [
+            {"Name": name, "Value": text, "Type": "String"} for name, text in self.documents.items()
+        ]
+        first = int(NextToken)
+        more = {"NextToken": str(first + PAGE)} if first + PAGE < len(listed) else {}
+        return {"Parameters": listed[first : first + PAGE]} | more
+
+    def get_parameters(self, *, Names: list[str], **_: object) -> dict[str, Any]:  # noqa: N803
+        self._pass(AWS)
+        found = {name: self.stored.get(name.removeprefix(PREFIX)) for name in Names}
+        return {
+            "Parameters": [
+                {"Name": name, "Version": one.version} for name, one in found.items() if one
+            ]
+        }
 
 
 class Quiet(Telemetry):
