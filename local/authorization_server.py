@@ -95,6 +95,7 @@ class VismaConnect:
         self.clients: dict[str, Client] = {}
         self.faults: dict[str | None, Fault] = {}  # by tenant_id; None: everybody
         self.received: list[Received] = []
+        self.limit: int | None = None  # requests, after which it wants to be left alone
         self.url = ""
         self._key = RSAKey.generate_key(2048)
 
@@ -113,6 +114,8 @@ class VismaConnect:
 
     def fault_for(self, tenant_id: str | None) -> Fault:
         """Return the tenant's fault, else everybody's, else none."""
+        if self.limit is not None and len(self.received) > self.limit:
+            return Fault(status=429, headers={"Retry-After": "120"})
         return self.faults.get(tenant_id) or self.faults.get(None) or Fault()
 
     def access_token(self, *, client: ClientMixin, user: Any, scope: str, **_: object) -> str:  # noqa: ANN401  Authlib's

@@ -680,6 +680,20 @@ def test_who_is_deferred_is_counted_and_said_once(
     assert counts(run()) == {"issued": 20}
 
 
+def test_a_server_that_wants_to_be_left_alone_gets_ten_more_requests_at_most(
+    account: Account, run: Run, visma_connect: VismaConnect
+) -> None:
+    for number in range(60):
+        account.configure(f"t{number}")
+    visma_connect.limit = 20
+
+    report = run()
+
+    assert report["issued"] == 20
+    assert len(visma_connect.received) <= 20 + 1 + 10
+    assert report["deferred"] >= 60 - 20 - 1 - 10
+
+
 def test_the_pace_of_writes_is_measured(
     account: Account, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
