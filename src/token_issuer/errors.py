@@ -262,7 +262,7 @@ class TokenRefused(TenantRefused):
 class TokenInvalid(TenantRefused):
     """The authorization server issued a token that can't be used."""
 
-    remedy = "Nothing was stored, and the next run tries again. If it lasts: ask Visma."
+    remedy = "Nothing was stored, and it is tried again. If it lasts: ask Visma."
 
 
 class WrongTenant(TenantRefused):

@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import boto3
 from aws_lambda_powertools import Logger
@@ -18,6 +19,7 @@ from token_issuer.invocation import parse_invocation
 from token_issuer.issuance import Steps, issue_tokens
 from token_issuer.ledger import Ledger
 from token_issuer.pacing import RECORD_SECONDS, REPORT_SECONDS, STORE_SECONDS, Clock, Pacer
+from token_issuer.removal import remove_tokens
 from token_issuer.run import Outside, run
 from token_issuer.settings import parse_settings
 from token_issuer.telemetry import Report, Telemetry
@@ -52,13 +54,16 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
 
 
 def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Report:
+    def time_left() -> float:
+        return context.get_remaining_time_in_millis() / 1000
+
     settings = parse_settings(os.environ)
     telemetry.run_started()
     invocation = parse_invocation(event)
     ssm, secretsmanager, dynamodb = aws_clients(settings.concurrency)
     ledger = Ledger(dynamodb, settings.ledger_table)
     clock = Clock(now=time.monotonic, sleep=time.sleep)
-    begun_at, seconds = clock.now(), context.get_remaining_time_in_millis() / 1000
+    begun_at, seconds = clock.now(), time_left()
     last_write = begun_at + seconds - STORE_SECONDS - RECORD_SECONDS - REPORT_SECONDS
     reads = Pacer(READS_PER_SECOND, clock, until=begun_at + seconds / 2)
     writes = Pacer(settings.writes_per_second, clock, until=last_write)
@@ -90,11 +95,17 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
             read_versions=partial(read_versions, ssm=ssm, pacer=reads),
             read_credentials=read_client,
             issue_tokens=partial(issue_tokens, steps=steps),
-            delete_tokens=partial(delete_tokens, ssm=ssm, pacer=writes),
+            remove_tokens=partial(
+                remove_tokens,
+                mark_lost=ledger.mark_lost,
+                delete_tokens=partial(delete_tokens, ssm=ssm, pacer=writes),
+                drop_record=ledger.drop_record,
+                time_left=time_left,
+            ),
             writes=writes,
-            time_left=lambda: context.get_remaining_time_in_millis() / 1000,
+            time_left=time_left,
         )
-        return run(invocation, outside, holder=context.aws_request_id)
+        return run(invocation, outside, holder=f"{context.aws_request_id} {uuid4()}")
 
 
 @cache

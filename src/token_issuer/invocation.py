@@ -86,10 +86,13 @@ def select_tenants(
     tenants: list[Tenant] = []
     failures: dict[str, IssuerError] = {}
     for name in invocation.tenants:
-        tenant = configuration.tenants.get(name)
+        tenant, invalid = configuration.tenants.get(name), configuration.invalid
         if tenant is None:
-            failures[name] = _why_unknown(name, configuration.invalid)
-        elif tenant.enabled or invocation.probe:
+            failures[name] = _why_unknown(name, invalid)
+            continue
+        # such a tenant goes on with its last good document
+        failures |= {one: invalid[one] for one in (name, tenant.document) if one in invalid}
+        if tenant.enabled or invocation.probe:
             tenants.append(tenant)
         else:
             failures[name] = TenantDisabled(f"Tenant {name} is disabled in its document")

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 SCHEMA = 1  # of the items; one of another schema counts as none, and is overwritten
 TENANT, DOCUMENT, LEASE = "tenant#", "document#", "lease"
+WHOLE = re.compile(r"-?\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Issued:
     """The token in a tenant's parameter; `purpose` and `parameter` are what it was issued for.
 
-    `lost_at` is when the parameter was found gone, or with another version than this.
+    `lost_at` is when the parameter was found gone, or with another version than this;
+    `may_live_until` is set where what is stored may be an earlier token that lives longer.
     """
 
     issued_at: datetime
@@ -40,11 +42,16 @@ class Issued:
     purpose: str
     document: str
     lost_at: datetime | None = None
+    may_live_until: datetime | None = None
+
+    def lives(self, now: datetime) -> bool:
+        """Tell whether consumers can have this token."""
+        return now < self.expires_at and self.lost_at is None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The last attempt, which failed, and why it was made.
+    """The last attempt, which failed.
 
     `waits` counts the attempts since there was no live token.
     """
@@ -56,7 +63,6 @@ class Failure:
     count: int
     waits: int
     next_attempt_at: datetime | None
-    because: str
     purpose: str
     client_secret_version: str
 
@@ -111,20 +117,25 @@ class Ledger:
             kind, _, name = item["key"].partition("#")
             if f"{kind}#" == TENANT and (record := _record(name, item)):
                 records[name] = record
-            elif f"{kind}#" == DOCUMENT:
-                documents[name] = item["text"]
-            elif kind == LEASE:
-                checked = item.get("checked", "")
+            elif f"{kind}#" == DOCUMENT and isinstance(text := item.get("text"), str):
+                documents[name] = text
+            elif kind == LEASE and isinstance(bookmark := item.get("checked"), str):
+                checked = bookmark
         return Memory(records=records, documents=documents, checked=checked)
 
     @contextmanager
     def lease(self, holder: str, *, now: datetime, until: datetime) -> Iterator[bool]:
-        """Hold the lease in the block, if nobody else does; it is void at `until` by itself."""
+        """Hold the lease in the block, if nobody else does; it is void at `until` by itself.
+
+        Each run is another `holder`: the SDK asks again when an answer is lost. One that is held
+        for twice as long as this one would be is from the future: the clock was set back.
+        """
         taken = self._update(
             LEASE,
             "SET #holder = :holder, #held_until = :until",
-            "attribute_not_exists(#held_until) OR #held_until <= :now",
-            {"holder": holder, "until": until, "now": now},
+            "attribute_not_exists(#held_until) OR #held_until <= :now OR #held_until > :latest"
+            " OR #holder = :holder",
+            {"holder": holder, "until": until, "now": now, "latest": until + (until - now)},
             failure=LedgerUnreadable,
         )
         try:
@@ -155,15 +166,16 @@ class Ledger:
             f"{TENANT}{record.tenant}",
             f"{_setting(members)} REMOVE {_listed(gone)}",
             "attribute_not_exists(#version) OR #version < :version OR #version = :seen"
-            " OR #schema <> :schema",
-            members | {"seen": seen},
+            " OR #schema <> :schema OR NOT attribute_type(#version, :number)",
+            members | {"seen": seen, "number": "N"},
         )
 
     def shorten(self, tenant: str, expires_at: datetime) -> None:
         """Claim no more life than the token has that is about to be stored."""
         self._update(
             f"{TENANT}{tenant}",
-            "SET #expires_at = :expires_at",
+            "SET #may_live_until = if_not_exists(#may_live_until, #expires_at),"
+            " #expires_at = :expires_at",
             "#expires_at > :expires_at",
             {"expires_at": expires_at},
         )
@@ -176,12 +188,15 @@ class Ledger:
         if not self._update(key, update, ours, members):
             self._update(key, f"{update} REMOVE {_listed(Issued.__annotations__)}", "", members)
 
-    def mark_lost(self, record: Record, at: datetime) -> None:
-        """Note that what is stored is not the token that the ledger knows."""
+    def mark_lost(self, record: Record, at: datetime) -> bool:
+        """Note that what is stored is not the token that the ledger knows, or will be gone.
+
+        Tell whether it is still this token; of several times the first stands.
+        """
         known = record.issued.version if record.issued else 0
-        self._update(
+        return self._update(
             f"{TENANT}{record.tenant}",
-            "SET #lost_at = :lost_at",
+            "SET #lost_at = if_not_exists(#lost_at, :lost_at)",
             "#version = :known",
             {"lost_at": at, "known": known},
         )
@@ -194,13 +209,17 @@ class Ledger:
         """Forget a tenant parameter that is there no more."""
         self._delete(f"{DOCUMENT}{parameter}", "", {})
 
-    def drop_record(self, record: Record) -> None:
-        """Forget a tenant, unless another token has been recorded since it was read."""
+    def drop_record(self, record: Record, at: datetime) -> None:
+        """Forget a tenant whose parameter is gone.
+
+        Another token that has been recorded since the record was read went with it: it is lost.
+        """
+        key = f"{TENANT}{record.tenant}"
         if record.issued:
-            seen = {"seen": record.issued.version}
-            self._delete(f"{TENANT}{record.tenant}", "#version = :seen", seen)
+            if not self._delete(key, "#version = :seen", {"seen": record.issued.version}):
+                self._update(key, "SET #lost_at = :at", "attribute_exists(#version)", {"at": at})
         else:
-            self._delete(f"{TENANT}{record.tenant}", "attribute_not_exists(#version)", {})
+            self._delete(key, "attribute_not_exists(#version)", {})
 
     def _update(
         self,
@@ -287,7 +306,7 @@ def _decoded(item: "Mapping[str, AttributeValueTypeDef]") -> dict[str, Any]:
     for name, typed in item.items():
         if "M" in typed:
             found[name] = _decoded(typed["M"])
-        elif "N" in typed:
+        elif "N" in typed and WHOLE.fullmatch(typed["N"]):
             found[name] = int(typed["N"])
         else:
             found[name] = typed.get("S")
@@ -316,43 +335,26 @@ def _record(tenant: str, item: dict[str, Any]) -> Record | None:
     if item.get("schema") != SCHEMA:
         return None
     try:
+        failure = item.get("failure")
         return Record(
             tenant=tenant,
             client=item["client"],
             attempted_at=_time(item["attempted_at"]),
-            issued=_issued(item) if "version" in item else None,
-            failure=_failure(item["failure"]) if "failure" in item else None,
+            issued=Issued(**_checked(Issued, item)) if "version" in item else None,
+            failure=Failure(**_checked(Failure, failure)) if failure is not None else None,
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
-def _issued(item: dict[str, Any]) -> Issued:
-    return Issued(
-        issued_at=_time(item["issued_at"]),
-        expires_at=_time(item["expires_at"]),
-        fingerprint=item["fingerprint"],
-        scope=item.get("scope"),
-        parameter=item["parameter"],
-        version=item["version"],
-        client_secret_version=item["client_secret_version"],
-        purpose=item["purpose"],
-        document=item["document"],
-        lost_at=_time(item["lost_at"]) if "lost_at" in item else None,
-    )
-
-
-def _failure(item: dict[str, Any]) -> Failure:
-    next_attempt_at = item.get("next_attempt_at")
-    return Failure(
-        reason=item["reason"],
-        code=item.get("code"),
-        detail=item["detail"],
-        failed_at=_time(item["failed_at"]),
-        count=item["count"],
-        waits=item["waits"],
-        next_attempt_at=_time(next_attempt_at) if next_attempt_at else None,
-        because=item["because"],
-        purpose=item["purpose"],
-        client_secret_version=item["client_secret_version"],
-    )
+def _checked(kind: type[Issued | Failure], item: dict[str, Any]) -> dict[str, Any]:
+    """Return the members of an item, each of its type; raises TypeError or ValueError."""
+    members = {}
+    for name, expected in kind.__annotations__.items():
+        value = item.get(name)
+        if value is not None and expected in {datetime, datetime | None}:
+            value = _time(value)
+        if not isinstance(value, expected):
+            raise TypeError(name)
+        members[name] = value
+    return members

@@ -95,7 +95,8 @@ class Renewal:
         half a one, since ticks jitter.
         """
         last = self.failure
-        live = self.issued is not None and now < self.issued.expires_at
+        lost = self.reason == Reason.LOST
+        live = self.issued is not None and self.issued.lives(now) and not lost
         steps = last.waits if last and last.purpose == self.purpose else 0
         lasting = isinstance(error, TenantRefused) and not live
         periods = WAITS[min(steps, len(WAITS) - 1)] - JITTER
@@ -112,7 +113,6 @@ class Renewal:
                 count=last.count + 1 if last else 1,
                 waits=steps + lasting,
                 next_attempt_at=now + periods * settings.period if lasting else None,
-                because=self.reason,
                 purpose=self.purpose,
                 client_secret_version=client_secret_version,
             ),
@@ -123,8 +123,9 @@ class Renewal:
 class Facts:
     """What was read: `tenants` are those that the run is about, `failures` what is wrong already.
 
-    `whole` says that these are all. `lost` names tenants, `checked` is up to whom that was looked
-    at; `secret_versions` is by client, of those that tenants wait for.
+    `whole` says that these are all. `compared` are the tenants whose parameters were looked at,
+    `lost` those of them where another token is stored or none, and `checked` is the bookmark;
+    `secret_versions` is by client, of those that tenants wait for.
     """
 
     memory: Memory
@@ -132,7 +133,8 @@ class Facts:
     tenants: list[Tenant]
     whole: bool
     failures: dict[str, IssuerError]
-    lost: set[str]
+    compared: frozenset[str]
+    lost: frozenset[str]
     checked: str
     secret_versions: dict[str, str]
 
@@ -148,7 +150,10 @@ class Removal:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run does: `renewals` in order; `expiries` are those of all that are to have tokens."""
+    """What a run does: `renewals` in order; `expiries` are those of all that are to have tokens.
+
+    `refused` are the tenants whose last OAuth answer without a live token was a refusal.
+    """
 
     renewals: list[Renewal]
     fresh: dict[str, datetime]  # when they are due
@@ -156,6 +161,7 @@ class Plan:
     removals: list[Removal]
     leaving: dict[str, datetime]  # vanished, with a token that lives until then
     expiries: dict[str, datetime]
+    refused: frozenset[str]
 
     def as_dicts(self, failures: Mapping[str, IssuerError]) -> list[dict[str, str]]:
         """Return one row for each tenant, as a dry run reports it."""
@@ -201,34 +207,40 @@ def plan_run(facts: Facts, *, force: bool, now: datetime, settings: Settings) ->
         else:
             renewals.append(replace(renewal, reason=reason or Reason.MISSING))
     expiries = {name: one.issued.expires_at for name, one in records.items() if one.issued}
+    removals = _removals(facts, now, settings) if facts.whole else []
+    gone = configured.keys() | {one.record.tenant for one in removals}
     return Plan(
         renewals=_in_order(renewals, records.values(), now, settings),
         fresh=fresh,
         waiting=waiting,
-        removals=_removals(facts, now, settings) if facts.whole else [],
+        removals=removals,
         leaving={
-            name: end
+            name: _end_of(one, facts, now)
             for name, one in records.items()
-            if facts.whole and name not in configured and (end := _end_of(one, facts, now)) > now
+            if facts.whole and name not in gone
         },
         expiries={
             name: expires_at
             for name, expires_at in expiries.items()
             if name in configured and configured[name].enabled
         },
+        refused=frozenset(
+            name for name, one in records.items() if one.failure and one.failure.waits
+        ),
     )
 
 
 def _removals(facts: Facts, now: datetime, settings: Settings) -> list[Removal]:
-    """Return who goes: disabled now, vanished once the token has expired."""
+    """Return who goes: disabled now, vanished once what is stored has surely expired."""
     removals = []
     for record in facts.memory.records.values():
         tenant, issued = facts.configuration.tenants.get(record.tenant), record.issued
         if tenant and tenant.enabled:
             continue
-        if not tenant and now < _end_of(record, facts, now):
-            continue
         ours = issued is not None and issued.parameter.startswith(f"{settings.tokens_path}/")
+        is_known = not ours or record.tenant in facts.compared
+        if not tenant and (now < _end_of(record, facts, now) or not is_known):
+            continue
         removals.append(
             Removal(
                 record=record,
@@ -244,8 +256,20 @@ def _end_of(record: Record, facts: Facts, now: datetime) -> datetime:
     issued = record.issued
     if issued is None:
         return now
+    end = issued.may_live_until or issued.expires_at
     lost_at = issued.lost_at or (now if record.tenant in facts.lost else issued.issued_at)
-    return max(issued.expires_at, lost_at + (issued.expires_at - issued.issued_at))
+    return max(end, lost_at + (end - issued.issued_at))
+
+
+def expired(
+    records: Mapping[str, Record], configured: Collection[str], now: datetime
+) -> dict[str, Record]:
+    """Return those of vanished tenants that are to be looked at before they are removed."""
+    return {
+        name: one
+        for name, one in records.items()
+        if name not in configured and one.issued and one.issued.expires_at <= now
+    }
 
 
 def to_check(records: Mapping[str, Record], checked: str, settings: Settings) -> dict[str, Record]:
@@ -297,10 +321,13 @@ def is_too_short(issued: Issued | AccessToken, settings: Settings) -> bool:
 
 
 def waits(record: Record, now: datetime) -> Failure | None:
-    """Return the failure for which a tenant waits, while it has no live token."""
+    """Return the failure for which a tenant waits, while it has no live token.
+
+    One from the future is none: the clock was set back.
+    """
     failure = record.failure
-    if failure and failure.next_attempt_at and now < failure.next_attempt_at:
-        return None if record.issued and now < record.issued.expires_at else failure
+    if failure and failure.next_attempt_at and failure.failed_at <= now < failure.next_attempt_at:
+        return None if record.issued and record.issued.lives(now) else failure
     return None
 
 

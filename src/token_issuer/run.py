@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import batched
 
 from token_issuer.authorization_server import AccessToken
 from token_issuer.credentials import ClientCredentials
@@ -13,26 +12,33 @@ from token_issuer.errors import (
     Deferred,
     IssuerError,
     LedgerUnwritable,
-    NoTimeLeft,
     TenantsGone,
     TokensUnchecked,
 )
 from token_issuer.invocation import Invocation, select_tenants
 from token_issuer.ledger import Ledger, Record
-from token_issuer.pacing import RECORD_SECONDS, Pacer
-from token_issuer.renewal import Facts, Plan, Renewal, is_too_short, plan_run, to_check, waits
+from token_issuer.pacing import Pacer
+from token_issuer.renewal import (
+    Facts,
+    Plan,
+    Removal,
+    Renewal,
+    expired,
+    is_too_short,
+    plan_run,
+    to_check,
+    waits,
+)
 from token_issuer.settings import Settings
 from token_issuer.telemetry import Report, Telemetry
 from token_issuer.tenants import Configuration
-
-TOGETHER = 10  # removals
 
 type Outcome = AccessToken | IssuerError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outside:
-    """What a run uses; `issue_tokens` also takes the time at which the run began."""
+    """What a run uses; `issue_tokens` and `remove_tokens` also take when the run began."""
 
     now: Callable[[], datetime]
     settings: Settings
@@ -42,7 +48,7 @@ class Outside:
     read_versions: Callable[[Collection[str]], dict[str, int]]
     read_credentials: Callable[[str], ClientCredentials]
     issue_tokens: Callable[[list[Renewal], datetime], Iterator[tuple[Renewal, Outcome]]]
-    delete_tokens: Callable[[list[str]], dict[str, IssuerError]]
+    remove_tokens: Callable[[list[Removal], datetime], Iterator[tuple[Removal, IssuerError | None]]]
     writes: Pacer
     time_left: Callable[[], float]  # in seconds
 
@@ -75,6 +81,7 @@ def _run(invocation: Invocation, outside: Outside, started_at: datetime) -> Repo
         fresh=len(plan.fresh),
         planned=plan.as_dicts(facts.failures) if invocation.dry_run else None,
         expiries=plan.expiries,
+        refused=plan.refused,
         configured=sum(one.enabled for one in facts.configuration.tenants.values()),
         vanished=len(plan.leaving),
         unreadable=len(facts.configuration.invalid),
@@ -104,9 +111,9 @@ def gather(invocation: Invocation, outside: Outside, now: datetime) -> Facts:
     records = {one.name: memory.records[one.name] for one in tenants if one.name in memory.records}
     whole = invocation.tenants is None
     known, after = (memory.records, memory.checked) if whole else (records, "")
-    looked_at = to_check(known, after, outside.settings)  # those that have vanished too
-    lost = _lost(looked_at, outside)
-    is_further = looked_at and lost is not None
+    in_turn = to_check(known, after, outside.settings)
+    leaving = expired(memory.records, configuration.tenants, now) if whole else {}
+    compared, lost = _compare(in_turn | to_check(leaving, "", outside.settings), outside)
     secret_versions = {}
     for client in {one.client for one in records.values() if waits(one, now)}:
         with suppress(ClientFailed):  # whoever is due of that client will say so
@@ -117,24 +124,28 @@ def gather(invocation: Invocation, outside: Outside, now: datetime) -> Facts:
         tenants=tenants,
         whole=whole,
         failures=failures,
-        lost=lost or set(),
-        checked=[*looked_at.values()][-1].tenant if is_further else memory.checked,
+        compared=compared,
+        lost=lost,
+        checked=[*in_turn.values()][-1].tenant if compared and in_turn else memory.checked,
         secret_versions=secret_versions,
     )
 
 
-def _lost(records: Mapping[str, Record], outside: Outside) -> set[str] | None:
-    """Return whose parameter is gone or of another version than the ledger's; None: unknown."""
+def _compare(
+    records: Mapping[str, Record], outside: Outside
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Return whose parameters were looked at, and where another token is stored or none."""
     try:
         versions = outside.read_versions(records.keys())
     except TokensUnchecked as error:
         outside.telemetry.tokens_unchecked(error)
-        return None
-    return {
-        record.tenant
-        for parameter, record in records.items()
-        if record.issued and versions.get(parameter) != record.issued.version
-    }
+        return frozenset(), frozenset()
+    lost = (
+        one.tenant
+        for parameter, one in records.items()
+        if one.issued and versions.get(parameter) != one.issued.version
+    )
+    return frozenset(one.tenant for one in records.values()), frozenset(lost)
 
 
 def _remember(facts: Facts, outside: Outside, report: Report) -> None:
@@ -172,23 +183,12 @@ def _issue(plan: Plan, invocation: Invocation, outside: Outside, report: Report)
 
 
 def _remove(plan: Plan, outside: Outside, report: Report) -> None:
-    """Delete parameters, then their records."""
-    for some in batched(plan.removals, TOGETHER, strict=False):
-        failures = outside.delete_tokens([one.parameter for one in some if one.parameter])
-        for removal in some:
-            tenant = removal.record.tenant
-            try:
-                if error := failures.get(removal.parameter or ""):
-                    raise error
-                if outside.time_left() < RECORD_SECONDS:
-                    raise NoTimeLeft("The run ended before its removal")
-                outside.ledger.drop_record(removal.record)
-            except IssuerError as error:
-                _fail(tenant, error, outside, report)
-            else:
-                if removal.parameter:  # else it has had no token here
-                    report.removed += 1
-                    outside.telemetry.token_removed(tenant, because=removal.because)
+    for removal, failure in outside.remove_tokens(plan.removals, report.started_at):
+        if failure:
+            _fail(removal.record.tenant, failure, outside, report)
+        elif removal.parameter:  # else it has had no token here
+            report.removed += 1
+            outside.telemetry.token_removed(removal.record.tenant, because=removal.because)
 
 
 def _fail(subject: str, error: IssuerError, outside: Outside, report: Report) -> None:

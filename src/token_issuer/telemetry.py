@@ -22,7 +22,8 @@ class Report:
 
     Those of `unserved` were known before anybody was asked; a tenant may be in both, since it goes
     on with its last good document.
-    `expiries` are those of the tokens of configured, enabled tenants.
+    `expiries` are those of the tokens of configured, enabled tenants; `refused` had no token and a
+    refusal before this run.
     """
 
     started_at: datetime
@@ -38,6 +39,7 @@ class Report:
     failures: dict[str, IssuerError] = field(default_factory=dict)
     deferred: dict[str, Deferred] = field(default_factory=dict)
     expiries: dict[str, datetime] = field(default_factory=dict)
+    refused: frozenset[str] = frozenset()
     throttled: int = 0
     writes_per_second: float | None = None
     too_short: list[str] = field(default_factory=list)
@@ -56,7 +58,9 @@ class Report:
     @property
     def soonest_expiry_seconds_of_ours(self) -> int | None:
         """Return the same without tokens that have expired and are lastingly refused."""
-        refused = {name for name, one in self.failures.items() if isinstance(one, TenantRefused)}
+        refused = self.refused | {
+            name for name, one in self.failures.items() if isinstance(one, TenantRefused)
+        }
         return self._seconds_to(
             {
                 name: expires_at

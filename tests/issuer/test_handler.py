@@ -239,13 +239,27 @@ def test_a_probe_asks_though_the_token_is_fresh_or_the_tenant_waits(
     run()
     visma_connect.clients["default-id"].tenants.clear()
     assert [one["reason"] for one in run(event("probe"))["failures"]] == ["TokenRefused"]
-    account.ledger.drop_record(account.ledger.read().records["acme"])
+    account.ledger.drop_record(account.ledger.read().records["acme"], datetime.now(UTC))
     run()  # refused, and waits from now on
     asked = len(visma_connect.received)
 
     run(event("probe"))
 
     assert len(visma_connect.received) == asked + 1
+
+
+@pytest.mark.parametrize("named", [{"probe": "acme"}, {"tenants": ["acme"], "force": True}])
+def test_a_run_for_a_tenant_tells_that_its_document_is_broken(
+    named: dict[str, object], account: Account, run: Run
+) -> None:
+    account.configure("acme")
+    run()
+    account.put_document("acme", '{"scop": ""}')
+
+    report = run(named)
+
+    assert [one["reason"] for one in report["failures"]] == ["DocumentInvalid"]
+    assert len(account.visma_connect.received) == 2  # with its last good document
 
 
 def test_a_probe_tells_what_is_wrong(
@@ -735,6 +749,9 @@ def test_a_refused_tenant_leaves_the_soonest_expiry_once_its_token_has_expired(
     assert gone <= 0
     assert "SoonestExpirySeconds" not in metrics[0]
     assert metrics[0]["TenantsRefused"] == [1.0]
+    visma_connect.faults[tenant_id("acme")] = Fault(status=503)
+    assert run({"force": True})["failures"][0]["reason"] == "EndpointUnavailable"
+    assert "SoonestExpirySeconds" not in metrics_of(capsys.readouterr().out)[0]
 
 
 def test_a_tenant_that_fails_in_passing_stays_in_the_soonest_expiry(

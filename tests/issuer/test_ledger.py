@@ -30,10 +30,17 @@ FAILURE = Failure(
     count=3,
     waits=2,
     next_attempt_at=NOW + timedelta(minutes=7, seconds=30),
-    because="missing",
     purpose="{}",
     client_secret_version="v1",
 )
+FAILURE_ITEM = {
+    "reason": {"S": "TokenRefused"},
+    "detail": {"S": "no"},
+    "failed_at": {"S": "2026-11-24T12:00:00.000Z"},
+    "waits": {"N": "2"},
+    "purpose": {"S": "{}"},
+    "client_secret_version": {"S": "v1"},
+}
 RECORD = Record(tenant="acme", client="default", attempted_at=NOW, issued=ISSUED)
 
 
@@ -166,12 +173,13 @@ def test_a_token_without_a_scope_takes_its_predecessors_away(ledger: Ledger) -> 
 def test_a_token_is_lost_until_there_is_another(ledger: Ledger) -> None:
     ledger.record_token(RECORD, None)
 
-    ledger.mark_lost(RECORD, NOW)
+    assert ledger.mark_lost(RECORD, NOW)
+    assert ledger.mark_lost(RECORD, NOW + timedelta(minutes=5))
 
     lost = replace(RECORD, issued=replace(ISSUED, lost_at=NOW))
     assert ledger.read().records == {"acme": lost}
     ledger.record_token(replace(RECORD, issued=replace(ISSUED, version=6)), lost)
-    ledger.mark_lost(RECORD, NOW)
+    assert not ledger.mark_lost(RECORD, NOW)
     assert ledger.read().records == {"acme": replace(RECORD, issued=replace(ISSUED, version=6))}
 
 
@@ -182,6 +190,12 @@ def test_a_token_is_lost_until_there_is_another(ledger: Ledger) -> None:
         pytest.param({"issued_at": {"N": "7"}}, id="a number as a time"),
         pytest.param({"failure": {"M": {}}}, id="half a failure"),
         pytest.param({"failure": {"S": "TokenRefused"}}, id="a text as a failure"),
+        pytest.param(
+            {"failure": {"M": FAILURE_ITEM | {"count": {"S": "3"}}}}, id="a text as count"
+        ),
+        pytest.param({"version": {"NULL": True}}, id="no version"),
+        pytest.param({"version": {"N": "1.5"}}, id="half a version"),
+        pytest.param({"parameter": {"NULL": True}}, id="no parameter"),
     ],
 )
 def test_a_record_that_a_person_broke_counts_as_none(
@@ -190,19 +204,61 @@ def test_a_record_that_a_person_broke_counts_as_none(
     table.record_token(RECORD, None)
     [item] = empty_account.dynamodb.scan(TableName="ledger")["Items"]
     empty_account.dynamodb.put_item(TableName="ledger", Item=item | broken)  # type: ignore[operator]
-
     assert table.read().records == {}
+
+    following = replace(RECORD, issued=replace(ISSUED, version=6))
+    table.record_token(following, None)
+    assert table.read().records == {"acme": following}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param({"key": {"S": "document#/a"}}, id="a document without a text"),
+        pytest.param({"key": {"S": "document#/a"}, "text": {"N": "7"}}, id="a number as a text"),
+        pytest.param({"key": {"S": "lease"}, "checked": {"N": "7"}}, id="a number as a bookmark"),
+        pytest.param({"key": {"S": "else"}, "n": {"N": "1.5"}}, id="something else"),
+    ],
+)
+def test_what_else_a_person_wrote_is_left_out(
+    broken: dict[str, dict[str, str]], table: Ledger, empty_account: Account
+) -> None:
+    table.record_token(RECORD, None)
+    empty_account.dynamodb.put_item(TableName="ledger", Item=broken)
+
+    assert table.read() == Memory(records={"acme": RECORD}, documents={}, checked="")
 
 
 def test_a_life_is_shortened_and_never_lengthened(ledger: Ledger) -> None:
     ledger.record_token(RECORD, None)
 
-    for minutes in (30, 45):
+    for minutes in (45, 30, 50):
         ledger.shorten("acme", NOW + timedelta(minutes=minutes))
 
     issued = ledger.read().records["acme"].issued
     assert issued is not None
     assert issued.expires_at == NOW + timedelta(minutes=30)
+    assert issued.may_live_until == ISSUED.expires_at
+
+
+def test_no_more_life_is_recorded_than_a_token_has(ledger: Ledger) -> None:
+    exact = ISSUED.expires_at + timedelta(microseconds=999_999)
+
+    ledger.record_token(replace(RECORD, issued=replace(ISSUED, expires_at=exact)), None)
+
+    issued = ledger.read().records["acme"].issued
+    assert issued is not None
+    assert exact - timedelta(milliseconds=1) < issued.expires_at <= exact
+
+
+def test_a_failure_leaves_a_later_token_as_it_is(ledger: Ledger) -> None:
+    """As when a run for named tenants has stored one meanwhile."""
+    following = replace(RECORD, issued=replace(ISSUED, version=6))
+    ledger.record_token(following, None)
+
+    ledger.record_failure(replace(RECORD, failure=FAILURE))
+
+    assert ledger.read().records == {"acme": replace(following, failure=FAILURE)}
 
 
 def test_a_document_is_kept_and_dropped(ledger: Ledger) -> None:
@@ -213,14 +269,19 @@ def test_a_document_is_kept_and_dropped(ledger: Ledger) -> None:
     assert ledger.read().documents == {}
 
 
-def test_a_record_is_dropped_unless_another_token_came(ledger: Ledger) -> None:
+def test_a_record_is_dropped_and_another_token_that_was_recorded_meanwhile_is_lost(
+    ledger: Ledger,
+) -> None:
     ledger.record_token(RECORD, None)
 
-    ledger.drop_record(replace(RECORD, issued=replace(ISSUED, version=4)))
-    ledger.drop_record(replace(RECORD, issued=None, failure=FAILURE))
-    assert version_of(ledger) == 5
+    ledger.drop_record(replace(RECORD, issued=None, failure=FAILURE), NOW)
+    assert ledger.read().records == {"acme": RECORD}
+    ledger.drop_record(replace(RECORD, issued=replace(ISSUED, version=4)), NOW)
+    assert ledger.read().records == {"acme": replace(RECORD, issued=replace(ISSUED, lost_at=NOW))}
 
-    ledger.drop_record(RECORD)
+    ledger.drop_record(RECORD, NOW)
+    assert ledger.read().records == {}
+    ledger.drop_record(RECORD, NOW)
     assert ledger.read().records == {}
 
 
@@ -228,7 +289,7 @@ def test_a_record_of_a_failure_is_dropped(ledger: Ledger) -> None:
     failed = Record(tenant="acme", client="default", attempted_at=NOW, failure=FAILURE)
     ledger.record_failure(failed)
 
-    ledger.drop_record(failed)
+    ledger.drop_record(failed, NOW)
 
     assert ledger.read().records == {}
 
@@ -281,6 +342,20 @@ def test_one_lost_lease_does_not_free_anothers(ledger: Ledger) -> None:
 
     assert not lease_until(ledger, 5, "third", later)
     second.__exit__(None, None, None)
+
+
+def test_who_has_the_lease_may_ask_again(ledger: Ledger) -> None:
+    """The SDK repeats a request whose answer was lost."""
+    with ledger.lease("one", now=NOW, until=NOW + timedelta(minutes=5)):
+        assert lease_until(ledger, 5, "one")
+
+
+@pytest.mark.parametrize(("minutes", "is_void"), [(9, False), (11, True)])
+def test_a_lease_from_the_future_is_void(minutes: int, ledger: Ledger, *, is_void: bool) -> None:
+    """A run was killed, and the clock set back."""
+    end = NOW + timedelta(minutes=minutes)
+    with ledger.lease("killed", now=end - timedelta(minutes=5), until=end):
+        assert lease_until(ledger, 5, "next") is is_void
 
 
 # What fails

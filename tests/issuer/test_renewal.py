@@ -99,14 +99,16 @@ def plan(  # noqa: PLR0913  the facts, one by one
     records: Iterable[Record] = (),
     *,
     lost: Iterable[str] = (),
+    is_compared: bool = True,
     version_of_secret: str = "v1",  # noqa: S107  none is in it
     force: bool = False,
     whole: bool = True,
     now: datetime = NOW,
 ) -> Plan:
     configured = {one.name: one for one in tenants}
+    known = {one.tenant: one for one in records}
     facts = Facts(
-        memory=Memory(records={one.tenant: one for one in records}, documents={}, checked=""),
+        memory=Memory(records=known, documents={}, checked=""),
         configuration=Configuration(
             path="/visma/tenants",
             parameters=frozenset(),
@@ -117,7 +119,8 @@ def plan(  # noqa: PLR0913  the facts, one by one
         tenants=[one for one in configured.values() if one.enabled],
         whole=whole,
         failures={},
-        lost=set(lost),
+        compared=frozenset(known if is_compared else ()),
+        lost=frozenset(lost),
         checked="",
         secret_versions={"default": version_of_secret},
     )
@@ -204,7 +207,8 @@ def test_another_setting_is_a_change(setting: str) -> None:
         tenants=[ACME],
         whole=True,
         failures={},
-        lost=set(),
+        compared=frozenset({"acme"}),
+        lost=frozenset(),
         checked="",
         secret_versions={},
     )
@@ -474,6 +478,35 @@ def test_while_the_token_lives_a_refused_tenant_is_tried_every_run() -> None:
     assert reasons(plan([ACME], [record])) == {"acme": Reason.DUE}
 
 
+def test_a_refusal_is_not_waited_for_once_there_is_a_live_token() -> None:
+    """As when a run for named tenants has brought one."""
+    waits = waiting()
+    record = replace(waits, issued=make_record("acme", age=59).issued)
+
+    assert not plan([ACME], [record]).waiting
+    assert plan([ACME], [waits]).waiting
+
+
+def test_a_refusal_is_waited_for_where_the_live_token_is_lost() -> None:
+    record = fail(make_record("acme", age=10), reason=Reason.LOST)
+    assert record.issued is not None
+    lost = replace(record, issued=replace(record.issued, lost_at=NOW))
+
+    assert plan([ACME], [lost]).waiting
+
+
+def test_a_refusal_from_the_future_is_not_waited_for() -> None:
+    """The clock was set back."""
+    assert not plan([ACME], [waiting()], now=NOW - minutes(1)).waiting
+
+
+def test_who_was_refused_without_a_live_token_is_known() -> None:
+    passing = fail(waiting(), error=EndpointUnavailable("HTTP 503"))
+    live = fail(make_record("globex", age=10), "globex")
+
+    assert plan([ACME], [passing, live]).refused == {"acme"}
+
+
 def test_a_passing_failure_is_not_waited_for_and_leaves_the_count_of_waits() -> None:
     record = fail(fail(fail(None)), error=EndpointUnavailable("503"))
     assert record.failure is not None
@@ -514,6 +547,24 @@ def test_a_vanished_tenant_with_an_unknown_token_stays_for_another_life() -> Non
     assert later.leaving == {"acme": NOW + minutes(80)}
     assert (found.removals, later.removals) == ([], [])
     assert len(plan([], [marked], now=NOW + minutes(80)).removals) == 1
+
+
+def test_a_vanished_tenant_is_not_removed_before_its_token_was_looked_at() -> None:
+    record = make_record("gone", age=61)
+
+    planned = plan([], [record], is_compared=False)
+
+    assert planned.removals == []
+    assert planned.leaving.keys() == {"gone"}
+
+
+def test_a_vanished_tenant_stays_while_an_earlier_token_may_be_stored() -> None:
+    record = make_record("gone", age=61)
+    assert record.issued is not None
+    earlier = replace(record.issued, may_live_until=NOW + minutes(1))
+
+    assert plan([], [replace(record, issued=earlier)]).removals == []
+    assert len(plan([], [replace(record, issued=earlier)], now=NOW + minutes(1)).removals) == 1
 
 
 def test_a_run_for_some_removes_nobody() -> None:

@@ -23,7 +23,8 @@ from token_issuer.errors import (
 )
 from token_issuer.invocation import Invocation
 from token_issuer.ledger import Ledger, Record
-from token_issuer.renewal import Renewal
+from token_issuer.removal import remove_tokens
+from token_issuer.renewal import Removal, Renewal
 from token_issuer.run import Outside, run
 from token_issuer.telemetry import Report, Telemetry
 from token_issuer.tenants import Configuration, parse_configuration
@@ -37,6 +38,8 @@ NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 class World:
     """Tenants, a token endpoint and a store, as simple as can be."""
 
+    seconds_left = 240.0
+
     def __init__(self, ledger: Ledger) -> None:
         self.documents = {"/visma/tenants/acme": '{"scope": ""}'}
         self.versions: dict[str, int] = {}
@@ -49,9 +52,9 @@ class World:
             read_versions=self.read_versions,
             read_credentials=self.read_credentials,
             issue_tokens=self.issue_tokens,
-            delete_tokens=self.delete_tokens,
+            remove_tokens=self.remove_tokens,
             writes=fast_pacer(),
-            time_left=lambda: 240.0,
+            time_left=lambda: self.seconds_left,
         )
 
     def read_tenants(self, last_good: "Mapping[str, str]") -> Configuration:
@@ -83,8 +86,20 @@ class World:
 
     def delete_tokens(self, parameters: list[str]) -> dict[str, IssuerError]:
         for parameter in parameters:
-            del self.versions[parameter]
+            self.versions.pop(parameter, None)
         return {}
+
+    def remove_tokens(
+        self, removals: list[Removal], at: datetime
+    ) -> Iterator[tuple[Removal, IssuerError | None]]:
+        return remove_tokens(
+            removals,
+            at,
+            mark_lost=self.outside.ledger.mark_lost,
+            delete_tokens=self.delete_tokens,
+            drop_record=self.outside.ledger.drop_record,
+            time_left=lambda: self.seconds_left,
+        )
 
     def run(self, **others: object) -> Report:
         outside = replace(self.outside, **others)  # type: ignore[arg-type]
@@ -150,7 +165,8 @@ def test_the_lease_is_held_until_the_time_is_up(world: World) -> None:
     def issue_tokens(*_: object) -> Iterator[tuple[Renewal, AccessToken]]:
         for minutes in (3.99, 4):
             at = NOW + timedelta(minutes=minutes)
-            with world.outside.ledger.lease("two", now=at, until=at) as taken:
+            until = at + timedelta(minutes=4)
+            with world.outside.ledger.lease("two", now=at, until=until) as taken:
                 held.append(taken)
         return iter(())
 
@@ -170,6 +186,77 @@ def test_a_lost_token_that_is_not_had_is_due_in_the_next_run(large_world: World)
     large_world.run()
 
     assert large_world.versions["/visma/tokens/t000"] == 1
+
+
+def test_a_lost_token_is_marked_before_the_bookmark_goes_on(world: World) -> None:
+    """Else a run that ends in between forgets it for an hour."""
+
+    class Full(MemoryLedger):
+        def mark_lost(self, record: Record, at: datetime) -> bool:
+            raise LedgerUnwritable(f"{record.tenant} at {at}")
+
+    ledger = Full()
+    world.run(ledger=ledger)
+    world.versions.clear()
+
+    world.run(ledger=ledger, issue_tokens=lambda *_: iter(()))
+
+    assert ledger.checked == ""
+
+
+def test_a_document_is_kept_once(world: World) -> None:
+    kept: list[str] = []
+
+    class Counting(MemoryLedger):
+        def keep_document(self, parameter: str, text: str) -> None:
+            kept.append(parameter)
+            super().keep_document(parameter, text)
+
+    ledger = Counting()
+    for _ in range(3):
+        world.run(ledger=ledger)
+
+    assert kept == ["/visma/tenants/acme"]
+
+
+def test_a_tenant_that_vanished_with_its_token_is_forgotten_in_the_end(world: World) -> None:
+    world.run()
+    world.documents = pack(["globex"])
+    del world.versions["/visma/tokens/acme"]
+
+    for minutes in range(0, 125, 5):
+        world.run(now=lambda minutes=minutes: NOW + timedelta(minutes=minutes))
+
+    assert world.outside.ledger.read().records.keys() == {"globex"}
+
+
+def test_a_token_that_a_killed_run_stored_stays_though_its_tenant_has_vanished(
+    large_world: World,
+) -> None:
+    large_world.documents = pack(f"t{number:04}" for number in range(900))
+    large_world.run()
+    large_world.documents = pack(f"t{number:04}" for number in range(899))
+    large_world.versions["/visma/tokens/t0899"] = 2  # of which the ledger doesn't know
+
+    large_world.run(now=lambda: NOW + timedelta(hours=1))
+
+    assert large_world.versions["/visma/tokens/t0899"] == 2
+
+
+def test_an_enabled_tenants_new_token_is_not_removed_for_what_was_read_before(
+    world: World,
+) -> None:
+    world.run()
+    token = world.last
+    world.documents["/visma/tenants/acme"] = '{"scope": "", "enabled": false}'
+
+    def issue_tokens(*_: object) -> Iterator[tuple[Renewal, AccessToken]]:
+        """Have somebody enable it, and a run for it that ends before our removals."""
+        list(world.issue_tokens([replace(token, record=None)], NOW))
+        return iter(())
+
+    assert world.run(issue_tokens=issue_tokens).removed == 0
+    assert world.versions["/visma/tokens/acme"] == 2
 
 
 def test_a_document_error_is_reported_beside_what_becomes_of_its_tenant(world: World) -> None:
@@ -201,14 +288,15 @@ def test_what_there_is_no_time_for_is_done_by_the_next_run(world: World) -> None
     world.run()
     world.documents = {"/visma/tenants/t0": '{"scope": "", "enabled": false}'}
 
-    report = world.run(time_left=lambda: 1.0)
+    world.seconds_left = 1.0
+    report = world.run()
 
     assert (report.removed, report.failures) == (0, {})
     assert {name: one.reason for name, one in report.deferred.items()} == {"t0": "NoTimeLeft"}
     memory = world.outside.ledger.read()
     assert "t0" in memory.records
     assert memory.documents.keys() == {"/visma/tenants/packed"}
-    world.versions["/visma/tokens/t0"] = 1  # as if it had not been deleted
+    world.seconds_left = 240.0
     assert world.run().removed == 1
     assert world.outside.ledger.read().documents.keys() == {"/visma/tenants/t0"}
 
@@ -220,11 +308,13 @@ def test_a_token_that_cannot_be_deleted_stays_known(world: World) -> None:
     world.run()
     world.documents["/visma/tenants/acme"] = '{"scope": "", "enabled": false}'
 
-    report = world.run(delete_tokens=delete_tokens)
+    world.delete_tokens = delete_tokens  # type: ignore[method-assign]
+    report = world.run()
 
     assert report.removed == 0
     assert report.failures["acme"].reason == "StoreDenied"
     assert world.outside.ledger.read().records.keys() == {"acme"}
+    del world.delete_tokens
     assert world.run().removed == 1
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from token_issuer.ledger import Ledger, Memory, Record
+from token_issuer.ledger import Issued, Ledger, Memory, Record
 
 
 class MemoryLedger(Ledger):
@@ -27,7 +27,8 @@ class MemoryLedger(Ledger):
 
     @contextmanager
     def lease(self, holder: str, *, now: datetime, until: datetime) -> Iterator[bool]:
-        taken = self.holder is None or self.holder[1] <= now
+        held_by, held_until = self.holder or (holder, now)
+        taken = held_by == holder or not now < held_until <= until + (until - now)
         if taken:
             self.holder = (holder, until)
         try:
@@ -52,15 +53,24 @@ class MemoryLedger(Ledger):
         self.records[record.tenant] = replace(record, issued=known.issued if known else None)
 
     def shorten(self, tenant: str, expires_at: datetime) -> None:
-        record = self.records.get(tenant)
-        if record and record.issued and record.issued.expires_at > expires_at:
-            shorter = replace(record.issued, expires_at=expires_at)
-            self.records[tenant] = replace(record, issued=shorter)
+        issued = self._issued(tenant)
+        if issued and issued.expires_at > expires_at:
+            until = issued.may_live_until or issued.expires_at
+            self._replace(tenant, replace(issued, expires_at=expires_at, may_live_until=until))
 
-    def mark_lost(self, record: Record, at: datetime) -> None:
-        now = self.records.get(record.tenant)
-        if now and now.issued and record.issued and now.issued.version == record.issued.version:
-            self.records[record.tenant] = replace(now, issued=replace(now.issued, lost_at=at))
+    def mark_lost(self, record: Record, at: datetime) -> bool:
+        issued = self._issued(record.tenant)
+        if not issued or not record.issued or issued.version != record.issued.version:
+            return False
+        self._replace(record.tenant, replace(issued, lost_at=issued.lost_at or at))
+        return True
+
+    def _issued(self, tenant: str) -> Issued | None:
+        record = self.records.get(tenant)
+        return record.issued if record else None
+
+    def _replace(self, tenant: str, issued: Issued) -> None:
+        self.records[tenant] = replace(self.records[tenant], issued=issued)
 
     def keep_document(self, parameter: str, text: str) -> None:
         self.documents[parameter] = text
@@ -68,8 +78,9 @@ class MemoryLedger(Ledger):
     def drop_document(self, parameter: str) -> None:
         self.documents.pop(parameter, None)
 
-    def drop_record(self, record: Record) -> None:
-        now = self.records.get(record.tenant)
-        seen = record.issued.version if record.issued else None
-        if now and (now.issued.version if now.issued else None) == seen:
-            del self.records[record.tenant]
+    def drop_record(self, record: Record, at: datetime) -> None:
+        issued = self._issued(record.tenant)
+        if (issued and issued.version) == (record.issued and record.issued.version):
+            self.records.pop(record.tenant, None)
+        elif issued and record.issued:
+            self._replace(record.tenant, replace(issued, lost_at=at))

@@ -30,6 +30,7 @@ from token_issuer.pacing import (
     Clock,
     Pacer,
 )
+from token_issuer.removal import remove_tokens
 from token_issuer.run import Outside, run
 from token_issuer.settings import Settings
 from token_issuer.telemetry import Report, Telemetry
@@ -159,7 +160,13 @@ class World:
             read_versions=partial(read_versions, ssm=ssm, pacer=reads),
             read_credentials=self._read_credentials,
             issue_tokens=partial(issue_tokens, steps=steps),
-            delete_tokens=partial(delete_tokens, ssm=ssm, pacer=writes),
+            remove_tokens=partial(
+                remove_tokens,
+                mark_lost=self.ledger.mark_lost,
+                delete_tokens=partial(delete_tokens, ssm=ssm, pacer=writes),
+                drop_record=self.ledger.drop_record,
+                time_left=self.time_left,
+            ),
             writes=writes,
             time_left=self.time_left,
         )

@@ -1,0 +1,47 @@
+"""Tokens of disabled and vanished tenants through the steps: mark, delete, forget."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from itertools import batched
+
+from token_issuer.errors import IssuerError, LedgerUnwritable, NoTimeLeft
+from token_issuer.ledger import Record
+from token_issuer.pacing import RECORD_SECONDS
+from token_issuer.renewal import Removal
+
+TOGETHER = 10  # parameters in one request
+
+
+def remove_tokens(  # noqa: PLR0913  what a run does it with
+    removals: Iterable[Removal],
+    at: datetime,
+    *,
+    mark_lost: Callable[[Record, datetime], bool],
+    delete_tokens: Callable[[list[str]], dict[str, IssuerError]],
+    drop_record: Callable[[Record, datetime], None],
+    time_left: Callable[[], float],  # in seconds
+) -> Iterator[tuple[Removal, IssuerError | None]]:
+    """Yield each removal with what kept it from being done; where a new token has come, nothing.
+
+    A token is marked as lost before it is deleted, since a run may end in between.
+    """
+    for some in batched(removals, TOGETHER, strict=False):
+        marked = []
+        for removal in some:
+            if time_left() < 2 * RECORD_SECONDS:
+                yield removal, NoTimeLeft("The run ended before its removal")
+                continue
+            try:
+                if not removal.parameter or mark_lost(removal.record, at):
+                    marked.append(removal)
+            except LedgerUnwritable as error:
+                yield removal, error
+        failures = delete_tokens([one.parameter for one in marked if one.parameter])
+        for removal in marked:
+            failure = failures.get(removal.parameter or "")
+            if not failure:
+                try:
+                    drop_record(removal.record, at)
+                except LedgerUnwritable as error:
+                    failure = error
+            yield removal, failure
