@@ -4,7 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,26 @@ TOKENS = [f"/visma/tokens/{name}" for name in TENANTS if name != NOT_GRANTED]
 
 def redeploy(local: Local, **parameters: str) -> Stack:
     return deploy(local.account, local.folder, stack=local.stack.name, **parameters)
+
+
+@contextmanager
+def reading(consumer: Account) -> Iterator[None]:
+    """Read all tokens again and again until the block ends; each read must give one."""
+    ended, reads = threading.Event(), [0]
+
+    def read() -> None:
+        while not ended.is_set():
+            assert_readable(consumer)
+            reads[0] += 1
+
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(read)
+        try:
+            yield
+        finally:
+            ended.set()
+        reader.result()
+    assert reads[0] > 10
 
 
 def assert_readable(consumer: Account, names: list[str] = TOKENS) -> None:
@@ -99,9 +122,9 @@ def test_a_key_of_ones_own_is_written_with_and_consumers_read_on(
 ) -> None:
     account, own = local.account, local.stack.outputs["TokenKeyArn"]
 
-    stack = redeploy(local, TokenKeyArn=own_key)
-    assert_readable(consumer)
-    report = invoke(event("all"))
+    with reading(consumer):
+        stack = redeploy(local, TokenKeyArn=own_key)
+        report = invoke(event("all"))
 
     described = account.ssm.describe_parameters(
         ParameterFilters=[{"Key": "Name", "Values": TOKENS}]
@@ -115,7 +138,6 @@ def test_a_key_of_ones_own_is_written_with_and_consumers_read_on(
     assert stack.outputs["TokenKeyArn"] == own_key != own
     assert [one["KeyId"] for one in described] == [own_key] * 3
     assert decrypt["Resource"] == [own, own_key]
-    assert_readable(consumer)
 
 
 @pytest.fixture

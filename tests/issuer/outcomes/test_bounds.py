@@ -160,3 +160,23 @@ def test_each_attempt_of_a_write_has_its_turn() -> None:
     assert report["issued"] == 2
     assert len(times) == ATTEMPTS + 2
     assert times[-1] - times[0] >= 5 / 10  # six intervals, of which one may be caught up
+
+
+def test_reading_leaves_consumers_their_quota() -> None:
+    times: list[float] = []
+
+    def note(operation: str, _: dict[str, object]) -> None:
+        if operation.startswith("GetParameter"):
+            times.append(time.monotonic())
+
+    with opened_scene() as scene:
+        scene.reset()
+        for number in range(120):  # ten a page
+            scene.account.put_document(f"off-{number}", '{"scope": "", "enabled": false}')
+        scene.aws.script = note
+
+        report = call({})
+
+    assert report["issued"] == 3
+    assert len(times) >= 13
+    assert all(following - one > 1 for one, following in zip(times, times[9:], strict=False))

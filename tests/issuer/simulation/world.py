@@ -82,6 +82,7 @@ class World:
     refused: Collection[str] = ()
     hanging: Collection[str] = ()
     broken: Collection[str] = ()  # are answered 500
+    is_unchecked: bool = False  # versions of tokens can't be read
     documents: dict[str, str] = field(default_factory=dict)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     now: datetime = START
@@ -233,11 +234,7 @@ class World:
         self.saved, self.saved_at = min(self.quota, saved), self.now
         if self.saved < 1:
             self.throttled += 1
-            error: Any = {
-                "Error": {"Code": "ThrottlingException"},
-                "ResponseMetadata": {"HTTPStatusCode": 400},
-            }
-            raise ClientError(error, "PutParameter")
+            raise _error("ThrottlingException", "PutParameter")
         self.saved -= 1
 
     def get_parameters_by_path(self, *, NextToken: str = "0", **_: object) -> dict[str, Any]:  # noqa: N803
@@ -251,12 +248,19 @@ class World:
 
     def get_parameters(self, *, Names: list[str], **_: object) -> dict[str, Any]:  # noqa: N803
         self._pass(AWS)
+        if self.is_unchecked:
+            raise _error("AccessDeniedException", "GetParameters")
         found = {name: self.stored.get(name.removeprefix(PREFIX)) for name in Names}
         return {
             "Parameters": [
                 {"Name": name, "Version": one.version} for name, one in found.items() if one
             ]
         }
+
+
+def _error(code: str, operation: str) -> ClientError:
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    return ClientError(answer, operation)
 
 
 class Quiet(Telemetry):
