@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from math import ceil
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -223,16 +224,31 @@ def test_whatever_is_typed_no_live_token_disappears(
                 assert one.tenant in disabled_by_name(world.documents)
 
 
+EARLIER = {
+    "lost_at": st.integers(5, 30),
+    "age": st.one_of(st.integers(1, 4), st.integers(1, 30)),  # of what it is set back to, in ticks
+    "deleted": st.booleans(),
+}
+
+
 @FAST
-@given(
-    count=st.one_of(st.integers(1, 20), st.just(2 * CHECKED)),
-    lost_at=st.integers(5, 30),
-    age=st.one_of(st.integers(1, 4), st.integers(1, 30)),  # of what it is set back to, in ticks
-    deleted=st.booleans(),
-)
+@given(count=st.integers(1, 20), **EARLIER)
 def test_a_ledger_that_is_lost_or_set_back_expires_nothing_and_converges(
     count: int, lost_at: int, age: int, *, deleted: bool
 ) -> None:
+    assert_converges(count, lost_at, age, deleted=deleted)
+
+
+@pytest.mark.long
+@SLOW
+@given(**EARLIER)
+def test_so_does_one_of_more_tenants_than_are_looked_at_in_a_run(
+    lost_at: int, age: int, *, deleted: bool
+) -> None:
+    assert_converges(2 * CHECKED, lost_at, age, deleted=deleted)
+
+
+def assert_converges(count: int, lost_at: int, age: int, *, deleted: bool) -> None:
     world = World()
     world.configure(names(count))
     snapshots = []
