@@ -127,11 +127,13 @@ def aws_clients(concurrency: int) -> "tuple[SSMClient, SecretsManagerClient, Dyn
     config = Config(
         connect_timeout=2,  # seconds
         read_timeout=5,  # seconds
-        retries={"mode": "standard", "total_max_attempts": 3},
+        retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=concurrency,
     )
+    # at most RECORD_SECONDS in all, with a second between the two attempts
+    quick = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2})
     return (
-        boto3.client("ssm", config=config.merge(Config(retries={"total_max_attempts": 1}))),
-        boto3.client("secretsmanager", config=config),
-        boto3.client("dynamodb", config=config),
+        boto3.client("ssm", config=config),
+        boto3.client("secretsmanager", config=config.merge(quick)),
+        boto3.client("dynamodb", config=config.merge(quick)),
     )

@@ -103,6 +103,8 @@ def _attempt(client: "_Client", renewal: Renewal, started_at: datetime, steps: S
     except IssuerError as error:
         return error
     client.credentials = credentials  # the first of a client is alone, so they are read once
+    if not _has_time(steps, behind=0):  # after reading a secret
+        return NoTimeLeft("The run ended before its turn")
     try:
         token = _ask(client, renewal.tenant, credentials, steps)
         _keep(token, renewal, credentials.version, started_at, steps)

@@ -39,6 +39,8 @@ def remove_tokens(  # noqa: PLR0913  what a run does it with
         failures = delete_tokens([one.parameter for one in marked if one.parameter])
         for removal in marked:
             failure = failures.get(removal.parameter or "")
+            if not failure and time_left() < 2 * RECORD_SECONDS:
+                failure = NoTimeLeft("The run ended before its removal")
             if not failure:
                 try:
                     drop_record(removal.record, at)

@@ -209,7 +209,7 @@ def run(log_stream: io.StringIO) -> Run:
     """Return the function, as Lambda calls it."""
     assert log_stream.getvalue() == ""
 
-    def invoke(event: object = None) -> dict[str, Any]:
-        return lambda_handler({} if event is None else event, lambda_context())
+    def invoke(event: object = None, *, seconds: int = 290) -> dict[str, Any]:
+        return lambda_handler({} if event is None else event, lambda_context(seconds * 1000))
 
     return invoke

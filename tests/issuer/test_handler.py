@@ -10,8 +10,9 @@ import pytest
 from local.authorization_server import SCOPES, Fault, VismaConnect
 from tests.conftest import Event, counts
 from tests.issuer.conftest import KEY_ARN, Account, Log, Run, tenant_id
-from token_issuer.errors import TenantsGone
+from token_issuer.errors import TenantsGone, TenantsUnreadable
 from token_issuer.handler import aws_clients
+from token_issuer.pacing import RECORD_SECONDS, STORE_SECONDS
 
 
 def test_one_run_stores_a_token_for_every_tenant(
@@ -386,10 +387,16 @@ def test_aws_clients_have_large_pools_short_time_outs_and_keep_to_quotas(
     configs: list[Any] = [client.meta.config for client in aws_clients(32)]
 
     assert [config.max_pool_connections for config in configs] == [32, 32, 32]
-    again = {"mode": "standard", "total_max_attempts": 3}
+    again = {"mode": "standard", "total_max_attempts": 2}
     once = again | {"total_max_attempts": 1}  # its pacer repeats, in turn
     assert [config.retries for config in configs] == [once, again, again]
-    assert {(config.connect_timeout, config.read_timeout) for config in configs} == {(2, 5)}
+    timeouts = [(config.connect_timeout, config.read_timeout) for config in configs]
+    assert timeouts == [(2, 5), (1, 2), (1, 2)]
+    for (connect, read), budget in zip(
+        timeouts, (STORE_SECONDS, *[RECORD_SECONDS] * 2), strict=True
+    ):
+        attempts = 1 if (connect, read) == timeouts[0] else 2
+        assert attempts * (connect + read) + (attempts - 1) <= budget  # a second between them
 
 
 def test_aws_clients_are_made_once() -> None:
@@ -706,6 +713,47 @@ def test_a_server_that_wants_to_be_left_alone_gets_ten_more_requests_at_most(
     assert report["issued"] == 20
     assert len(visma_connect.received) <= 20 + 1 + 10
     assert report["deferred"] >= 60 - 20 - 1 - 10
+
+
+@pytest.mark.parametrize(
+    ("seconds", "found"),
+    [
+        pytest.param(29, {"deferred": 3}, id="too few to ask, store, record and report"),
+        pytest.param(32, {"issued": 3}, id="enough"),
+    ],
+)
+def test_a_run_ends_before_its_time_out(
+    seconds: int, found: dict[str, int], account: Account, run: Run
+) -> None:
+    for name in ("acme", "globex", "hooli"):
+        account.configure(name)
+
+    assert counts(run(seconds=seconds)) == found
+    assert len(account.visma_connect.received) == found.get("issued", 0)
+
+
+def test_reading_takes_half_of_the_time_at_most(account: Account, run: Run) -> None:
+    for number in range(91):  # ten pages, eight of them a second
+        account.put_document(f"off-{number}", '{"scope": "", "enabled": false}')
+
+    with pytest.raises(TenantsUnreadable, match="The run ended before its turn"):
+        run(seconds=2)
+
+
+def test_deletions_keep_the_pace_of_writes(
+    account: Account, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(11):
+        account.configure(f"t{number}")
+    run()
+    for number in range(11):
+        account.configure(f"t{number}", enabled=False)
+    monkeypatch.setenv("WRITES_PER_SECOND", "1")
+    begun_at = time.monotonic()
+
+    assert counts(run()) == {"removed": 11}  # ten in a request, and one
+
+    assert time.monotonic() - begun_at > 0.9  # a turn lies between the two
 
 
 def test_the_pace_of_writes_is_measured(

@@ -391,6 +391,31 @@ def test_after_three_that_could_not_be_stored_no_more_tokens_are_asked_for(
     assert error.detail in outcomes["t39"].detail
 
 
+def test_one_token_that_is_stored_lets_the_store_count_anew() -> None:
+    names = [f"t{number}" for number in range(9)]
+    failing = {"t1", "t2", "t4", "t5", "t7", "t8"}
+    world = World({f"store of {name}": [StoreDenied("key")] for name in failing})
+
+    world.issue([renewal(name) for name in names], concurrency=1)
+
+    assert world.asked == names
+
+
+def test_reading_a_secret_may_take_the_time_for_asking() -> None:
+    world, hours = World(), Hours()
+
+    def read(client: str) -> ClientCredentials:
+        hours.now += 7
+        return world.read_credentials(client)
+
+    steps = replace(world.steps(), read_credentials=read, writes=hours.pacer(100, until=20.0))
+
+    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, steps=steps)
+
+    assert isinstance(outcome, NoTimeLeft)
+    assert world.asked == []
+
+
 def test_a_parameter_of_its_own_does_not_count_for_the_store() -> None:
     names = [f"t{number}" for number in range(12)]
     world = World({f"store of {name}": [ParameterUnwritable("label")] for name in names})

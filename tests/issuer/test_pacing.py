@@ -105,6 +105,22 @@ def test_threads_share_the_pace() -> None:
     assert max(times) - min(times) >= 78 / 100  # 79 intervals, of which one may be caught up
 
 
+def test_threads_that_wait_together_go_one_after_the_other() -> None:
+    pacer = Pacer(20, Clock(now=time.monotonic, sleep=time.sleep))
+    times: list[float] = []
+    threads = [
+        threading.Thread(target=lambda: pacer.send(lambda: times.append(time.monotonic())))
+        for _ in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    times.sort()  # one may be caught up, so of three there is a turn between the first and the last
+    assert all(third - first > 0.5 / 20 for first, third in zip(times, times[2:], strict=False))
+
+
 @pytest.mark.parametrize(
     "failure",
     [

@@ -124,3 +124,19 @@ def test_without_time_to_finish_nothing_is_begun() -> None:
     assert failure is not None
     assert failure.reason == "NoTimeLeft"
     assert world.done == ["delete 0"]
+
+
+def test_what_there_is_no_time_to_forget_is_marked_and_comes_again() -> None:
+    world = World()
+
+    def delete(parameters: list[str]) -> dict[str, IssuerError]:
+        world.seconds_left = 13.9
+        return World.delete_tokens(world, parameters)
+
+    world.delete_tokens = delete  # type: ignore[method-assign]
+
+    [failure] = world.remove(removal("acme")).values()
+
+    assert failure is not None
+    assert failure.reason == "NoTimeLeft"
+    assert world.done == ["mark acme", "delete 1"]

@@ -386,13 +386,29 @@ def test_one_that_has_not_failed_comes_before_each_four_that_have() -> None:
     assert len(set(order)) == 17
 
 
+def test_each_client_has_scouts_of_its_own() -> None:
+    failed = [
+        fail(make_record(f"failed-{age}", age=age), f"failed-{age}", at=NOW - minutes(5))
+        for age in (59, 58, 56, 55, 54)
+    ]
+    other = replace(make_record("other", age=57, run=10), client="b")
+    scouts = [make_record(f"scout-{age}", age=age, run=10) for age in (31, 32)]
+    tenants = [make_tenant(one.tenant, client=one.client) for one in [*failed, other, *scouts]]
+
+    planned = plan(tenants, [*failed, other, *scouts])
+
+    order = [one.tenant.name.replace("scout-31", "scout-32") for one in planned.renewals]
+    four = ["failed-59", "failed-58", "other", "failed-56", "failed-55"]
+    assert order == ["scout-32", *four, "scout-32", "failed-54"]
+
+
 def test_who_goes_first_to_tell_an_outage_is_drawn_anew_in_each_run() -> None:
     failed = fail(make_record("failed", age=55), "failed", at=NOW - minutes(5))
     others = [make_record(f"other-{number}", age=35, run=10) for number in range(20)]
     tenants = [make_tenant(one.tenant) for one in [failed, *others]]
 
     first = {
-        plan(tenants, [failed, *others], now=NOW + minutes(run)).renewals[0].tenant.name
+        plan(tenants, [failed, *others], now=NOW + minutes(run / 60)).renewals[0].tenant.name
         for run in range(9)
     }
 
