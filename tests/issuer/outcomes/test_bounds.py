@@ -123,21 +123,21 @@ def test_an_answer_costs_less_than_a_megabyte(name: str, front: BrokenServer) ->
 
 @pytest.mark.long
 def test_twenty_tenants_that_were_never_fine_do_not_keep_one_from_its_token() -> None:
+    """Five in a row end a run, and each that has failed has a scout before it in the next."""
     with opened_scene() as scene:
         scene.reset()
         for tenant in CLIENT_OF.keys() - {"globex"}:
             scene.drop_document(tenant)
         for number, fault in zip(range(20), cycle(SLOW.values()), strict=False):
-            scene.account.configure(f"a{number}")  # before globex, which has the same client
+            scene.account.configure(f"a{number}")  # of the same client as globex
             scene.break_connection(fault, f"a{number}")
 
-        observed = observe(lambda: call({}))
-        tokens = scene.account.tokens()
-
-    assert observed.report is not None
-    assert (observed.report["issued"], observed.report["failed"]) == (1, 20)
-    assert tokens["globex"] != previous("globex")
-    assert observed.seconds < TIMEOUT_SECONDS
+        runs = 0
+        while scene.account.tokens()["globex"] == previous("globex"):
+            observed = observe(lambda: call({}))
+            runs += 1
+            assert observed.seconds < TIMEOUT_SECONDS
+            assert runs <= 20 / 5 + 1
 
 
 def test_each_attempt_of_a_write_has_its_turn() -> None:
