@@ -95,6 +95,10 @@ def paced(effort: Effort) -> Iterator[Figure]:
             strict=True,
         )
     )
+    for run in ours:
+        _done(run, issued=tenants, deferred=0)
+    for run in ours_slow:
+        _done(run, issued=healthy, deferred=0)
     ratio = median(run.seconds_to_last_token for run in ours) / (tenants / quota)
     throttled = max(run.throttled for run in ours)
     yield Figure(
@@ -125,13 +129,22 @@ def paced(effort: Effort) -> Iterator[Figure]:
 def _alone(runs: list[Run], tenants: int, quota: float) -> str:
     ratio = median(run.seconds_to_last_token for run in runs) / (tenants / quota)
     lost = median(tenants - len(run.stored) for run in runs)
-    return f"{ratio:.3f}, {lost:.0f} tokens lost"
+    return f"{lost:.0f} tokens lost, the last one stored at {ratio:.3f}"
 
 
 def _side_by_side(*measurements: Callable[[], list[Run]]) -> list[list[Run]]:
     """Measure at once: at ten writes a second none of them is short of processor time."""
     with ThreadPoolExecutor(len(measurements)) as pool:
         return [one.result() for one in [pool.submit(each) for each in measurements]]
+
+
+def _done(run: Run, **expected: int) -> Run:
+    """Return a run that did what is measured; raises SystemExit for one that did not."""
+    report = run.report or {}
+    found = {name: report.get(name) for name in expected} | {"stored": len(run.stored)}
+    if found != expected | {"stored": expected.get("issued", 0)}:
+        raise SystemExit(f"A measured run was to have {expected}, and it has {found}")
+    return run
 
 
 def unpaced(effort: Effort) -> Iterator[Figure]:
@@ -144,7 +157,7 @@ def unpaced(effort: Effort) -> Iterator[Figure]:
     for _ in range(effort.rounds):
         for concurrency in (8, 32):
             [run] = measure("issuer", settings, WRITES_PER_SECOND=UNPACED, CONCURRENCY=concurrency)
-            seconds[concurrency].append(run.seconds_to_last_token)
+            seconds[concurrency].append(_done(run, issued=tenants).seconds_to_last_token)
         [run] = measure("serial", settings, first=measured)
         seconds["serial"].append(run.seconds_to_last_token * tenants / measured)
     eight, many, serial = (median(each) for each in seconds.values())
@@ -183,6 +196,11 @@ def ten_thousand(effort: Effort) -> Iterator[Figure | Counted]:
                     WRITES_PER_SECOND=UNPACED,
                 )
             )
+    for count, measured in runs.items():
+        for first, tick, again in measured:
+            _done(first, issued=count)
+            _done(tick, issued=0, fresh=count)
+            _done(again, issued=count)
     hundred, thousand, most = sizes
     ticks = [tick for _, tick, _ in runs[most]]
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(ticks[0].counts.items()))

@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 from benchmarks import page
 from benchmarks.chart import WAYS, Point, draw
 from benchmarks.endpoints import Settings
-from benchmarks.figures import Figure
-from benchmarks.measuring import calls_of, function_environment, measure, serving
+from benchmarks.figures import Figure, _done
+from benchmarks.measuring import Call, Run, calls_of, function_environment, measure, serving
 from benchmarks.prices import Counted, bill
 from tests.conftest import PROJECT
 
@@ -78,6 +78,17 @@ def test_what_does_not_end_is_ended_at_its_time_out() -> None:
 
     assert run.report is None
     assert len(run.stored) == 1
+
+
+@pytest.mark.parametrize(
+    ("issued", "stored"), [(2, 2), (3, 2), (2, 3)], ids=["too few", "not all stored", "too many"]
+)
+def test_a_run_that_did_not_do_its_work_is_no_figure(issued: int, stored: int) -> None:
+    calls = [Call("PutParameter", 0.0, "ok", 0)] * stored
+    run = Run(calls=calls, begun_at=0.0, ended_at=1.0, report={"issued": issued})
+
+    with pytest.raises(SystemExit, match="A measured run was to have"):
+        _done(run, issued=3)
 
 
 @pytest.mark.parametrize(

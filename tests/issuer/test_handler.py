@@ -683,7 +683,11 @@ def test_a_full_run_is_measured(
 
 
 def test_who_is_deferred_is_counted_and_said_once(
-    account: Account, run: Run, log: Log, visma_connect: VismaConnect
+    account: Account,
+    run: Run,
+    log: Log,
+    visma_connect: VismaConnect,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for number in range(20):
         account.configure(f"t{number}")
@@ -692,6 +696,7 @@ def test_who_is_deferred_is_counted_and_said_once(
     report = run()
 
     assert counts(report) == {"failed": 1, "deferred": 19}
+    assert metrics_of(capsys.readouterr().out)[0]["TokensDeferred"] == [19.0]
     assert len(visma_connect.received) == 1
     [line] = [line for line in log() if line["message"] == "Tenants deferred"]
     assert (line["warning"], line["tenants"]) == ("EndpointBreakerOpen", 19)
