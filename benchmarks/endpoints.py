@@ -12,6 +12,7 @@ import re
 import secrets
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -75,7 +76,7 @@ class Refused(Exception):
 
 
 @dataclass
-class Endpoint:
+class Endpoint(ABC):
     """What both have in common: they note each call as (operation, when, how it ended, bytes)."""
 
     settings: Settings
@@ -96,9 +97,9 @@ class Endpoint:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.encode()})
 
+    @abstractmethod
     async def answer(self, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, str]:
         """Return status and body."""
-        raise NotImplementedError
 
 
 class TokenEndpoint(Endpoint):

@@ -26,7 +26,6 @@ from local.aws import Account, build
 
 TOKEN_SECONDS, AWS_SECONDS = 0.060, 0.015  # latency, as of a neighbouring Region and of one's own
 CALLS_PER_TOKEN = 2  # of AWS, one after the other: store, record
-CONCURRENCY = 8
 SLOW_SECONDS = 0.3
 SERIAL_MEASURED = 100  # tenants, from which the serial loop is scaled
 COLD_STARTS = 15
@@ -96,9 +95,9 @@ def paced(effort: Effort) -> Iterator[Figure]:
         )
     )
     for run in ours:
-        _done(run, issued=tenants, deferred=0)
+        done(run, issued=tenants, deferred=0)
     for run in ours_slow:
-        _done(run, issued=healthy, deferred=0)
+        done(run, issued=healthy, deferred=0)
     ratio = median(run.seconds_to_last_token for run in ours) / (tenants / quota)
     throttled = max(run.throttled for run in ours)
     yield Figure(
@@ -138,7 +137,7 @@ def _side_by_side(*measurements: Callable[[], list[Run]]) -> list[list[Run]]:
         return [one.result() for one in [pool.submit(each) for each in measurements]]
 
 
-def _done(run: Run, **expected: int) -> Run:
+def done(run: Run, **expected: int) -> Run:
     """Return a run that did what is measured; raises SystemExit for one that did not."""
     report = run.report or {}
     found = {name: report.get(name) for name in expected} | {"stored": len(run.stored)}
@@ -157,7 +156,7 @@ def unpaced(effort: Effort) -> Iterator[Figure]:
     for _ in range(effort.rounds):
         for concurrency in (8, 32):
             [run] = measure("issuer", settings, WRITES_PER_SECOND=UNPACED, CONCURRENCY=concurrency)
-            seconds[concurrency].append(_done(run, issued=tenants).seconds_to_last_token)
+            seconds[concurrency].append(done(run, issued=tenants).seconds_to_last_token)
         [run] = measure("serial", settings, first=measured)
         seconds["serial"].append(run.seconds_to_last_token * tenants / measured)
     eight, many, serial = (median(each) for each in seconds.values())
@@ -198,9 +197,9 @@ def ten_thousand(effort: Effort) -> Iterator[Figure | Counted]:
             )
     for count, measured in runs.items():
         for first, tick, again in measured:
-            _done(first, issued=count)
-            _done(tick, issued=0, fresh=count)
-            _done(again, issued=count)
+            done(first, issued=count)
+            done(tick, issued=0, fresh=count)
+            done(again, issued=count)
     hundred, thousand, most = sizes
     ticks = [tick for _, tick, _ in runs[most]]
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(ticks[0].counts.items()))

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
 
-READS_PER_SECOND = (
-    8  # with jitter under 10 in any second; of the account's 40, which consumers need
-)
+READS_PER_SECOND = 8  # of the account's 40, which consumers need; jitter may make it 9
 
 
 def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:

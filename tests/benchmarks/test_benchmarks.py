@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from benchmarks import page
 from benchmarks.chart import WAYS, Point, draw
 from benchmarks.endpoints import Settings
-from benchmarks.figures import Figure, _done
+from benchmarks.figures import Figure, done
 from benchmarks.measuring import Call, Run, calls_of, function_environment, measure, serving
 from benchmarks.prices import Counted, bill
 from tests.conftest import PROJECT
@@ -88,7 +88,7 @@ def test_a_run_that_did_not_do_its_work_is_no_figure(issued: int, stored: int) -
     run = Run(calls=calls, begun_at=0.0, ended_at=1.0, report={"issued": issued})
 
     with pytest.raises(SystemExit, match="A measured run was to have"):
-        _done(run, issued=3)
+        done(run, issued=3)
 
 
 @pytest.mark.parametrize(
