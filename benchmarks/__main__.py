@@ -3,8 +3,11 @@
 import argparse
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 
 from rich.console import Console
+from rich.status import Status
 
 from benchmarks import page
 from benchmarks.chart import draw, measure_points
@@ -49,20 +52,25 @@ def bench(groups: list[str], effort: Effort) -> int:
     console, started = Console(), time.monotonic()
     found: list[Figure | Counted] = []
     for name in groups or [*GROUPS, CHART]:
-        with console.status(f"Measuring {name} …"):
+        with console.status(f"Measuring {name} …") as status:
+            told = replace(effort, tell=partial(_tell, status, name))
             if name == CHART:
-                points = measure_points(effort)
+                points = measure_points(told)
             else:
-                found += GROUPS[name](effort)
+                found += GROUPS[name](told)
         console.print(f"{time.monotonic() - started:6.0f} s  {name}", highlight=False)
     figures = [one for one in found if isinstance(one, Figure)]
     lines = [line for one in found if isinstance(one, Counted) for line in bill(one)]
     page.show(console, figures, lines)
-    if not groups and effort.scale == 1:
+    if not groups and effort == Effort():
         page.write(PROJECT / "docs/benchmarks.md", figures, lines)
         draw(points, PROJECT / "docs/benchmarks.svg")
         console.print("Kept in docs/benchmarks.md and docs/benchmarks.svg")
     return 0 if all(one.holds for one in figures) else 1
+
+
+def _tell(status: Status, name: str, what: str) -> None:
+    status.update(f"Measuring {name}, {what} …")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def measure_points(effort: Effort) -> list[Point]:
     None of them needs more than some per cent of a core: it is the quota that they wait for.
     """
     seconds = TIMEOUT_SECONDS if effort.scale == 1 else 40.0
+    effort.tell(f"one run of at most {seconds:.0f} s for each point, all at once")
 
     def point(way: str, tenants: int) -> Point:
         due = effort.tenants(tenants // RUNS)

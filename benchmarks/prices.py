@@ -55,7 +55,8 @@ def bill(counted: Counted) -> Iterator[Line]:
     yield Line(
         what="Lambda",
         arithmetic=f"({tokens:,.0f} tokens ÷ {WRITES_PER_SECOND:g}/s + {TICKS:,} runs ×"
-        f" {counted.tick_seconds:.1f} s) × {MEMORY_GB:g} GB × ${GB_SECOND:.10f}",
+        f" {counted.tick_seconds:.1f} s) × {MEMORY_GB:g} GB × ${GB_SECOND:.10f} + {TICKS:,} ×"
+        f" ${(INVOCATION + SCHEDULED) * 1e6:.2f}/million",
         dollars=(busy + idle) * MEMORY_GB * GB_SECOND + TICKS * (INVOCATION + SCHEDULED),
     )
     units = counted.ledger_bytes_per_tenant * KILO / 4096

@@ -13,6 +13,7 @@ from local.authorization_server import VismaConnect, serving
 PROJECT = Path(__file__).parent.parent
 
 type Event = Callable[[str], dict[str, Any]]
+type Show = Callable[[str], None]
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
@@ -31,6 +32,17 @@ def counts(report: dict[str, Any]) -> dict[str, int]:
     """Return what a report counts, without what it found none of."""
     names = ("issued", "fresh", "failed", "deferred", "removed")
     return {name: report[name] for name in names if report[name]}
+
+
+@pytest.fixture
+def show(capsys: pytest.CaptureFixture[str]) -> Show:
+    """Print what a test has measured, also where it passes."""
+
+    def show(text: str) -> None:
+        with capsys.disabled():
+            print(f"\n{text}")  # noqa: T201  its purpose
+
+    return show
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ ATTEMPTS = 5  # of a call, each of them in a turn
 EASING = 0.7  # of the pace is left when a call is throttled
 SLOWEST = 0.1  # of the whole pace
 RECOVERY_SECONDS = 60.0  # from nothing to the whole pace
-THROTTLED = {"ThrottlingException", "TooManyUpdates", "RequestLimitExceeded"}
+THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded"}
+BUSY = "TooManyUpdates"  # one parameter is, not the account
 SERVER_ERROR = 500
 
 # seconds that a tenant takes at most: connections, TLS and answer of each
@@ -101,7 +102,10 @@ class Pacer:
 
     def _slow_down(self, error: ClientError | BotoCoreError, sent_at: float) -> bool:
         """Tell whether the failure passes, and go slower: once for all that were under way."""
-        is_throttled = isinstance(error, ClientError) and _code(error) in THROTTLED
+        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else None
+        if code == BUSY:
+            return True
+        is_throttled = code in THROTTLED
         passes = is_throttled or not isinstance(error, ClientError) or _is_servers(error)
         with self._lock:
             self.throttled += is_throttled
@@ -140,17 +144,13 @@ def asks_for_long(error: EndpointFailed) -> bool:
 def pause_before_repeat(error: EndpointFailed, repeats: int) -> float | None:
     """Return for how many seconds to wait before asking again, None where that is no use.
 
-    As long as the endpoint says (RFC 9110 §10.2.3), else a moment that is drawn, so that those who
+    As long as the endpoint says (RFC 9110 §10.2.3), and a moment that is drawn, so that those who
     failed together don't come back together.
     """
     if error.is_timeout or asks_for_long(error) or repeats == len(REPEATS):
         return None
     least, most = REPEATS[repeats]
-    return max(error.retry_after or 0.0, random.uniform(least, most))  # noqa: S311  no secret
-
-
-def _code(error: ClientError) -> str:
-    return error.response["Error"]["Code"]
+    return (error.retry_after or 0.0) + random.uniform(least, most)  # noqa: S311  no secret
 
 
 def _is_servers(error: ClientError) -> bool:

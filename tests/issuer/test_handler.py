@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -772,6 +773,43 @@ def test_the_pace_of_writes_is_measured(
     [whole] = metrics_of(capsys.readouterr().out)
     assert 10 < whole["WritesPerSecond"][0] < 200
     assert whole["WritesThrottled"] == [0.0]
+
+
+def test_writes_that_are_throttled_are_made_again_and_counted(
+    account: Account,
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    account.configure("acme")
+    account.configure("globex")
+    monkeypatch.setenv("CONCURRENCY", "7")  # clients of its own
+    ssm, _, _ = aws_clients(7)
+    left = [
+        {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    ] * 2
+
+    def refuse(**_: object) -> Any:  # noqa: ANN401  (http response, its content), as botocore has it
+        return (SimpleNamespace(status_code=400), left.pop()) if left else None
+
+    ssm.meta.events.register("before-call.ssm.PutParameter", refuse)
+
+    assert counts(run()) == {"issued": 2}
+
+    [whole] = metrics_of(capsys.readouterr().out)
+    assert whole["WritesThrottled"] == [2.0]
+    assert account.tokens().keys() == {"acme", "globex"}
+
+
+def test_listing_and_checking_share_one_pace(account: Account, run: Run) -> None:
+    for number in range(91):  # ten pages, and ten requests for versions
+        account.configure(f"t{number}")
+    run()
+    begun_at = time.monotonic()
+
+    assert counts(run()) == {"fresh": 91}
+
+    assert time.monotonic() - begun_at > 18 / 8  # turns between twenty calls, one caught up
 
 
 @pytest.mark.parametrize("name", ["tenants", "dry_run", "probe"])

@@ -310,7 +310,8 @@ def test_a_retry_after_is_waited_for() -> None:
 
     world.issue([renewal("t0"), renewal("t1")])
 
-    assert world.slept == [7.0]
+    [pause] = world.slept
+    assert 7.1 <= pause <= 7.5
     assert "t1" in world.stored
 
 
@@ -320,7 +321,8 @@ def test_the_first_of_a_client_is_not_repeated_and_the_next_waits_for_its_retry_
     world.issue([renewal("t0"), renewal("t1")])
 
     assert world.asked == ["t0", "t1"]
-    assert world.slept == [7.0]
+    [pause] = world.slept
+    assert pause >= 7
 
 
 # Breakers

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from local.authorization_server import SCOPES, VismaConnect, make_app, serving_wsgi
-from tests.conftest import PROJECT, counts
+from tests.conftest import PROJECT, Show, counts
 from tests.issuer.conftest import CREDENTIALS, ENVIRONMENT, Account, lambda_context, tenant_id
 from tests.issuer.killed.wire import Wire
 from tests.issuer.outcomes.scripted_aws import ScriptedAws
@@ -180,13 +180,12 @@ def kill(place: Place, number: int, *, after: bool, seed: int | None = None) -> 
     return place.wire.calls[number - 1] if process.returncode < 0 else None
 
 
-def show(title: str, killed: Counter[str]) -> None:
-    print(f"\n{killed.total()} {title}:")  # noqa: T201  what the test shows
-    for call, times in killed.items():
-        print(f"{times:4} {call}")  # noqa: T201
+def table(title: str, killed: Counter[str]) -> str:
+    rows = (f"{times:4} {call}" for call, times in killed.items())
+    return "\n".join([f"{killed.total()} {title}:", *rows])
 
 
-def test_a_run_killed_on_either_side_of_each_call(place: Place) -> None:
+def test_a_run_killed_on_either_side_of_each_call(place: Place, show: Show) -> None:
     place.environment.setenv("CONCURRENCY", "1")
     killed: Counter[str] = Counter()
     number = 1
@@ -195,19 +194,19 @@ def test_a_run_killed_on_either_side_of_each_call(place: Place) -> None:
         killed[f"before and after {number}: {call}"] += 2
         number += 1
 
-    show("kills, one tenant at a time", killed)
+    show(table("kills, one tenant at a time", killed))
     assert killed.total() > 40
     assert any("#may_live_until" in call for call in killed)  # a shorter life is noted
 
 
-def test_a_run_killed_anywhere_while_tenants_go_side_by_side(place: Place) -> None:
+def test_a_run_killed_anywhere_while_tenants_go_side_by_side(place: Place, show: Show) -> None:
     killed: Counter[str] = Counter()
     while killed.total() < ANYWHERE:
         after = random.random() < 0.5  # noqa: S311
         call = kill(place, random.randrange(8, 32), after=after)  # noqa: S311
         killed[f"{'after' if after else 'before'} {call}"] += call is not None
 
-    show("kills, tenants side by side", +killed)
+    show(table("kills, tenants side by side", +killed))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.conftest import Show
 from tests.issuer.conftest import make_settings
 from tests.issuer.simulation.world import CACHE, START, Replaced, World
 from token_issuer.renewal import OUTAGE_MINUTES
@@ -14,6 +15,8 @@ from token_issuer.telemetry import Report
 PERIOD = timedelta(minutes=5)
 FLOOR = 2 * PERIOD + timedelta(minutes=OUTAGE_MINUTES)  # of remaining life
 HOUR = timedelta(hours=1)
+RECOVERY_MINUTES = 30  # as docs/benchmarks.md promises for what DESIGN.md recommends
+MOST_RUNS = 12
 SCOUTS = 3  # five tenants and a scout or two fail in each run of an outage
 BROKEN = [f"broken-{number}" for number in range(5)]
 
@@ -38,14 +41,14 @@ def run_until(world: World, end: datetime) -> list[Report | None]:
 
 
 @pytest.mark.long
-def test_three_hours_of_ten_thousand_tenants() -> None:
+def test_three_hours_of_ten_thousand_tenants(show: Show) -> None:
     world = make_world(writes_per_second=8, quota=10)
     world.configure(names(10_000))
 
     run_until(world, START + 3 * HOUR)
 
     shortest = min(one.token.expires_at - one.at for one in world.replaced)
-    print(  # noqa: T201  what the test shows
+    show(
         f"{len(world.tokens):,} tokens, {world.throttled} throttled; the shortest life that was"
         f" left at a renewal: {shortest}"
     )
@@ -58,7 +61,7 @@ def test_three_hours_of_ten_thousand_tenants() -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("outage", [12, 20])
 @pytest.mark.parametrize("start", [0, 2])  # minutes after a tick: between two runs, or in one
-def test_recovery_from_an_outage(outage: int, start: int) -> None:
+def test_recovery_from_an_outage(outage: int, start: int, show: Show) -> None:
     world = make_world(writes_per_second=2.4, quota=3)
     world.configure(names(3000))
     begin = START + 2 * HOUR + timedelta(minutes=start)
@@ -68,7 +71,9 @@ def test_recovery_from_an_outage(outage: int, start: int) -> None:
     floors = [token.expires_at - FLOOR for token in world.stored.values()]
     done = len(world.replaced)
 
-    while any(token.expires_at < world.now + FLOOR for token in world.stored.values()):
+    for _ in range(MOST_RUNS):
+        if all(token.expires_at >= world.now + FLOOR for token in world.stored.values()):
+            break
         run = len(world.replaced)
         run_until(world, world.now + PERIOD)
         assert_most_urgent_first(world.replaced[run:])
@@ -77,10 +82,11 @@ def test_recovery_from_an_outage(outage: int, start: int) -> None:
         one.at for one in world.replaced[done:] if one.token.expires_at < one.at + FLOOR
     )
     minutes = (recovered_at - end) / timedelta(minutes=1)
-    print(  # noqa: T201  what the test shows
+    show(
         f"{outage} minutes: all above the floor {minutes:.1f} minutes later;"
         f" {ideal_minutes(floors, end, 2.4):.1f} at 2.4 writes a second without a pause"
     )
+    assert minutes <= RECOVERY_MINUTES
     assert world.throttled == 0
     if outage <= OUTAGE_MINUTES:
         assert not [one for one in world.replaced if one.is_breach]

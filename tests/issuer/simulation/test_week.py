@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from tests.conftest import Show
 from tests.issuer.simulation.world import START, World
 
 pytestmark = pytest.mark.long
@@ -20,7 +21,7 @@ def is_down(at: datetime) -> bool:
     return any(begin <= at < begin + OUTAGE for begin in OUTAGES)
 
 
-def test_requests_per_tenant_and_day() -> None:
+def test_requests_per_tenant_and_day(show: Show) -> None:
     chance = random.Random(1770)  # noqa: S311  to be the same each time
     world = World(is_down=is_down)
     tenants = [f"t{number}" for number in range(1000)]
@@ -37,9 +38,7 @@ def test_requests_per_tenant_and_day() -> None:
 
     requests = sum(not is_down(at) for at in world.requests)
     per_day = requests / (tenant_time / timedelta(days=1))
-    print(  # noqa: T201  what the test shows
-        f"{per_day:.1f} requests per tenant and day, {len(world.requests)} in all"
-    )
+    show(f"{per_day:.1f} requests per tenant and day, {len(world.requests)} in all")
     assert 0.9 < per_day / (86_400 / BETWEEN) < 1.1
     assert not [one for one in world.replaced if one.is_breach and one.by]
     assert world.stored.keys() >= set(tenants)
