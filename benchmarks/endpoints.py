@@ -204,6 +204,9 @@ class Aws(Endpoint):
     def _GetSecretValue(self, request: dict[str, Any]) -> object:  # noqa: N802
         return {"Name": request["SecretId"], "VersionId": "1", "SecretString": json.dumps(CLIENT)}
 
+    def _DescribeSecret(self, request: dict[str, Any]) -> object:  # noqa: N802
+        return {"Name": request["SecretId"], "VersionIdsToStages": {"1": ["AWSCURRENT"]}}
+
     def _Scan(self, request: dict[str, Any]) -> object:  # noqa: N802
         keys = list(self._items)
         start = request.get("ExclusiveStartKey")

@@ -290,7 +290,9 @@ def _counted(runs: list[Run], tenants: int) -> Counted:
         parameter_reads_per_tick=sum(
             count for kind, count in tick.counts.items() if kind.startswith("GetParameter")
         ),
-        secret_reads_per_run=again.counts["GetSecretValue"],
+        secret_reads_per_run=sum(
+            count for kind, count in again.counts.items() if "Secret" in kind
+        ),
         log_bytes_per_tick=tick.log_bytes,
     )  # fmt: skip
 
