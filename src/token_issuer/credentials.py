@@ -1,17 +1,24 @@
-"""Secrets Manager → ClientCredentials."""
+"""Secrets Manager → ClientCredentials, by version stage."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from token_issuer.errors import ClientSecretInvalid, ClientSecretUnreadable
+from token_issuer.errors import (
+    ClientSecretInvalid,
+    ClientSecretUnreadable,
+    PendingSecretUndecided,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 MEMBERS = {"client_id", "client_secret", "auth_method"}
+CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
 AUTH_METHODS = ("client_secret_post", "client_secret_basic")  # the first is the default
 
 
@@ -29,21 +36,71 @@ class ClientCredentials:
 
 
 def read_credentials(
-    secretsmanager: "SecretsManagerClient", prefix: str, client: str
+    secretsmanager: "SecretsManagerClient", prefix: str, client: str, stage: str = CURRENT
 ) -> ClientCredentials:
-    """Read the secret `prefix/client`; raises ClientSecretUnreadable or ClientSecretInvalid."""
+    """Read a version of the secret `prefix/client`.
+
+    Raises ClientSecretUnreadable or ClientSecretInvalid.
+    """
     secret_id = f"{prefix}/{client}"
     try:
-        answer = secretsmanager.get_secret_value(SecretId=secret_id)
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        raise ClientSecretUnreadable(
-            f"Reading secret {secret_id} failed: {code}", code=code
-        ) from error
-    except BotoCoreError as error:
-        kind = type(error).__name__
-        raise ClientSecretUnreadable(f"Reading secret {secret_id} failed: {kind}") from error
+        answer = secretsmanager.get_secret_value(SecretId=secret_id, VersionStage=stage)
+    except (ClientError, BotoCoreError) as error:
+        raise _unreadable(f"Reading secret {secret_id}", error) from error
     return _parse_credentials(secret_id, answer.get("SecretString"), answer["VersionId"])
+
+
+def read_stages(secretsmanager: "SecretsManagerClient", prefix: str, client: str) -> dict[str, str]:
+    """Return by stage which version of a secret it is on; raises ClientSecretUnreadable."""
+    secret_id = f"{prefix}/{client}"
+    try:
+        answer = secretsmanager.describe_secret(SecretId=secret_id)
+    except (ClientError, BotoCoreError) as error:
+        raise _unreadable(f"Reading the versions of secret {secret_id}", error) from error
+    versions = answer.get("VersionIdsToStages", {})
+    return {stage: version for version, stages in versions.items() for stage in stages}
+
+
+def promote(
+    secretsmanager: "SecretsManagerClient",
+    prefix: str,
+    client: str,
+    pending: str,
+    current: str,
+) -> bool:
+    """Move AWSCURRENT from one version to another, which is pending no more.
+
+    The first becomes AWSPREVIOUS by itself. Tell whether it was moved: not where it has been moved
+    already. Raises PendingSecretUndecided or ClientSecretUnreadable.
+    https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html
+    """
+    secret_id = f"{prefix}/{client}"
+    move = partial(secretsmanager.update_secret_version_stage, SecretId=secret_id)
+    try:
+        move(VersionStage=CURRENT, MoveToVersionId=pending, RemoveFromVersionId=current)
+    except (ClientError, BotoCoreError) as error:
+        code = _code(error)
+        if code == "InvalidParameterException":  # AWSCURRENT isn't where it was
+            stages = read_stages(secretsmanager, prefix, client)
+            if stages.get(CURRENT) == pending:
+                return False
+        raise PendingSecretUndecided(
+            f"Promoting the pending version of secret {secret_id} failed: {code}", code=code
+        ) from error
+    with suppress(ClientError, BotoCoreError):  # a version that is current too is not pending
+        move(VersionStage=PENDING, RemoveFromVersionId=pending)
+    return True
+
+
+def _unreadable(what: str, error: ClientError | BotoCoreError) -> ClientSecretUnreadable:
+    code = _code(error)
+    return ClientSecretUnreadable(f"{what} failed: {code}", code=code)
+
+
+def _code(error: ClientError | BotoCoreError) -> str:
+    if isinstance(error, ClientError):
+        return error.response["Error"]["Code"]
+    return type(error).__name__
 
 
 def _parse_credentials(secret_id: str, text: str | None, version: str) -> ClientCredentials:

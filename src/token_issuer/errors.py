@@ -31,12 +31,20 @@ IssuerError
 │   ├── NoTimeLeft
 │   ├── EndpointBreakerOpen
 │   └── StoreBreakerOpen
+├── PendingSecretKept               nobody: the current client secret serves on
+│   ├── PendingSecretRefused
+│   ├── PendingSecretInvalid
+│   ├── PendingClientDiffers
+│   └── PendingSecretUndecided
+├── ClientSecretFallback            nobody: another version of the client secret serves
 ├── LedgerUnwritable                one tenant's token is right, and the ledger doesn't know it
 └── TokensUnchecked                 nobody: the run goes on, and says so
 
 The name of a class is the `reason` in reports and logs; docs/failures.md explains each.
 """
 
+from pathlib import PurePath
+from traceback import walk_tb
 from typing import ClassVar, Self
 
 AGAIN = "The next run tries again."
@@ -60,7 +68,7 @@ class IssuerError(Exception):
         self.remedy = self.remedies.get(code or "", type(self).remedy)
 
     @classmethod
-    def recall(cls, reason: str, detail: str, code: str | None) -> "IssuerError":
+    def recall(cls, reason: str, detail: str, code: str | None) -> Self:
         """Return the failure of that reason again; an unknown one is one of this class."""
         found = next((kind for kind in cls.kinds() if kind.__name__ == reason), cls)
         return found(detail, code=code)
@@ -224,6 +232,16 @@ class Unexpected(TenantFailed):
     """The issuer met something that it has no name for: a defect of the issuer."""
 
     remedy = "Report it as a bug, with this detail; the other tenants are served."
+
+
+def name_and_place(defect: Exception) -> str:
+    """Return what is safe to show of a defect: its text may quote a secret."""
+    *_, (code, line) = (
+        (frame.f_code, line)
+        for frame, line in walk_tb(defect.__traceback__)
+        if frame.f_globals["__name__"].startswith(__package__)
+    )
+    return f"{type(defect).__name__} in {PurePath(code.co_filename).name}, line {line}"
 
 
 class TenantRefused(IssuerError):
@@ -391,6 +409,55 @@ class StoreBreakerOpen(Deferred):
     """Three tokens in a row could not be stored, so no more are asked for."""
 
     remedy = f"{AGAIN} Follow the remedy of the failure that it names."
+
+
+class PendingSecretKept(IssuerError):
+    """A client secret that is staged as AWSPENDING isn't used: the current one serves on."""
+
+
+class PendingSecretRefused(PendingSecretKept):
+    """The authorization server doesn't accept the pending client secret."""
+
+    remedy = (
+        "A new client secret takes a minute or two to act, and it is tried again. If it lasts:"
+        " stage the secret again as the Visma developer portal shows it."
+    )
+
+
+class PendingSecretInvalid(PendingSecretKept):
+    """The pending version is not a client secret document."""
+
+    remedy = f"Stage it again. {ClientSecretInvalid.remedy}"
+
+
+class PendingClientDiffers(PendingSecretKept):
+    """The pending version has another client_id than the current one."""
+
+    remedy = (
+        "A new application is a new client name: store it as a secret of its own, and name that as"
+        " `client` in the tenant documents. To give up the pending version: take AWSPENDING off."
+    )
+
+
+class PendingSecretUndecided(PendingSecretKept):
+    """Whether the pending client secret is good could not be told, or it could not be promoted."""
+
+    remedy = f"{AGAIN} If it lasts: follow the remedy of the failure that it names."
+    remedies: ClassVar = {
+        "AccessDeniedException": (
+            "Compare the function's role with template.yaml: it needs secretsmanager:DescribeSecret"
+            " and secretsmanager:UpdateSecretVersionStage below ClientSecretsPrefix."
+        ),
+    }
+
+
+class ClientSecretFallback(IssuerError):
+    """The current client secret is refused or malformed, and another version of it still works."""
+
+    remedy = (
+        "Stage a secret that the Visma developer portal shows as active, before the other version"
+        " ends too."
+    )
 
 
 class LedgerUnwritable(IssuerError):

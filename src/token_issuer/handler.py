@@ -13,13 +13,15 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 
 from token_issuer.authorization_server import fetch_token
-from token_issuer.credentials import read_credentials
+from token_issuer.credentials import promote, read_credentials, read_stages
 from token_issuer.errors import RunFailed
 from token_issuer.invocation import parse_invocation
 from token_issuer.issuance import Steps, issue_tokens
 from token_issuer.ledger import Ledger
 from token_issuer.pacing import RECORD_SECONDS, REPORT_SECONDS, STORE_SECONDS, Clock, Pacer
+from token_issuer.reading import Sources
 from token_issuer.removal import remove_tokens
+from token_issuer.rollover import Rollover
 from token_issuer.run import Outside, run
 from token_issuer.settings import parse_settings
 from token_issuer.telemetry import Report, Telemetry
@@ -55,6 +57,9 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
     def time_left() -> float:
         return context.get_remaining_time_in_millis() / 1000
 
+    def has_time() -> bool:
+        return time_left() >= settings.period.total_seconds() / 2
+
     settings = parse_settings(os.environ)
     telemetry.run_started()
     invocation = parse_invocation(event)
@@ -66,13 +71,21 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
     reads = Pacer(READS_PER_SECOND, clock, until=begun_at + seconds / 2)
     writes = Pacer(settings.writes_per_second, clock, until=last_write)
     now = partial(datetime.now, UTC)
-    read_client = cache(partial(read_credentials, secretsmanager, settings.client_secrets_prefix))
+    secrets = secretsmanager, settings.client_secrets_prefix
     with open_session(settings.concurrency) as session:
+        fetch = partial(fetch_token, post=partial(post, session, settings.token_endpoint), now=now)
+        rollover = Rollover(
+            read=partial(read_credentials, *secrets),
+            fetch_token=fetch,
+            promote=partial(promote, *secrets),
+            record=(lambda _: None) if invocation.probe else ledger.record_client,
+            has_time=has_time,
+            now=now,
+            settings=settings,
+        )
         steps = Steps(
-            read_credentials=read_client,
-            fetch_token=partial(
-                fetch_token, post=partial(post, session, settings.token_endpoint), now=now
-            ),
+            secret=rollover.secret,
+            fetch_token=fetch,
             store_token=None
             if invocation.probe
             else partial(store_token, ssm=ssm, key_id=settings.token_key_arn, pacer=writes),
@@ -89,9 +102,15 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
             settings=settings,
             telemetry=telemetry,
             ledger=ledger,
-            read_tenants=partial(read_tenants, ssm, settings.tenants_path, pacer=reads),
-            read_versions=partial(read_versions, ssm=ssm, pacer=reads),
-            read_credentials=read_client,
+            sources=Sources(
+                ledger=ledger,
+                read_tenants=partial(read_tenants, ssm, settings.tenants_path, pacer=reads),
+                read_versions=partial(read_versions, ssm=ssm, pacer=reads),
+                read_stages=partial(read_stages, *secrets),
+                has_time=has_time,
+                settings=settings,
+            ),
+            rollover=rollover,
             issue_tokens=partial(issue_tokens, steps=steps),
             remove_tokens=partial(
                 remove_tokens,

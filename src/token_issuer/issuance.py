@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import PurePath
-from traceback import walk_tb
 
 from token_issuer.authorization_server import AccessToken
 from token_issuer.credentials import ClientCredentials
 from token_issuer.errors import (
     ClientFailed,
+    ClientRefused,
     ClientSecretUnreadable,
     Deferred,
     EndpointBreakerOpen,
@@ -25,10 +24,12 @@ from token_issuer.errors import (
     StoreUnavailable,
     TenantRefused,
     Unexpected,
+    name_and_place,
 )
 from token_issuer.ledger import Record
 from token_issuer.pacing import ASK_SECONDS, Breaker, Pacer, asks_for_long, pause_before_repeat
 from token_issuer.renewal import Renewal
+from token_issuer.rollover import ClientSecret
 from token_issuer.settings import Settings
 from token_issuer.tenants import Tenant
 
@@ -39,7 +40,6 @@ UNSTORED = 3  # tokens in a row, after which no more are asked for at all
 OF_THE_TENANT = (TenantRefused, EndpointFailed, ParameterUnwritable, Unexpected)
 
 type Outcome = AccessToken | IssuerError
-type ReadCredentials = Callable[[str], ClientCredentials]
 type FetchToken = Callable[[Tenant, ClientCredentials], AccessToken]
 type StoreToken = Callable[[str, AccessToken], int]
 
@@ -51,7 +51,7 @@ class Steps:
     Without `store_token` a token is asked for and checked, and nothing is recorded.
     """
 
-    read_credentials: ReadCredentials
+    secret: Callable[[str], ClientSecret]
     fetch_token: FetchToken
     store_token: StoreToken | None
     record_token: Callable[[Record, Record | None], None]
@@ -72,7 +72,7 @@ def issue_tokens(
     that the run began at `started_at`.
     """
     store = _Store()
-    clients, concurrency = _group_by_client(renewals, store), steps.settings.concurrency
+    clients, concurrency = _group_by_client(renewals, store, steps), steps.settings.concurrency
     running: dict[Future[Outcome], tuple[_Client, Renewal]] = {}
     with ThreadPoolExecutor(max_workers=concurrency) as pool:
         while True:
@@ -99,19 +99,18 @@ def issue_tokens(
 
 def _attempt(client: "_Client", renewal: Renewal, started_at: datetime, steps: Steps) -> Outcome:
     try:
-        credentials = client.credentials or _read(client.name, steps.read_credentials)
+        _read(client.secret)
     except IssuerError as error:
         return error
-    client.credentials = credentials  # the first of a client is alone, so they are read once
     if not _has_time(steps, behind=0):  # after reading a secret
         return NoTimeLeft("The run ended before its turn")
     try:
-        token = _ask(client, renewal.tenant, credentials, steps)
-        _keep(token, renewal, credentials.version, started_at, steps)
+        token = _ask(client, renewal.tenant, steps)
+        _keep(token, renewal, client.secret.version, started_at, steps)
     except IssuerError as error:
         failure = error
     except Exception as error:  # noqa: BLE001  a defect that one tenant meets stops no other
-        failure = Unexpected(_name_and_place(error))
+        failure = Unexpected(name_and_place(error))
     else:
         return token
     if steps.store_token and isinstance(failure, OF_THE_TENANT):
@@ -119,7 +118,7 @@ def _attempt(client: "_Client", renewal: Renewal, started_at: datetime, steps: S
             steps.record_failure(
                 renewal.failed(
                     failure,
-                    client_secret_version=credentials.version,
+                    client_secret_version=client.secret.version,
                     now=steps.now(),
                     attempted_at=started_at,
                     settings=steps.settings,
@@ -130,14 +129,25 @@ def _attempt(client: "_Client", renewal: Renewal, started_at: datetime, steps: S
     return failure
 
 
-def _ask(
-    client: "_Client", tenant: Tenant, credentials: ClientCredentials, steps: Steps
-) -> AccessToken:
-    """Ask for a token, and again after a failure that may pass in a moment."""
+def _ask(client: "_Client", tenant: Tenant, steps: Steps) -> AccessToken:
+    """Ask for a token, and again after a failure that may pass in a moment.
+
+    While nobody else of the client asks, a refused version of its secret gives way to another.
+    """
     repeats = 0
     while True:
+        credentials = client.secret.in_use()
         try:
             return steps.fetch_token(tenant, credentials)
+        except ClientRefused as refusal:
+            if not client.is_on_trial:
+                raise
+            client.secret.refuse(credentials, refusal)
+            if not _has_time(steps, behind=0):  # to read more versions
+                raise NoTimeLeft("The run ended before its turn") from None
+            client.secret.in_use()
+            if not _has_time(steps, behind=0):  # to ask with one
+                raise NoTimeLeft("The run ended before its turn") from None
         except EndpointFailed as error:
             pause = pause_before_repeat(error, repeats)
             if pause is None or not _has_time(steps, pause, behind=steps.settings.concurrency):
@@ -177,24 +187,17 @@ def _keep(
     steps.record_token(record, renewal.record)
 
 
-def _read(client: str, read_credentials: ReadCredentials) -> ClientCredentials:
+def _read(secret: ClientSecret) -> None:
+    """Read the version in use, unless it has been: the first of a client is alone."""
     try:
-        return read_credentials(client)
+        secret.in_use()
     except IssuerError:
         raise
     except Exception as error:  # noqa: BLE001  a defect here would be met by each tenant anew
-        place = _name_and_place(error)
-    raise ClientSecretUnreadable(f"Reading the secret of client {client} failed: {place}")
-
-
-def _name_and_place(error: Exception) -> str:
-    """Return what is safe to show of a defect: its text may quote a secret."""
-    *_, (code, line) = (
-        (frame.f_code, line)
-        for frame, line in walk_tb(error.__traceback__)
-        if frame.f_globals["__name__"].startswith(__package__)
-    )
-    return f"{type(error).__name__} in {PurePath(code.co_filename).name}, line {line}"
+        place = name_and_place(error)
+    else:
+        return
+    raise ClientSecretUnreadable(f"Reading the secret of client {secret.client} failed: {place}")
 
 
 class _Store:
@@ -218,13 +221,12 @@ class _Client:
     """The tenants of one client that wait, and whether they may start.
 
     They start one at a time until the authorization server has given one of them an OAuth answer,
-    so that a dead client secret costs one refusal, not `concurrency` of them.
+    so that a dead client secret costs a refusal for each version of it, not for each tenant.
     """
 
-    def __init__(self, name: str, store: _Store) -> None:
-        self.name = name
+    def __init__(self, secret: ClientSecret, store: _Store) -> None:
+        self.secret = secret
         self.waiting: deque[tuple[int, Renewal]] = deque()
-        self.credentials: ClientCredentials | None = None
         self._store = store
         self._running = 0
         self._trials = 0
@@ -243,7 +245,9 @@ class _Client:
     def may_start(self) -> bool:
         if not self.waiting or self.stopped:
             return False
-        return not self.is_on_trial or self._running == 0
+        if self.is_on_trial:
+            return self._running == 0
+        return self.secret.works or self._running < self.secret.tries_left
 
     def start(self) -> Renewal:
         self._running += 1
@@ -255,13 +259,15 @@ class _Client:
             self._trials += 1
             self._breaker.failed(for_long=asks_for_long(outcome))
             if self._breaker.is_open:
-                why = f"Client {self.name} is not asked for any more: {outcome.detail}"
+                why = f"Client {self.secret.client} is not asked for any more: {outcome.detail}"
                 self._stopped = self._stopped or EndpointBreakerOpen(why)
         else:
             self._trials = TRIALS
             self._breaker.worked()
         if isinstance(outcome, ClientFailed):
             self._stopped = outcome
+        elif not isinstance(outcome, EndpointFailed | Deferred | Unexpected):
+            self.secret.works = True
 
     def given_up(self) -> Iterator[tuple[Renewal, IssuerError]]:
         why = self.stopped or NoTimeLeft("The run ended before its turn")
@@ -269,11 +275,12 @@ class _Client:
             yield renewal, why
 
 
-def _group_by_client(renewals: Iterable[Renewal], store: _Store) -> list[_Client]:
+def _group_by_client(renewals: Iterable[Renewal], store: _Store, steps: Steps) -> list[_Client]:
     clients: dict[str, _Client] = {}
     for rank, renewal in enumerate(renewals):
         name = renewal.tenant.client
-        clients.setdefault(name, _Client(name, store)).waiting.append((rank, renewal))
+        client = clients.setdefault(name, _Client(steps.secret(name), store))
+        client.waiting.append((rank, renewal))
     return list(clients.values())
 
 

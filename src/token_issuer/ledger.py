@@ -1,13 +1,14 @@
 """What was issued and what failed, per tenant ↔ DynamoDB.
 
-One item each: `tenant#acme` (Record), `document#/visma/tenants/acme` (a tenant parameter's last
-good text), and `lease`. Times are ISO 8601 in UTC. No secret and no token is in it.
+One item each: `tenant#acme` (Record), `client#default` (ClientRecord), `lease`, and
+`document#/visma/tenants/acme` (a tenant parameter's last good text). Times are ISO 8601 in UTC.
+No secret and no token is in it.
 """
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
 SCHEMA = 1  # of the items; one of another schema counts as none, and is overwritten
-TENANT, DOCUMENT, LEASE = "tenant#", "document#", "lease"
+TENANT, CLIENT, DOCUMENT, LEASE = "tenant#", "client#", "document#", "lease"
 WHOLE = re.compile(r"-?\d+")
 
 
@@ -79,8 +80,42 @@ class Record:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pending:
+    """Why a pending version of a client secret is not current yet; `tried` is for which tenant."""
+
+    version: str
+    reason: str
+    detail: str
+    tried_at: datetime
+    count: int
+    code: str | None = None
+    tried: str | None = None
+    next_attempt_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fallback:
+    """The version of a client secret that works where `current` doesn't, and since when."""
+
+    version: str
+    stage: str
+    current: str | None
+    detail: str
+    since: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientRecord:
+    """What the ledger knows of a client's secret beside what Secrets Manager does."""
+
+    client: str
+    pending: Pending | None = None
+    fallback: Fallback | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Memory:
-    """The whole ledger: records by tenant, last good texts by parameter.
+    """The whole ledger: records by tenant and by client, last good texts by parameter.
 
     `checked` is the tenant up to which the last run has compared tokens with Parameter Store.
     """
@@ -88,6 +123,7 @@ class Memory:
     records: dict[str, Record]
     documents: dict[str, str]
     checked: str
+    clients: dict[str, ClientRecord] = field(default_factory=dict)
 
 
 class Ledger:
@@ -112,16 +148,18 @@ class Ledger:
         except (ClientError, BotoCoreError) as error:
             code = _code(error)
             raise LedgerUnreadable(f"Reading {self._table} failed: {code}", code=code) from error
-        records, documents, checked = {}, {}, ""
+        records, clients, documents, checked = {}, {}, {}, ""
         for item in items:
             kind, _, name = item["key"].partition("#")
             if f"{kind}#" == TENANT and (record := _record(name, item)):
                 records[name] = record
+            elif f"{kind}#" == CLIENT and (of_client := _client_record(name, item)):
+                clients[name] = of_client
             elif f"{kind}#" == DOCUMENT and isinstance(text := item.get("text"), str):
                 documents[name] = text
             elif kind == LEASE and isinstance(bookmark := item.get("checked"), str):
                 checked = bookmark
-        return Memory(records=records, documents=documents, checked=checked)
+        return Memory(records=records, documents=documents, checked=checked, clients=clients)
 
     @contextmanager
     def lease(self, holder: str, *, now: datetime, until: datetime) -> Iterator[bool]:
@@ -199,6 +237,22 @@ class Ledger:
             "SET #lost_at = if_not_exists(#lost_at, :lost_at)",
             "#version = :known",
             {"lost_at": at, "known": known},
+        )
+
+    def record_client(self, record: ClientRecord) -> None:
+        """Record what is remarkable of a client's secret, or forget it where nothing is."""
+        key = f"{CLIENT}{record.client}"
+        remarkable = {"pending": record.pending, "fallback": record.fallback}
+        members: dict[str, Any] = {
+            name: _members(value) for name, value in remarkable.items() if value
+        }
+        if not members:
+            self._delete(key, "", {})
+            return
+        members["schema"] = SCHEMA
+        gone = remarkable.keys() - members.keys()
+        self._update(
+            key, f"{_setting(members)}{f' REMOVE {_listed(gone)}' if gone else ''}", "", members
         )
 
     def keep_document(self, parameter: str, text: str) -> None:
@@ -326,7 +380,7 @@ def _members_of(record: Record) -> dict[str, Any]:
     return members
 
 
-def _members(value: Issued | Failure) -> dict[str, Any]:
+def _members(value: Issued | Failure | Pending | Fallback) -> dict[str, Any]:
     return {name: member for name, member in vars(value).items() if member is not None}
 
 
@@ -347,7 +401,24 @@ def _record(tenant: str, item: dict[str, Any]) -> Record | None:
         return None
 
 
-def _checked(kind: type[Issued | Failure], item: dict[str, Any]) -> dict[str, Any]:
+def _client_record(client: str, item: dict[str, Any]) -> ClientRecord | None:
+    """Return what an item says, as _record does."""
+    if item.get("schema") != SCHEMA:
+        return None
+    try:
+        pending, fallback = item.get("pending"), item.get("fallback")
+        return ClientRecord(
+            client=client,
+            pending=Pending(**_checked(Pending, pending)) if pending is not None else None,
+            fallback=Fallback(**_checked(Fallback, fallback)) if fallback is not None else None,
+        )
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def _checked(
+    kind: type[Issued | Failure | Pending | Fallback], item: dict[str, Any]
+) -> dict[str, Any]:
     """Return the members of an item, each of its type; raises TypeError or ValueError."""
     members = {}
     for name, expected in kind.__annotations__.items():

@@ -4,13 +4,18 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from math import ceil
 
 from token_issuer.authorization_server import AccessToken
-from token_issuer.errors import IssuerError, TenantRefused
+from token_issuer.errors import (
+    IssuerError,
+    PendingSecretUndecided,
+    TenantRefused,
+    TokensUnchecked,
+)
 from token_issuer.ledger import Failure, Issued, Memory, Record
 from token_issuer.settings import Settings
 from token_issuer.tenants import Configuration, Tenant
@@ -21,7 +26,7 @@ WAITS = (1, 2, 4, 8, 12)  # periods
 CHECKED = 300  # token parameters a run that are compared with the ledger
 ROW = 4  # tenants of a client that have failed, at most, before a scout: five would end its run
 FORGIVEN = 2.5  # periods after which a broken tenant has its place in the order again
-JITTER = 0.5  # of a period, by which ticks may come early
+JITTER = 0.5  # of a period, by which ticks may come early: so much less is waited
 
 
 class Reason(StrEnum):
@@ -91,15 +96,13 @@ class Renewal:
     ) -> Record:
         """Return what the ledger is to know once an attempt has failed.
 
-        A lasting refusal is waited for, once there is no live token: 1, 2, 4, 8, 12 periods, less
-        half a one, since ticks jitter.
+        A lasting refusal is waited for, once there is no live token.
         """
         last = self.failure
         lost = self.reason == Reason.LOST
         live = self.issued is not None and self.issued.lives(now) and not lost
         steps = last.waits if last and last.purpose == self.purpose else 0
         lasting = isinstance(error, TenantRefused) and not live
-        periods = WAITS[min(steps, len(WAITS) - 1)] - JITTER
         return Record(
             tenant=self.tenant.name,
             client=self.tenant.client,
@@ -112,7 +115,7 @@ class Renewal:
                 failed_at=now,
                 count=last.count + 1 if last else 1,
                 waits=steps + lasting,
-                next_attempt_at=now + periods * settings.period if lasting else None,
+                next_attempt_at=now + back_off(steps, settings) if lasting else None,
                 purpose=self.purpose,
                 client_secret_version=client_secret_version,
             ),
@@ -125,7 +128,8 @@ class Facts:
 
     `whole` says that these are all. `compared` are the tenants whose parameters were looked at,
     `lost` those of them where another token is stored or none, and `checked` is the bookmark;
-    `secret_versions` is by client, of those that tenants wait for.
+    `stages` says by client and stage which version of its secret it is on, and `secret_versions`
+    which one is asked with; `unchecked` and `unread` say what could not be looked at.
     """
 
     memory: Memory
@@ -136,7 +140,10 @@ class Facts:
     compared: frozenset[str]
     lost: frozenset[str]
     checked: str
+    stages: dict[str, dict[str, str]]
     secret_versions: dict[str, str]
+    unread: Mapping[str, PendingSecretUndecided] = field(default_factory=dict)
+    unchecked: TokensUnchecked | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,6 +336,11 @@ def waits(record: Record, now: datetime) -> Failure | None:
     if failure and failure.next_attempt_at and failure.failed_at <= now < failure.next_attempt_at:
         return None if record.issued and record.issued.lives(now) else failure
     return None
+
+
+def back_off(steps: int, settings: Settings) -> timedelta:
+    """Return how long to wait after so many refusals before this one: 1, 2, 4, 8, 12 periods."""
+    return (WAITS[min(steps, len(WAITS) - 1)] - JITTER) * settings.period
 
 
 def _reason(renewal: Renewal, now: datetime, settings: Settings, *, lost: bool) -> Reason | None:

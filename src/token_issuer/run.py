@@ -1,37 +1,19 @@
 """One run: gather the facts, decide, apply, report."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from token_issuer.authorization_server import AccessToken
-from token_issuer.credentials import ClientCredentials
-from token_issuer.errors import (
-    ClientFailed,
-    Deferred,
-    IssuerError,
-    LedgerUnwritable,
-    TenantsGone,
-    TokensUnchecked,
-)
-from token_issuer.invocation import Invocation, select_tenants
-from token_issuer.ledger import Ledger, Record
+from token_issuer.errors import Deferred, IssuerError, LedgerUnwritable
+from token_issuer.invocation import Invocation
+from token_issuer.ledger import Ledger
 from token_issuer.pacing import Pacer
-from token_issuer.renewal import (
-    Facts,
-    Plan,
-    Removal,
-    Renewal,
-    expired,
-    is_too_short,
-    plan_run,
-    to_check,
-    waits,
-)
+from token_issuer.reading import Sources, gather
+from token_issuer.renewal import Facts, Plan, Removal, Renewal, is_too_short, plan_run
+from token_issuer.rollover import Notice, Promoted, Rollover
 from token_issuer.settings import Settings
 from token_issuer.telemetry import Report, Telemetry
-from token_issuer.tenants import Configuration
 
 type Outcome = AccessToken | IssuerError
 
@@ -44,9 +26,8 @@ class Outside:
     settings: Settings
     telemetry: Telemetry
     ledger: Ledger
-    read_tenants: Callable[[Mapping[str, str]], Configuration]
-    read_versions: Callable[[Collection[str]], dict[str, int]]
-    read_credentials: Callable[[str], ClientCredentials]
+    sources: Sources
+    rollover: Rollover
     issue_tokens: Callable[[list[Renewal], datetime], Iterator[tuple[Renewal, Outcome]]]
     remove_tokens: Callable[[list[Removal], datetime], Iterator[tuple[Removal, IssuerError | None]]]
     writes: Pacer
@@ -70,7 +51,7 @@ def run(invocation: Invocation, outside: Outside, *, holder: str) -> Report:
 
 
 def _run(invocation: Invocation, outside: Outside, started_at: datetime) -> Report:
-    facts = gather(invocation, outside, started_at)
+    facts = gather(invocation, outside.sources, started_at)
     force = invocation.force or invocation.probe
     plan = plan_run(facts, force=force, now=outside.now(), settings=outside.settings)
     report = Report(
@@ -88,64 +69,22 @@ def _run(invocation: Invocation, outside: Outside, started_at: datetime) -> Repo
     )
     for subject, error in report.all_failures:  # before anybody is asked
         outside.telemetry.token_failed(subject, error)
+    if facts.unchecked:
+        outside.telemetry.tokens_unchecked(facts.unchecked)
+    _notice(facts.unread.items(), outside, report)
     if invocation.is_full:
         _remember(facts, outside, report)
     if not invocation.dry_run:
+        if not invocation.probe:
+            _notice(outside.rollover.prove(facts), outside, report)
         _issue(plan, invocation, outside, report)
+        _notice(outside.rollover.settle(facts), outside, report)
     if invocation.is_full:
         _remove(plan, outside, report)
     report.finished_at = outside.now()
     report.throttled, report.writes_per_second = outside.writes.throttled, outside.writes.achieved
     outside.telemetry.run_finished(report, measured=invocation.is_full)
     return report
-
-
-def gather(invocation: Invocation, outside: Outside, now: datetime) -> Facts:
-    """Read documents and ledger, and compare the ledger with what is stored."""
-    memory = outside.ledger.read()
-    configuration = outside.read_tenants(memory.documents)
-    live = [one for one in memory.records.values() if one.issued and now < one.issued.expires_at]
-    if live and not configuration.parameters:
-        raise TenantsGone(f"Nothing is below {configuration.path}, while {len(live)} tokens live")
-    tenants, failures = select_tenants(configuration, invocation)
-    records = {one.name: memory.records[one.name] for one in tenants if one.name in memory.records}
-    whole = invocation.tenants is None
-    known, after = (memory.records, memory.checked) if whole else (records, "")
-    in_turn = to_check(known, after, outside.settings)
-    leaving = expired(memory.records, configuration.tenants, now) if whole else {}
-    compared, lost = _compare(in_turn | to_check(leaving, "", outside.settings), outside)
-    secret_versions = {}
-    for client in {one.client for one in records.values() if waits(one, now)}:
-        with suppress(ClientFailed):  # whoever is due of that client will say so
-            secret_versions[client] = outside.read_credentials(client).version
-    return Facts(
-        memory=memory,
-        configuration=configuration,
-        tenants=tenants,
-        whole=whole,
-        failures=failures,
-        compared=compared,
-        lost=lost,
-        checked=[*in_turn.values()][-1].tenant if compared and in_turn else memory.checked,
-        secret_versions=secret_versions,
-    )
-
-
-def _compare(
-    records: Mapping[str, Record], outside: Outside
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Return whose parameters were looked at, and where another token is stored or none."""
-    try:
-        versions = outside.read_versions(records.keys())
-    except TokensUnchecked as error:
-        outside.telemetry.tokens_unchecked(error)
-        return frozenset(), frozenset()
-    lost = (
-        one.tenant
-        for parameter, one in records.items()
-        if one.issued and versions.get(parameter) != one.issued.version
-    )
-    return frozenset(one.tenant for one in records.values()), frozenset(lost)
 
 
 def _remember(facts: Facts, outside: Outside, report: Report) -> None:
@@ -157,7 +96,7 @@ def _remember(facts: Facts, outside: Outside, report: Report) -> None:
         outside.ledger.keep_checked(facts.checked)
         gone: dict[str, str | None] = dict.fromkeys(known.keys() - configuration.parameters)
         for parameter, text in (gone | configuration.good_texts).items():
-            if outside.time_left() < outside.settings.period.total_seconds() / 2:
+            if not outside.sources.has_time():
                 break  # the next run goes on with it
             if text is None:
                 outside.ledger.drop_document(parameter)
@@ -165,6 +104,16 @@ def _remember(facts: Facts, outside: Outside, report: Report) -> None:
                 outside.ledger.keep_document(parameter, text)
     except LedgerUnwritable as error:
         _fail(configuration.path, error, outside, report)
+
+
+def _notice(notices: Iterable[Notice], outside: Outside, report: Report) -> None:
+    """Tell what became of client secrets."""
+    for client, what in notices:
+        if isinstance(what, Promoted):
+            outside.telemetry.secret_promoted(client, what.version, what.tenant)
+        else:
+            report.notices.append(what)
+            outside.telemetry.secret_noticed(client, what)
 
 
 def _issue(plan: Plan, invocation: Invocation, outside: Outside, report: Report) -> None:

@@ -22,6 +22,7 @@ class Report:
 
     Those of `unserved` were known before anybody was asked; a tenant may be in both, since it goes
     on with its last good document.
+    `notices` are of client secrets, and hit nobody by themselves.
     `expiries` are those of the tokens of configured, enabled tenants; `refused` had no token and a
     refusal before this run.
     """
@@ -42,6 +43,7 @@ class Report:
     refused: frozenset[str] = frozenset()
     throttled: int = 0
     writes_per_second: float | None = None
+    notices: list[IssuerError] = field(default_factory=list)
     too_short: list[str] = field(default_factory=list)
     planned: list[dict[str, str]] | None = None
 
@@ -161,6 +163,22 @@ class Telemetry:
             remedy=error.remedy,
         )
 
+    def secret_promoted(self, client: str, version: str, tenant: str) -> None:
+        """Say that a pending client secret was proved for a tenant, and is the current one now."""
+        self._logger.info(
+            "Client secret promoted", client=client, secret_version=version, tenant=tenant
+        )
+
+    def secret_noticed(self, client: str, error: IssuerError) -> None:
+        """Say that a client secret needs attention, while tokens keep coming."""
+        self._logger.warning(
+            "Client secret noticed",
+            client=client,
+            warning=error.reason,
+            detail=error.detail,
+            remedy=error.remedy,
+        )
+
     def token_removed(self, tenant: str, *, because: str) -> None:
         """Say that a tenant has no token any more."""
         self._logger.info("Token removed", tenant=tenant, because=because)
@@ -210,6 +228,8 @@ class Telemetry:
             "WritesThrottled": report.throttled,
         }.items():
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
+        for reason, count in Counter(one.reason for one in report.notices).items():
+            metrics.add_metric(name=reason, unit=MetricUnit.Count, value=count)
         if (soonest := report.soonest_expiry_seconds_of_ours) is not None:
             metrics.add_metric(name="SoonestExpirySeconds", unit=MetricUnit.Seconds, value=soonest)
         if (pace := report.writes_per_second) is not None:

@@ -4,16 +4,27 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from moto import mock_aws
 
-from token_issuer.credentials import ClientCredentials, read_credentials
-from token_issuer.errors import ClientSecretInvalid, ClientSecretUnreadable
+from token_issuer.credentials import (
+    ClientCredentials,
+    promote,
+    read_credentials,
+    read_stages,
+)
+from token_issuer.errors import (
+    ClientSecretInvalid,
+    ClientSecretUnreadable,
+    PendingSecretUndecided,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
+V1, V2 = (f"0b7d2b1e-3a52-4f6e-9a39-00000000000{number}" for number in (1, 2))
 SECRET = {"client_id": "demoapp", "client_secret": "correct-horse-battery-staple"}
 
 
@@ -75,3 +86,64 @@ def test_an_unreachable_service_is_named() -> None:
 
     with pytest.raises(ClientSecretUnreadable, match="EndpointConnectionError"):
         read_credentials(nobody, "visma/clients", "default")
+    with pytest.raises(ClientSecretUnreadable, match=r"versions of secret .* EndpointConnection"):
+        read_stages(nobody, "visma/clients", "default")
+    with pytest.raises(PendingSecretUndecided, match="EndpointConnectionError"):
+        promote(nobody, "visma/clients", "default", V2, V1)
+
+
+def stage(secretsmanager: "SecretsManagerClient", *stages: str) -> str:
+    return secretsmanager.put_secret_value(
+        SecretId="visma/clients/default",
+        SecretString=json.dumps(SECRET | {"client_secret": "another"}),
+        VersionStages=list(stages),
+    )["VersionId"]
+
+
+def test_a_version_is_read_by_its_stage(secretsmanager: "SecretsManagerClient") -> None:
+    secretsmanager.create_secret(Name="visma/clients/default", SecretString=json.dumps(SECRET))
+    version = stage(secretsmanager, "AWSPENDING")
+
+    pending = read_credentials(secretsmanager, "visma/clients", "default", "AWSPENDING")
+    current = read_credentials(secretsmanager, "visma/clients", "default")
+
+    assert (pending.client_secret, pending.version) == ("another", version)
+    assert current.client_secret == SECRET["client_secret"]
+
+
+def test_a_stage_without_a_version_cannot_be_read(secretsmanager: "SecretsManagerClient") -> None:
+    secretsmanager.create_secret(Name="visma/clients/default", SecretString=json.dumps(SECRET))
+
+    with pytest.raises(ClientSecretUnreadable, match="ResourceNotFoundException"):
+        read_credentials(secretsmanager, "visma/clients", "default", "AWSPENDING")
+
+
+def test_stages_are_read_and_moved(secretsmanager: "SecretsManagerClient") -> None:
+    first = secretsmanager.create_secret(
+        Name="visma/clients/default", SecretString=json.dumps(SECRET)
+    )["VersionId"]
+    second = stage(secretsmanager, "AWSPENDING")
+    before = read_stages(secretsmanager, "visma/clients", "default")
+
+    is_moved = promote(secretsmanager, "visma/clients", "default", second, first)
+
+    assert before == {"AWSCURRENT": first, "AWSPENDING": second}
+    assert is_moved
+    assert read_stages(secretsmanager, "visma/clients", "default") == {
+        "AWSCURRENT": second,
+        "AWSPREVIOUS": first,
+    }
+
+
+def test_a_label_that_cannot_be_taken_off_leaves_the_promotion_as_it_is() -> None:
+    secretsmanager = boto3.client("secretsmanager", region_name="eu-north-1")
+    move = {"SecretId": "visma/clients/default", "VersionStage": "AWSCURRENT"}
+    with Stubber(secretsmanager) as stubber:
+        stubber.add_response(
+            "update_secret_version_stage",
+            {},
+            move | {"MoveToVersionId": V2, "RemoveFromVersionId": V1},
+        )
+        stubber.add_client_error("update_secret_version_stage", "ThrottlingException")
+
+        assert promote(secretsmanager, "visma/clients", "default", V2, V1)

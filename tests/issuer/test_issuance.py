@@ -9,7 +9,7 @@ import pytest
 
 from tests.issuer.conftest import fast_pacer, make_settings
 from token_issuer.authorization_server import AccessToken
-from token_issuer.credentials import ClientCredentials
+from token_issuer.credentials import CURRENT, ClientCredentials
 from token_issuer.errors import (
     AnswerInvalid,
     ClientRefused,
@@ -29,6 +29,7 @@ from token_issuer.issuance import Steps, issue_tokens
 from token_issuer.ledger import Issued, Record
 from token_issuer.pacing import Clock, Pacer
 from token_issuer.renewal import Reason, Renewal
+from token_issuer.rollover import ClientSecret
 from token_issuer.tenants import Tenant
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -60,7 +61,9 @@ class World:
         self._now: set[str] = set()
         self._lock = threading.Lock()
 
-    def read_credentials(self, client: str) -> ClientCredentials:
+    def read_credentials(self, client: str, stage: str) -> ClientCredentials:
+        if stage != CURRENT:
+            raise ClientSecretUnreadable("no such stage")
         self.credentials_read[client] += 1
         for error in self.answers.get(f"secret of {client}", []):
             raise error
@@ -105,7 +108,7 @@ class World:
 
     def steps(self, concurrency: int = 8) -> Steps:
         return Steps(
-            read_credentials=self.read_credentials,
+            secret=lambda client: ClientSecret(client, self.read_credentials),
             fetch_token=self.fetch_token,
             store_token=self.store_token,
             record_token=self.record_token,
@@ -192,7 +195,8 @@ def test_a_dead_client_costs_one_attempt_and_no_other_client(error: IssuerError)
     assert len(outcomes) == 21
     assert all(outcomes[f"t{number}"] is error for number in range(20))
     assert sum(name.startswith("t") for name in world.asked) <= 1
-    assert world.credentials_read["default"] == 1
+    reads = 2 if isinstance(error, ClientRefused) else 1  # again, since it may have changed
+    assert world.credentials_read["default"] == reads
     assert world.stored.keys() == {"other"}
 
 
@@ -209,14 +213,14 @@ def test_a_refusal_that_comes_later_stops_the_rest() -> None:
 
 
 @pytest.mark.parametrize("error", [EndpointUnavailable("HTTP 503"), AnswerInvalid("HTML")])
-def test_without_an_oauth_answer_the_next_goes_alone_too_and_then_all(error: IssuerError) -> None:
+def test_without_an_oauth_answer_the_next_goes_alone_too_and_then_three(error: IssuerError) -> None:
     world = World({"t0": [error], "t1": [error]})
 
-    world.issue([renewal(f"t{number}") for number in range(6)])
+    world.issue([renewal(f"t{number}") for number in range(20)])
 
-    assert world.together[:2] == [{"t0"}, {"t1"}]
-    assert max(map(len, world.together)) == 4
-    assert world.stored.keys() == {"t2", "t3", "t4", "t5"}
+    assert world.together[:3] == [{"t0"}, {"t1"}, {"t2", "t3", "t4"}]
+    assert max(map(len, world.together)) == 8  # once one of these has had an answer
+    assert len(world.stored) == 18
 
 
 @pytest.mark.parametrize(
@@ -407,16 +411,49 @@ def test_one_token_that_is_stored_lets_the_store_count_anew() -> None:
 def test_reading_a_secret_may_take_the_time_for_asking() -> None:
     world, hours = World(), Hours()
 
-    def read(client: str) -> ClientCredentials:
+    def read(client: str, stage: str) -> ClientCredentials:
         hours.now += 7
-        return world.read_credentials(client)
+        return world.read_credentials(client, stage)
 
-    steps = replace(world.steps(), read_credentials=read, writes=hours.pacer(100, until=20.0))
+    secret = ClientSecret("default", read)
+    steps = replace(world.steps(), secret=lambda _: secret, writes=hours.pacer(100, until=20.0))
 
     [(_, outcome)] = issue_tokens([renewal("acme")], NOW, steps=steps)
 
     assert isinstance(outcome, NoTimeLeft)
     assert world.asked == []
+
+
+def test_a_slow_refusal_may_take_the_time_for_a_way_back() -> None:
+    world, hours = World({"acme": [ClientRefused("invalid_client")]}), Hours()
+
+    def fetch_token(tenant: Tenant, credentials: ClientCredentials) -> AccessToken:
+        hours.now += 7
+        return world.fetch_token(tenant, credentials)
+
+    steps = replace(world.steps(), fetch_token=fetch_token, writes=hours.pacer(100, until=20.0))
+
+    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, steps=steps)
+
+    assert isinstance(outcome, NoTimeLeft)
+    assert world.credentials_read == {"default": 1}
+
+
+def test_the_way_back_may_take_the_time_for_asking() -> None:
+    world, hours = World({"acme": [ClientRefused("invalid_client")]}), Hours()
+
+    def read(client: str, stage: str) -> ClientCredentials:
+        if stage != CURRENT:
+            hours.now += 7
+        return replace(world.read_credentials(client, CURRENT), version=stage)
+
+    secret = ClientSecret("default", read)
+    steps = replace(world.steps(), secret=lambda _: secret, writes=hours.pacer(100, until=20.0))
+
+    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, steps=steps)
+
+    assert isinstance(outcome, NoTimeLeft)
+    assert world.asked == ["acme"]
 
 
 def test_a_parameter_of_its_own_does_not_count_for_the_store() -> None:

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import boto3
 import pytest
@@ -8,7 +9,16 @@ from botocore.stub import Stubber
 from tests.issuer.conftest import Account
 from tests.issuer.simulation.memory_ledger import MemoryLedger
 from token_issuer.errors import LedgerUnreadable, LedgerUnwritable
-from token_issuer.ledger import Failure, Issued, Ledger, Memory, Record
+from token_issuer.ledger import (
+    ClientRecord,
+    Failure,
+    Fallback,
+    Issued,
+    Ledger,
+    Memory,
+    Pending,
+    Record,
+)
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ISSUED = Issued(
@@ -41,6 +51,17 @@ FAILURE_ITEM = {
     "purpose": {"S": "{}"},
     "client_secret_version": {"S": "v1"},
 }
+PENDING = Pending(
+    version="v2",
+    reason="PendingSecretUndecided",
+    detail="HTTP 503",
+    tried_at=NOW,
+    count=2,
+    tried="acme",
+)
+FALLBACK = Fallback(
+    version="v1", stage="AWSPREVIOUS", current="v2", detail="invalid_client", since=NOW
+)
 RECORD = Record(tenant="acme", client="default", attempted_at=NOW, issued=ISSUED)
 
 
@@ -227,6 +248,44 @@ def test_what_else_a_person_wrote_is_left_out(
     empty_account.dynamodb.put_item(TableName="ledger", Item=broken)
 
     assert table.read() == Memory(records={"acme": RECORD}, documents={}, checked="")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        ClientRecord(client="default", pending=PENDING, fallback=FALLBACK),
+        ClientRecord(client="default", pending=PENDING),
+        ClientRecord(client="default", fallback=replace(FALLBACK, current=None)),
+    ],
+    ids=["both", "pending", "fallback"],
+)
+def test_what_is_remarkable_of_a_client_secret_is_kept_and_forgotten(
+    record: ClientRecord, ledger: Ledger
+) -> None:
+    ledger.record_client(ClientRecord(client="default", pending=PENDING, fallback=FALLBACK))
+
+    ledger.record_client(record)
+
+    assert ledger.read().clients == {"default": record}
+    ledger.record_client(ClientRecord(client="default"))
+    assert ledger.read() == Memory(records={}, documents={}, checked="")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param({"schema": {"N": "2"}}, id="another schema"),
+        pytest.param({"pending": {"S": "v2"}}, id="a text as what is pending"),
+        pytest.param({"fallback": {"M": {"version": {"N": "2"}}}}, id="a number as a version"),
+    ],
+)
+def test_a_client_record_that_a_person_broke_counts_as_none(
+    broken: dict[str, dict[str, object]], table: Ledger, empty_account: Account
+) -> None:
+    item: dict[str, Any] = {"key": {"S": "client#default"}, "schema": {"N": "1"}} | broken
+    empty_account.dynamodb.put_item(TableName="ledger", Item=item)
+
+    assert table.read() == Memory(records={}, documents={}, checked="")
 
 
 def test_a_life_is_shortened_and_never_lengthened(ledger: Ledger) -> None:

@@ -122,6 +122,7 @@ def plan(  # noqa: PLR0913  the facts, one by one
         compared=frozenset(known if is_compared else ()),
         lost=frozenset(lost),
         checked="",
+        stages={},
         secret_versions={"default": version_of_secret},
     )
     return plan_run(facts, force=force, now=now, settings=SETTINGS)
@@ -210,6 +211,7 @@ def test_another_setting_is_a_change(setting: str) -> None:
         compared=frozenset({"acme"}),
         lost=frozenset(),
         checked="",
+        stages={},
         secret_versions={},
     )
 

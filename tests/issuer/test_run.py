@@ -13,8 +13,9 @@ from tests.issuer.conftest import Account, Log, fast_pacer, make_settings
 from tests.issuer.simulation.memory_ledger import MemoryLedger
 from tests.issuer.test_ledger import FAILURE
 from token_issuer.authorization_server import AccessToken
-from token_issuer.credentials import ClientCredentials
+from token_issuer.credentials import CURRENT, ClientCredentials
 from token_issuer.errors import (
+    ClientSecretUnreadable,
     IssuerError,
     LedgerUnwritable,
     StoreDenied,
@@ -23,11 +24,13 @@ from token_issuer.errors import (
 )
 from token_issuer.invocation import Invocation
 from token_issuer.ledger import Ledger, Record
+from token_issuer.reading import Sources
 from token_issuer.removal import remove_tokens
 from token_issuer.renewal import Removal, Renewal
+from token_issuer.rollover import Rollover
 from token_issuer.run import Outside, run
 from token_issuer.telemetry import Report, Telemetry
-from token_issuer.tenants import Configuration, parse_configuration
+from token_issuer.tenants import Configuration, Tenant, parse_configuration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,9 +51,23 @@ class World:
             settings=make_settings(),
             telemetry=Telemetry(Logger(service="token-issuer"), "issuer"),
             ledger=ledger,
-            read_tenants=self.read_tenants,
-            read_versions=self.read_versions,
-            read_credentials=self.read_credentials,
+            sources=Sources(
+                ledger=ledger,
+                read_tenants=self.read_tenants,
+                read_versions=self.read_versions,
+                read_stages=lambda _: {CURRENT: "v1"},
+                has_time=self.has_time,
+                settings=make_settings(),
+            ),
+            rollover=Rollover(
+                read=self.read_credentials,
+                fetch_token=self.fetch_token,
+                promote=lambda *_: True,
+                record=ledger.record_client,
+                has_time=self.has_time,
+                now=lambda: NOW,
+                settings=make_settings(),
+            ),
             issue_tokens=self.issue_tokens,
             remove_tokens=self.remove_tokens,
             writes=fast_pacer(),
@@ -66,8 +83,14 @@ class World:
     def read_versions(self, parameters: Collection[str]) -> dict[str, int]:
         return {name: self.versions[name] for name in parameters if name in self.versions}
 
-    def read_credentials(self, client: str) -> ClientCredentials:
-        raise AssertionError(client)
+    def has_time(self) -> bool:
+        return self.seconds_left >= 150
+
+    def read_credentials(self, client: str, stage: str) -> ClientCredentials:
+        raise AssertionError(client, stage)
+
+    def fetch_token(self, tenant: Tenant, _: ClientCredentials) -> AccessToken:
+        raise AssertionError(tenant)
 
     def issue_tokens(
         self, renewals: list[Renewal], started_at: datetime
@@ -102,7 +125,12 @@ class World:
         )
 
     def run(self, **others: object) -> Report:
-        outside = replace(self.outside, **others)  # type: ignore[arg-type]
+        of_sources = {name: others[name] for name in {"ledger", "read_versions"} & others.keys()}
+        outside = replace(
+            self.outside,
+            **{"sources": replace(self.outside.sources, **of_sources)}  # type: ignore[arg-type]
+            | {name: other for name, other in others.items() if name != "read_versions"},
+        )
         return run(Invocation(), outside, holder="one")
 
 
@@ -281,6 +309,23 @@ def test_only_a_token_that_was_there_counts_as_removed(world: World) -> None:
 
     assert world.run().removed == 0
     assert world.outside.ledger.read().records.keys() == {"acme"}
+
+
+def test_stages_that_cannot_be_read_are_told_and_hit_nobody(world: World, log: Log) -> None:
+    def denied(_: str) -> dict[str, str]:
+        raise ClientSecretUnreadable("AccessDeniedException", code="AccessDeniedException")
+
+    def missing(_: str) -> dict[str, str]:
+        raise ClientSecretUnreadable("gone", code="ResourceNotFoundException")
+
+    sources = world.outside.sources
+
+    assert world.run(sources=replace(sources, read_stages=denied)).issued == 1
+    [line] = [line for line in log() if line["message"] == "Client secret noticed"]
+    assert (line["client"], line["warning"]) == ("default", "PendingSecretUndecided")
+    assert "secretsmanager:DescribeSecret" in line["remedy"]
+    world.run(sources=replace(sources, read_stages=missing))  # whoever is due says so
+    assert len([line for line in log() if line["message"] == "Client secret noticed"]) == 1
 
 
 def test_what_there_is_no_time_for_is_done_by_the_next_run(world: World) -> None:

@@ -75,7 +75,11 @@ def test_the_function_may_do_this_and_nothing_else() -> None:
         },
         {
             "Effect": "Allow",
-            "Action": "secretsmanager:GetSecretValue",
+            "Action": [
+                "secretsmanager:DescribeSecret",
+                "secretsmanager:GetSecretValue",
+                "secretsmanager:UpdateSecretVersionStage",
+            ],
             "Resource": {
                 "Fn::Sub": "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}"
                 ":secret:${ClientSecretsPrefix}/*"

@@ -6,12 +6,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from token_issuer.ledger import Issued, Ledger, Memory, Record
+from token_issuer.ledger import ClientRecord, Issued, Ledger, Memory, Record
 
 
 class MemoryLedger(Ledger):
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
+        self.clients: dict[str, ClientRecord] = {}
         self.documents: dict[str, str] = {}
         self.checked = ""
         self.holder: tuple[str, datetime] | None = None
@@ -22,7 +23,10 @@ class MemoryLedger(Ledger):
 
     def read(self) -> Memory:
         return Memory(
-            records=dict(self.records), documents=dict(self.documents), checked=self.checked
+            records=dict(self.records),
+            clients=dict(self.clients),
+            documents=dict(self.documents),
+            checked=self.checked,
         )
 
     @contextmanager
@@ -71,6 +75,12 @@ class MemoryLedger(Ledger):
 
     def _replace(self, tenant: str, issued: Issued) -> None:
         self.records[tenant] = replace(self.records[tenant], issued=issued)
+
+    def record_client(self, record: ClientRecord) -> None:
+        if record.pending or record.fallback:
+            self.clients[record.client] = record
+        else:
+            self.clients.pop(record.client, None)
 
     def keep_document(self, parameter: str, text: str) -> None:
         self.documents[parameter] = text

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from tests.issuer.conftest import make_settings
 from tests.issuer.simulation.memory_ledger import MemoryLedger
 from token_issuer.authorization_server import AccessToken
-from token_issuer.credentials import ClientCredentials
+from token_issuer.credentials import CURRENT, ClientCredentials
 from token_issuer.errors import EndpointUnavailable, TokenRefused
 from token_issuer.handler import READS_PER_SECOND
 from token_issuer.invocation import Invocation
@@ -30,7 +30,9 @@ from token_issuer.pacing import (
     Clock,
     Pacer,
 )
+from token_issuer.reading import Sources
 from token_issuer.removal import remove_tokens
+from token_issuer.rollover import Rollover
 from token_issuer.run import Outside, run
 from token_issuer.settings import Settings
 from token_issuer.telemetry import Report, Telemetry
@@ -140,8 +142,17 @@ class World:
         )
         reads = Pacer(READS_PER_SECOND, clock)
         ssm: Any = self
+        rollover = Rollover(
+            read=self._read_credentials,
+            fetch_token=self._fetch,
+            promote=lambda *_: True,
+            record=self.ledger.record_client,
+            has_time=lambda: True,
+            now=lambda: self.now,
+            settings=self.settings,
+        )
         steps = Steps(
-            read_credentials=self._read_credentials,
+            secret=rollover.secret,
             fetch_token=self._fetch,
             store_token=partial(store_token, ssm=ssm, key_id="key", pacer=writes),
             record_token=self.ledger.record_token,
@@ -157,9 +168,15 @@ class World:
             settings=self.settings,
             telemetry=Quiet(logger, "simulation"),
             ledger=self.ledger,
-            read_tenants=partial(read_tenants, ssm, self.settings.tenants_path, pacer=reads),
-            read_versions=partial(read_versions, ssm=ssm, pacer=reads),
-            read_credentials=self._read_credentials,
+            sources=Sources(
+                ledger=self.ledger,
+                read_tenants=partial(read_tenants, ssm, self.settings.tenants_path, pacer=reads),
+                read_versions=partial(read_versions, ssm=ssm, pacer=reads),
+                read_stages=lambda _: {CURRENT: "v1"},
+                has_time=lambda: self.time_left() >= self.settings.period.total_seconds() / 2,
+                settings=self.settings,
+            ),
+            rollover=rollover,
             issue_tokens=partial(issue_tokens, steps=steps),
             remove_tokens=partial(
                 remove_tokens,
@@ -172,7 +189,8 @@ class World:
             time_left=self.time_left,
         )
 
-    def _read_credentials(self, client: str) -> ClientCredentials:
+    def _read_credentials(self, client: str, stage: str) -> ClientCredentials:
+        assert stage == CURRENT
         return ClientCredentials(
             client_id=client, client_secret="s", auth_method="client_secret_post", version="v1"
         )

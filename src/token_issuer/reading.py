@@ -1,0 +1,106 @@
+"""What a run decides upon: documents, ledger, stored versions, the stages of client secrets."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from token_issuer.credentials import CURRENT
+from token_issuer.errors import (
+    ClientSecretUnreadable,
+    PendingSecretUndecided,
+    TenantsGone,
+    TokensUnchecked,
+)
+from token_issuer.invocation import Invocation, select_tenants
+from token_issuer.ledger import ClientRecord, Ledger, Record
+from token_issuer.renewal import Facts, expired, to_check
+from token_issuer.settings import Settings
+from token_issuer.tenants import Configuration
+
+NOT_FOUND = "ResourceNotFoundException"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where facts come from; `read_stages` says on which version of a client's secret each is."""
+
+    ledger: Ledger
+    read_tenants: Callable[[Mapping[str, str]], Configuration]
+    read_versions: Callable[[Collection[str]], dict[str, int]]
+    read_stages: Callable[[str], dict[str, str]]
+    has_time: Callable[[], bool]  # for what isn't a token
+    settings: Settings
+
+
+def gather(invocation: Invocation, sources: Sources, now: datetime) -> Facts:
+    """Read documents and ledger, and compare them with what is stored."""
+    memory = sources.ledger.read()
+    configuration = sources.read_tenants(memory.documents)
+    live = [one for one in memory.records.values() if one.issued and now < one.issued.expires_at]
+    if live and not configuration.parameters:
+        raise TenantsGone(f"Nothing is below {configuration.path}, while {len(live)} tokens live")
+    tenants, failures = select_tenants(configuration, invocation)
+    records = {one.name: memory.records[one.name] for one in tenants if one.name in memory.records}
+    whole = invocation.tenants is None
+    known, after = (memory.records, memory.checked) if whole else (records, "")
+    in_turn = to_check(known, after, sources.settings)
+    leaving = expired(memory.records, configuration.tenants, now) if whole else {}
+    compared, lost, unchecked = _compare(in_turn | to_check(leaving, "", sources.settings), sources)
+    stages, unread = _read_stages(sorted({one.client for one in tenants}), sources)
+    return Facts(
+        memory=memory,
+        configuration=configuration,
+        tenants=tenants,
+        whole=whole,
+        failures=failures,
+        compared=compared,
+        lost=lost,
+        unchecked=unchecked,
+        checked=[*in_turn.values()][-1].tenant if compared and in_turn else memory.checked,
+        stages=stages,
+        unread=unread,
+        secret_versions={
+            client: version
+            for client, by_stage in stages.items()
+            if (version := _asked_with(by_stage.get(CURRENT), memory.clients.get(client)))
+        },
+    )
+
+
+def _compare(
+    records: Mapping[str, Record], sources: Sources
+) -> tuple[frozenset[str], frozenset[str], TokensUnchecked | None]:
+    """Return whose parameters were looked at, and where another token is stored or none."""
+    try:
+        versions = sources.read_versions(records.keys())
+    except TokensUnchecked as error:
+        return frozenset(), frozenset(), error
+    lost = (
+        one.tenant
+        for parameter, one in records.items()
+        if one.issued and versions.get(parameter) != one.issued.version
+    )
+    return frozenset(one.tenant for one in records.values()), frozenset(lost), None
+
+
+def _read_stages(
+    clients: Collection[str], sources: Sources
+) -> tuple[dict[str, dict[str, str]], dict[str, PendingSecretUndecided]]:
+    """Return the stages by client, and why some can't be read, which alone hits nobody."""
+    stages, unread = {}, {}
+    for client in clients:
+        if not sources.has_time():
+            break  # the next run does
+        try:
+            stages[client] = sources.read_stages(client)
+        except ClientSecretUnreadable as error:
+            if error.code != NOT_FOUND:  # whoever is due says so
+                unread[client] = PendingSecretUndecided(error.detail, code=error.code)
+    return stages, unread
+
+
+def _asked_with(current: str | None, record: ClientRecord | None) -> str | None:
+    """Return the version that tokens are asked for with: another one where that is refused."""
+    if record and record.fallback and record.fallback.current == current:
+        return record.fallback.version
+    return current
