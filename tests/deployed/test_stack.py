@@ -14,6 +14,7 @@ from local.demo import NOT_GRANTED, TENANTS, Local, show_tokens
 from tests.conftest import Event, counts
 from tests.deployed.conftest import Invoke, versions
 
+SPARE_VERSION = "0b7d2b1e-3a52-4f6e-9a39-5e7a2e000000"
 GRANTED = sorted(set(TENANTS) - {NOT_GRANTED})
 
 
@@ -186,6 +187,10 @@ FUNCTION_MAY: dict[str, Call] = {
     "read the client secret": lambda by, _: by.secretsmanager.get_secret_value(
         SecretId="visma/clients/default"
     ),
+    "describe the client secret": lambda by, _: by.secretsmanager.describe_secret(
+        SecretId="visma/clients/default"
+    ),
+    "move stages of a client secret": lambda by, _: move_a_stage(by, "visma/clients/spare"),
 }
 CONSUMER_MAY: dict[str, Call] = {
     "read a token": lambda by, _: by.ssm.get_parameter(
@@ -205,6 +210,10 @@ NEITHER_MAY: dict[str, Call] = {
     "read a parameter elsewhere": lambda by, _: by.ssm.get_parameter(Name="/visma/elsewhere"),
     "delete a token": lambda by, _: by.ssm.delete_parameter(Name="/visma/tokens/spare"),
     "read another secret": lambda by, _: by.secretsmanager.get_secret_value(SecretId="elsewhere"),
+    "describe another secret": lambda by, _: by.secretsmanager.describe_secret(
+        SecretId="elsewhere"
+    ),
+    "move stages of another secret": lambda by, _: move_a_stage(by, "elsewhere"),
     "write a client secret": lambda by, _: by.secretsmanager.put_secret_value(
         SecretId="visma/clients/spare", SecretString="{}"
     ),
@@ -214,6 +223,12 @@ NEITHER_MAY: dict[str, Call] = {
 }
 
 
+def move_a_stage(by: Account, secret: str) -> object:
+    return by.secretsmanager.update_secret_version_stage(
+        SecretId=secret, VersionStage="spare", MoveToVersionId=SPARE_VERSION
+    )
+
+
 @pytest.fixture
 def furnished(account: Account, local: Local) -> Iterator[Stack]:
     """Put something at each place that is tried."""
@@ -221,6 +236,9 @@ def furnished(account: Account, local: Local) -> Iterator[Stack]:
     account.ssm.put_parameter(Name="/visma/tokens/spare", Value="t", Type="SecureString")
     for name in ("elsewhere", "visma/clients/spare"):
         account.secretsmanager.create_secret(Name=name, SecretString="{}")
+        account.secretsmanager.put_secret_value(
+            SecretId=name, SecretString="{}", ClientRequestToken=SPARE_VERSION
+        )
     yield local.stack
     account.ssm.delete_parameters(
         Names=["/visma/elsewhere", "/visma/tokens/spare", "/visma/tenants/spare"]
