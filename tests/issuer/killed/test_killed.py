@@ -19,7 +19,14 @@ import pytest
 
 from local.authorization_server import SCOPES, VismaConnect, make_app, serving_wsgi
 from tests.conftest import PROJECT, Show, counts
-from tests.issuer.conftest import CREDENTIALS, ENVIRONMENT, Account, lambda_context, tenant_id
+from tests.issuer.conftest import (
+    CLIENT_SECRET,
+    CREDENTIALS,
+    ENVIRONMENT,
+    Account,
+    lambda_context,
+    tenant_id,
+)
 from tests.issuer.killed.wire import Wire
 from tests.issuer.outcomes.scripted_aws import ScriptedAws
 from token_issuer import handler
@@ -33,7 +40,9 @@ pytestmark = [
 
 ANYWHERE = 60  # kills by chance, besides one on either side of each call
 SEED = 5  # of which tokens live longer: a second one of `changed` does not
+PENDING_SECRET = "pending-7zR2pXw9Lm4Tb8YcH6vKq"
 NAMED = {"tenants": ["changed", "fresh", "lost", "missing"], "force": True}
+LAST = {"tenants": ["fresh"], "force": True}  # for whom the pending secret will be proved
 AT_ONCE = 20  # pairs of runs
 PERIOD = timedelta(minutes=5)
 LIVE = ("changed", "fresh", "refused", "vanished")  # have a token before, and nobody touches it
@@ -77,6 +86,7 @@ class Place:
         for name in (*LIVE, "lost", "disabled"):
             account.configure(name)
         assert counts(self.run()) == {"issued": 6}
+        assert counts(self.run(LAST)) == {"issued": 1}
         account.configure("changed", scope=SCOPES[1])
         account.configure("missing")
         account.configure("refused", scope=SCOPES[1])
@@ -84,13 +94,19 @@ class Place:
         client.tenants.remove(tenant_id("refused"))
         account.put_token("lost", "by hand")
         account.ssm.delete_parameter(Name="/visma/tenants/vanished")
+        client.client_secrets.add(PENDING_SECRET)
+        account.secretsmanager.put_secret_value(
+            SecretId="visma/clients/default",
+            SecretString=json.dumps({"client_id": "default-id", "client_secret": PENDING_SECRET}),
+            VersionStages=["AWSPENDING"],
+        )
         return account
 
-    def run(self, ticks: int = 0) -> dict[str, Any]:
+    def run(self, event: object = None, ticks: int = 0) -> dict[str, Any]:
         """Run in this process, some ticks later."""
         later = SimpleNamespace(now=lambda zone: datetime.now(zone) + ticks * PERIOD)
         self.environment.setattr(handler, "datetime", later)
-        return handler.lambda_handler({}, lambda_context())
+        return handler.lambda_handler(event or {}, lambda_context())
 
     def start(self, event: object, request_id: str = "only") -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -155,6 +171,21 @@ def assert_recorded(account: Account) -> None:
     }
 
 
+def assert_promoted(account: Account) -> None:
+    """The pending secret is the current one, and the one before is still there."""
+    secret = account.secretsmanager.describe_secret(SecretId="visma/clients/default")
+    current, previous = (
+        json.loads(
+            account.secretsmanager.get_secret_value(
+                SecretId="visma/clients/default", VersionStage=stage
+            )["SecretString"]
+        )["client_secret"]
+        for stage in ("AWSCURRENT", "AWSPREVIOUS")
+    )
+    assert (current, previous) == (PENDING_SECRET, CLIENT_SECRET)
+    assert len(secret["VersionIdsToStages"]) == 2
+
+
 def assert_mended(place: Place, account: Account) -> None:
     """The next run makes good what is missing, and the one after it finds nothing to do."""
     report = place.run(ticks=1)
@@ -165,6 +196,7 @@ def assert_mended(place: Place, account: Account) -> None:
     assert account.tokens().keys() == {*LIVE, *SERVED}
     assert_recorded(account)
     assert recorded(account)["changed"].scope == SCOPES[1]
+    assert_promoted(account)
     assert counts(place.run(ticks=2)) == {"fresh": 4, "failed": 1}
 
 
@@ -203,7 +235,7 @@ def test_a_run_killed_anywhere_while_tenants_go_side_by_side(place: Place, show:
     killed: Counter[str] = Counter()
     while killed.total() < ANYWHERE:
         after = random.random() < 0.5  # noqa: S311
-        call = kill(place, random.randrange(8, 32), after=after)  # noqa: S311
+        call = kill(place, random.randrange(8, 38), after=after)  # noqa: S311
         killed[f"{'after' if after else 'before'} {call}"] += call is not None
 
     show(table("kills, tenants side by side", +killed))

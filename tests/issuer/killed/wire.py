@@ -78,5 +78,7 @@ class Wire:
         request = json.loads(body)
         key = request.get("Key", {}).get("key", {}).get("S")
         update = request.get("UpdateExpression", "").split(" = ")[0]
+        if stage := request.get("VersionStage"):
+            return f"{operation} {stage}"
         subject = key or next((request[name] for name in SUBJECTS if name in request), "")
         return f"{operation} {subject} {update}".strip()
