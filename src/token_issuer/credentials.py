@@ -3,7 +3,6 @@
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -67,29 +66,37 @@ def promote(
     client: str,
     pending: str,
     current: str,
-) -> bool:
+) -> None:
     """Move AWSCURRENT from one version to another, which is pending no more.
 
-    The first becomes AWSPREVIOUS by itself. Tell whether it was moved: not where it has been moved
-    already. Raises PendingSecretUndecided or ClientSecretUnreadable.
+    The first becomes AWSPREVIOUS by itself; another run may have moved it already. Raises
+    PendingSecretUndecided or ClientSecretUnreadable.
     https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html
     """
     secret_id = f"{prefix}/{client}"
-    move = partial(secretsmanager.update_secret_version_stage, SecretId=secret_id)
     try:
-        move(VersionStage=CURRENT, MoveToVersionId=pending, RemoveFromVersionId=current)
+        secretsmanager.update_secret_version_stage(
+            SecretId=secret_id,
+            VersionStage=CURRENT,
+            MoveToVersionId=pending,
+            RemoveFromVersionId=current,
+        )
     except (ClientError, BotoCoreError) as error:
         code = _code(error)
-        if code == "InvalidParameterException":  # AWSCURRENT isn't where it was
-            stages = read_stages(secretsmanager, prefix, client)
-            if stages.get(CURRENT) == pending:
-                return False
-        raise PendingSecretUndecided(
-            f"Promoting the pending version of secret {secret_id} failed: {code}", code=code
-        ) from error
-    with suppress(ClientError, BotoCoreError):  # a version that is current too is not pending
-        move(VersionStage=PENDING, RemoveFromVersionId=pending)
-    return True
+        is_elsewhere = code == "InvalidParameterException"  # than where it was
+        if not is_elsewhere or read_stages(secretsmanager, prefix, client)[CURRENT] != pending:
+            raise PendingSecretUndecided(
+                f"Promoting the pending version of secret {secret_id} failed: {code}", code=code
+            ) from error
+    unstage(secretsmanager, prefix, client, pending)
+
+
+def unstage(secretsmanager: "SecretsManagerClient", prefix: str, client: str, version: str) -> None:
+    """Take AWSPENDING off a version that is or was current; if it can't be, the next run does."""
+    with suppress(ClientError, BotoCoreError):
+        secretsmanager.update_secret_version_stage(
+            SecretId=f"{prefix}/{client}", VersionStage=PENDING, RemoveFromVersionId=version
+        )
 
 
 def _unreadable(what: str, error: ClientError | BotoCoreError) -> ClientSecretUnreadable:

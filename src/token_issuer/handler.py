@@ -13,7 +13,7 @@ from aws_lambda_powertools import Logger
 from botocore.config import Config
 
 from token_issuer.authorization_server import fetch_token
-from token_issuer.credentials import promote, read_credentials, read_stages
+from token_issuer.credentials import promote, read_credentials, read_stages, unstage
 from token_issuer.errors import RunFailed
 from token_issuer.invocation import parse_invocation
 from token_issuer.issuance import Steps, issue_tokens
@@ -78,6 +78,7 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
             read=partial(read_credentials, *secrets),
             fetch_token=fetch,
             promote=partial(promote, *secrets),
+            unstage=partial(unstage, *secrets),
             record=(lambda _: None) if invocation.probe else ledger.record_client,
             has_time=has_time,
             now=now,

@@ -11,7 +11,6 @@ from token_issuer.credentials import ClientCredentials
 from token_issuer.errors import (
     ClientFailed,
     ClientRefused,
-    ClientSecretUnreadable,
     Deferred,
     EndpointBreakerOpen,
     EndpointFailed,
@@ -99,7 +98,7 @@ def issue_tokens(
 
 def _attempt(client: "_Client", renewal: Renewal, started_at: datetime, steps: Steps) -> Outcome:
     try:
-        _read(client.secret)
+        client.secret.in_use()  # the first of a client is alone, so it is read once
     except IssuerError as error:
         return error
     if not _has_time(steps, behind=0):  # after reading a secret
@@ -187,19 +186,6 @@ def _keep(
     steps.record_token(record, renewal.record)
 
 
-def _read(secret: ClientSecret) -> None:
-    """Read the version in use, unless it has been: the first of a client is alone."""
-    try:
-        secret.in_use()
-    except IssuerError:
-        raise
-    except Exception as error:  # noqa: BLE001  a defect here would be met by each tenant anew
-        place = name_and_place(error)
-    else:
-        return
-    raise ClientSecretUnreadable(f"Reading the secret of client {secret.client} failed: {place}")
-
-
 class _Store:
     """Whether tokens can be stored; where some in a row could not, no more are asked for."""
 
@@ -261,12 +247,11 @@ class _Client:
             if self._breaker.is_open:
                 why = f"Client {self.secret.client} is not asked for any more: {outcome.detail}"
                 self._stopped = self._stopped or EndpointBreakerOpen(why)
-        else:
+        elif isinstance(outcome, ClientFailed):
+            self._stopped = outcome
+        elif not isinstance(outcome, Deferred | Unexpected):
             self._trials = TRIALS
             self._breaker.worked()
-        if isinstance(outcome, ClientFailed):
-            self._stopped = outcome
-        elif not isinstance(outcome, EndpointFailed | Deferred | Unexpected):
             self.secret.works = True
 
     def given_up(self) -> Iterator[tuple[Renewal, IssuerError]]:

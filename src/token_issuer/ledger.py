@@ -81,14 +81,16 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Pending:
-    """Why a pending version of a client secret is not current yet; `tried` is for which tenant."""
+    """Why a pending version of a client secret is not current yet; `tried` is for which tenant.
+
+    `refusals` counts those of the authorization server.
+    """
 
     version: str
     reason: str
     detail: str
     tried_at: datetime
-    count: int
-    code: str | None = None
+    refusals: int
     tried: str | None = None
     next_attempt_at: datetime | None = None
 

@@ -52,7 +52,7 @@ class ClientSecret:
         self.client = client
         self.stage, self.version = CURRENT, ""  # of what is or was in use
         self.works = False
-        self._read = read
+        self._read_version = read
         self._way = iter((CURRENT, CURRENT, PENDING, PREVIOUS))  # again: it may have changed
         self._in_use: ClientCredentials | None = None
         self._client_id: str | None = None
@@ -68,12 +68,12 @@ class ClientSecret:
         """Return the version to ask with; raises ClientFailed where there is none."""
         return self._in_use or self._next()
 
-    def pending(self) -> ClientCredentials:
+    def read_pending(self) -> ClientCredentials:
         """Read the pending version.
 
         Raises ClientFailed, and PendingClientDiffers where it isn't the same application's.
         """
-        credentials = self._read(self.client, PENDING)
+        credentials = self._read(PENDING)
         if not self._is_ours(credentials):
             raise PendingClientDiffers(
                 f"The pending secret of client {self.client} has another client_id"
@@ -86,6 +86,7 @@ class ClientSecret:
 
     def refuse(self, credentials: ClientCredentials, error: ClientRefused) -> None:
         """Take a version for refused."""
+        self.works = False
         self._refused[credentials.version] = error
         if credentials is self._in_use:
             self._in_use = None
@@ -106,7 +107,7 @@ class ClientSecret:
 
     def _usable(self, stage: str) -> ClientCredentials | None:
         try:
-            found = self._read(self.client, stage)
+            found = self._read(stage)
             if stage == CURRENT:
                 self._client_id = found.client_id
             if found.version in self._refused or not self._is_ours(found):
@@ -121,6 +122,15 @@ class ClientSecret:
             return None
         return found
 
+    def _read(self, stage: str) -> ClientCredentials:
+        try:
+            return self._read_version(self.client, stage)
+        except IssuerError:
+            raise
+        except Exception as error:  # noqa: BLE001  each tenant would meet a defect here anew
+            place = name_and_place(error)
+        raise ClientSecretUnreadable(f"Reading the secret of client {self.client} failed: {place}")
+
     def _is_ours(self, found: ClientCredentials) -> bool:
         """Tell whether a version is of the same application as the current one.
 
@@ -130,7 +140,7 @@ class ClientSecret:
             if self._client_id is not None:
                 break
             try:
-                self._client_id = self._read(self.client, stage).client_id
+                self._client_id = self._read(stage).client_id
             except ClientSecretInvalid:
                 continue
             except ClientSecretUnreadable as error:
@@ -141,11 +151,15 @@ class ClientSecret:
 
 @dataclass(frozen=True, kw_only=True)
 class Rollover:
-    """The client secrets of one run; `promote` takes a client, its pending and current version."""
+    """The client secrets of one run.
+
+    `promote` takes a client, its pending and its current version, `unstage` a client and a version.
+    """
 
     read: Callable[[str, str], ClientCredentials]
     fetch_token: Callable[[Tenant, ClientCredentials], AccessToken]
-    promote: Callable[[str, str, str], bool]
+    promote: Callable[[str, str, str], None]
+    unstage: Callable[[str, str], None]
     record: Callable[[ClientRecord], None]
     has_time: Callable[[], bool]
     now: Callable[[], datetime]
@@ -162,53 +176,53 @@ class Rollover:
         for client, stages in facts.stages.items():
             if not self.has_time():
                 return  # the next run does
-            known = self._remembered(client, facts)
-            current = stages.get(CURRENT)  # there is one always, once there is a version
-            if not current or stages.get(PENDING, current) == current:
-                yield from self._keep(replace(known, pending=None))
-                continue
-            outcome = self._prove(client, known.pending, facts)
-            if isinstance(outcome, Pending):
-                yield from self._keep(replace(known, pending=outcome))
-                yield client, _kept(outcome)
+            known, pending = self._remembered(client, facts), stages.get(PENDING)
+            if pending and pending in {stages.get(CURRENT), stages.get(PREVIOUS)}:
+                # what is or was current is not pending: it would displace a later version
+                self.unstage(client, pending)
+                pending = None
+            if pending and CURRENT in stages:
+                yield from self._prove(client, known, facts)
             else:
-                yield from self._keep(ClientRecord(client=client))
-                if outcome:
-                    yield client, outcome
+                yield from self._keep(replace(known, pending=None))
 
-    def _prove(self, client: str, last: Pending | None, facts: Facts) -> Promoted | Pending | None:
-        """Return what became of a pending version; None where another run has promoted it."""
-        secret, stages = self.secret(client), facts.stages[client]
-        now, version = self.now(), stages[PENDING]
+    def _prove(self, client: str, known: ClientRecord, facts: Facts) -> Iterator[Notice]:
+        secret, stages, now = self.secret(client), facts.stages[client], self.now()
+        version, last = stages[PENDING], known.pending
         if last and last.version != version:
             last = None
         if last and last.next_attempt_at and last.tried_at <= now < last.next_attempt_at:
-            return last
-        tenant = _witness(client, last.tried if last else None, facts)
+            until = f"{last.next_attempt_at:%Y-%m-%dT%H:%M:%SZ}"
+            yield client, PendingSecretRefused(f"{last.detail}; tried again at {until}")
+            return
+        tenant = _proof_tenant(client, last.tried if last else None, facts)
         try:
-            credentials = secret.pending()
+            credentials = secret.read_pending()
             version = credentials.version
             self.fetch_token(tenant, credentials)
-            by_us = self.promote(client, version, stages[CURRENT])
+            self.promote(client, version, stages[CURRENT])
         except Exception as error:  # noqa: BLE001  a defect here must not end a run
             failure = _why_kept(error, tenant)
+            is_refused = isinstance(error, ClientRefused)
             if isinstance(error, ClientRefused):
                 secret.refuse(credentials, error)
         else:
             secret.use(credentials)
-            return Promoted(version=version, tenant=tenant.name) if by_us else None
-        count = last.count + 1 if last else 1
-        is_refused = isinstance(failure, PendingSecretRefused)
-        return Pending(
+            yield from self._keep(ClientRecord(client=client))
+            yield client, Promoted(version=version, tenant=tenant.name)
+            return
+        refusals = (max(0, last.refusals) if last else 0) + is_refused
+        pending = Pending(
             version=version,
             reason=failure.reason,
-            code=failure.code,
             detail=failure.detail,
             tried_at=now,
-            count=count,
+            refusals=refusals,
             tried=None if is_refused else tenant.name,
-            next_attempt_at=now + back_off(count - 1, self.settings) if is_refused else None,
+            next_attempt_at=now + back_off(refusals - 1, self.settings) if is_refused else None,
         )
+        yield from self._keep(replace(known, pending=pending))
+        yield client, failure
 
     def settle(self, facts: Facts) -> Iterator[Notice]:
         """Tell of each client whose current version is refused while another one works."""
@@ -232,7 +246,8 @@ class Rollover:
                 yield (
                     client,
                     ClientSecretFallback(
-                        f"{fallback.detail}; {fallback.stage} works in place of AWSCURRENT"
+                        f"{fallback.detail}; since {fallback.since:%Y-%m-%dT%H:%M:%SZ}"
+                        f" {fallback.stage} is used in place of AWSCURRENT"
                     ),
                 )
 
@@ -250,7 +265,7 @@ class Rollover:
             yield record.client, error
 
 
-def _witness(client: str, tried: str | None, facts: Facts) -> Tenant:
+def _proof_tenant(client: str, tried: str | None, facts: Facts) -> Tenant:
     """Return the tenant that succeeded last, or the next by name after the one tried last."""
     records = facts.memory.records
 
@@ -271,6 +286,7 @@ def _witness(client: str, tried: str | None, facts: Facts) -> Tenant:
 
 
 def _why_kept(error: Exception, tenant: Tenant) -> PendingSecretKept:
+    """Return what a failure means for the pending version, with the remedy of that failure."""
     match error:
         case PendingSecretKept():
             return error
@@ -278,15 +294,8 @@ def _why_kept(error: Exception, tenant: Tenant) -> PendingSecretKept:
             return PendingSecretRefused(error.detail)
         case ClientSecretInvalid():
             return PendingSecretInvalid(error.detail)
-        case ClientSecretUnreadable():
-            return PendingSecretUndecided(error.detail)
         case IssuerError():
-            return PendingSecretUndecided(f"Tried for {tenant.name}: {error.detail}")
-    return PendingSecretUndecided(f"Tried for {tenant.name}: {name_and_place(error)}")
-
-
-def _kept(pending: Pending) -> PendingSecretKept:
-    detail = pending.detail
-    if pending.next_attempt_at:
-        detail = f"{detail}; tried again at {pending.next_attempt_at:%Y-%m-%dT%H:%M:%SZ}"
-    return PendingSecretKept.recall(pending.reason, detail, pending.code)
+            kept = PendingSecretUndecided(f"{error.reason} for {tenant.name}: {error.detail}")
+            kept.remedy = error.remedy
+            return kept
+    return PendingSecretUndecided(f"For {tenant.name}: {name_and_place(error)}")

@@ -56,7 +56,7 @@ PENDING = Pending(
     reason="PendingSecretUndecided",
     detail="HTTP 503",
     tried_at=NOW,
-    count=2,
+    refusals=2,
     tried="acme",
 )
 FALLBACK = Fallback(

@@ -19,6 +19,7 @@ from token_issuer.errors import (
     ClientRefused,
     ClientSecretInvalid,
     ClientSecretUnreadable,
+    EndpointUnavailable,
     LedgerUnwritable,
     PendingSecretUndecided,
 )
@@ -485,7 +486,7 @@ def test_a_probe_goes_the_way_back_and_records_nothing(
 
 
 def test_two_hundred_tenants_with_every_version_dead_cost_three_refusals(
-    portal: Portal, run: Run
+    portal: Portal, run: Run, log: Log
 ) -> None:
     ids = {f"t{number}": tenant_id(f"t{number}") for number in range(198)}
     documents = {name: {"tenant_id": one, "scope": ""} for name, one in ids.items()}
@@ -501,6 +502,7 @@ def test_two_hundred_tenants_with_every_version_dead_cost_three_refusals(
 
     assert counts(report) == {"failed": 200}
     assert portal.asked[asked:] == [WRONG, NEW, CLIENT_SECRET]
+    assert noticed(log) == [("default", "PendingSecretRefused")]
     assert portal.account.tokens() == tokens
     [reason] = {one["reason"] for one in report["failures"]}
     [detail] = {one["detail"] for one in report["failures"]}
@@ -658,7 +660,7 @@ def test_a_proof_that_was_refused_counts_and_is_not_repeated() -> None:
         AWSPREVIOUS=[credentials("v1")],
     )
     secret = ClientSecret("default", read)
-    secret.refuse(secret.pending(), REFUSED)
+    secret.refuse(secret.read_pending(), REFUSED)
 
     assert way(secret) == ["v2", "v1"]
     assert secret.tries_left == 0
@@ -699,14 +701,14 @@ def test_whose_a_pending_version_is_must_be_known() -> None:
     )
 
     with pytest.raises(ClientSecretUnreadable, match="throttled"):
-        ClientSecret("default", read).pending()
+        ClientSecret("default", read).read_pending()
     assert way(ClientSecret("default", read)) == []
 
 
 def test_where_no_version_says_whose_it_is_a_pending_one_does() -> None:
     read = reader(AWSCURRENT=[ClientSecretInvalid("not JSON")], AWSPENDING=[credentials("v3")])
 
-    assert ClientSecret("default", read).pending().version == "v3"
+    assert ClientSecret("default", read).read_pending().version == "v3"
     assert way(ClientSecret("default", read)) == ["v3"]
 
 
@@ -715,6 +717,31 @@ def test_a_malformed_current_version_without_another_is_the_failure() -> None:
 
     with pytest.raises(ClientSecretInvalid, match="not JSON"):
         secret.in_use()
+
+
+def test_a_promoted_version_that_is_refused_gives_way_and_nobody_follows_yet() -> None:
+    secret = ClientSecret(
+        "default",
+        reader(AWSCURRENT=[credentials("v2")], AWSPREVIOUS=[credentials("v1")]),
+    )
+    proved = credentials("v2")
+    secret.use(proved)
+
+    secret.refuse(proved, REFUSED)
+
+    assert not secret.works
+    assert secret.in_use().version == "v1"
+    assert secret.stage == "AWSPREVIOUS"
+
+
+def test_a_defect_in_reading_shows_nothing() -> None:
+    def read(_client: str, _stage: str) -> ClientCredentials:
+        raise TypeError(NEW)
+
+    with pytest.raises(ClientSecretUnreadable, match="failed: TypeError in") as raised:
+        ClientSecret("default", read).in_use()
+
+    assert NEW not in str(raised.value)
 
 
 # All secrets of one run
@@ -727,7 +754,8 @@ class World:
         self.stages = stages or {"AWSCURRENT": "v1", "AWSPENDING": "v2"}
         self.asked: list[str] = []
         self.answer: Exception | None = None
-        self.promotion: bool | Exception = True
+        self.promotion: Exception | None = None
+        self.unstaged: list[str] = []
         self.records: list[ClientRecord] = []
         self.unwritable: Exception | None = None
         self.unreadable: Exception | None = None
@@ -757,6 +785,7 @@ class World:
             read=self.read,
             fetch_token=self.fetch_token,
             promote=self.promote,
+            unstage=self.unstage,
             record=self.record,
             has_time=lambda: self.has_time,
             now=lambda: NOW,
@@ -773,16 +802,24 @@ class World:
         if self.answer:
             raise self.answer
 
-    def promote(self, client: str, pending: str, current: str) -> bool:
+    def promote(self, client: str, pending: str, current: str) -> None:
         assert (client, pending, current) == ("default", "v2", "v1")
-        if isinstance(self.promotion, Exception):
+        if self.promotion:
             raise self.promotion
-        return self.promotion
+
+    def unstage(self, _: str, version: str) -> None:
+        self.unstaged.append(version)
 
     def record(self, record: ClientRecord) -> None:
         if self.unwritable:
             raise self.unwritable
         self.records.append(record)
+
+    def again(self) -> "World":
+        """Return the next run."""
+        following = World(self.stages)
+        following.facts = self.facts
+        return following
 
     def prove(self) -> list[Promoted | str]:
         notices = self.rollover.prove(self.facts)
@@ -796,15 +833,6 @@ def test_what_is_promoted_is_asked_with() -> None:
 
     assert world.rollover.secret("default").in_use().version == "v2"
     assert world.asked == ["acme with v2"]
-
-
-def test_what_another_run_has_promoted_meanwhile_is_no_news() -> None:
-    world = World()
-    world.promotion = False
-
-    assert world.prove() == []
-
-    assert world.rollover.secret("default").in_use().version == "v2"
 
 
 def test_a_promotion_that_is_denied_is_told_and_the_current_one_serves() -> None:
@@ -826,8 +854,43 @@ def test_a_defect_in_a_proof_ends_no_run_and_shows_nothing() -> None:
 
     [notice] = world.prove()
 
-    assert "Tried for acme: TypeError in" in str(notice)
+    assert "For acme: TypeError in" in str(notice)
     assert "s3cret" not in str(notice)
+
+
+def test_back_off_counts_refusals_only() -> None:
+    world = World()
+    for answer in (EndpointUnavailable("503"), EndpointUnavailable("503"), REFUSED):
+        world.answer = answer
+        world.prove()
+        world.facts.memory.clients.update({one.client: one for one in world.records})
+        world = world.again()
+
+    pending = world.facts.memory.clients["default"].pending
+    assert pending
+    assert pending.next_attempt_at == NOW + timedelta(minutes=2.5)
+
+
+@pytest.mark.parametrize("stage", ["AWSCURRENT", "AWSPREVIOUS"])
+def test_a_label_that_was_left_is_taken_off_and_displaces_nothing(stage: str) -> None:
+    world = World({"AWSCURRENT": "v3", "AWSPREVIOUS": "v2"})
+    world.stages["AWSPENDING"] = world.stages[stage]
+
+    assert world.prove() == []
+
+    assert world.asked == []
+    assert world.unstaged == [world.stages[stage]]
+
+
+def test_a_record_that_says_nonsense_ends_no_run() -> None:
+    world = World()
+    nonsense = Pending(version="v2", reason="?", detail="", tried_at=NOW, refusals=-10)
+    world.facts.memory.clients["default"] = ClientRecord(client="default", pending=nonsense)
+    world.answer = REFUSED
+
+    [notice] = world.prove()
+
+    assert "invalid_client" in str(notice)
 
 
 def test_a_refusal_from_the_future_is_no_reason_to_wait() -> None:
@@ -838,7 +901,7 @@ def test_a_refusal_from_the_future_is_no_reason_to_wait() -> None:
         detail="",
         tried_at=NOW + timedelta(days=1),
         next_attempt_at=NOW + timedelta(days=1, minutes=5),
-        count=1,
+        refusals=1,
     )
     world.facts.memory.clients["default"] = ClientRecord(client="default", pending=failed)
 
@@ -871,11 +934,16 @@ def test_a_ledger_that_takes_nothing_is_told() -> None:
 
 def test_a_pending_version_that_cannot_be_read_is_undecided() -> None:
     world = World()
-    world.unreadable = ClientSecretUnreadable("Reading the secret failed: DecryptionFailure")
+    world.unreadable = ClientSecretUnreadable(
+        "Reading the secret failed: DecryptionFailure", code="DecryptionFailure"
+    )
 
     [notice] = world.prove()
 
-    assert str(notice).startswith("Reading the secret failed: DecryptionFailure. The next run")
+    assert str(notice) == (
+        "ClientSecretUnreadable for acme: Reading the secret failed: DecryptionFailure."
+        f" {ClientSecretUnreadable.remedies['DecryptionFailure']}"
+    )
 
 
 def test_a_secret_without_a_current_version_has_no_pending_one() -> None:
@@ -894,9 +962,9 @@ def test_two_runs_at_once_move_the_stages_once(portal: Portal, run: Run) -> None
     assert current
     move = partial(promote, portal.account.secretsmanager, "visma/clients")
 
-    moved = [move("default", version, current.client_secret_version) for _ in range(2)]
+    for _ in range(2):
+        move("default", version, current.client_secret_version)
 
-    assert moved == [True, False]
     assert portal.secrets == {"AWSCURRENT": NEW, "AWSPREVIOUS": CLIENT_SECRET}
 
 

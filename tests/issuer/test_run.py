@@ -62,7 +62,8 @@ class World:
             rollover=Rollover(
                 read=self.read_credentials,
                 fetch_token=self.fetch_token,
-                promote=lambda *_: True,
+                promote=lambda *_: None,
+                unstage=lambda *_: None,
                 record=ledger.record_client,
                 has_time=self.has_time,
                 now=lambda: NOW,

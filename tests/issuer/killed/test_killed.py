@@ -183,7 +183,7 @@ def assert_promoted(account: Account) -> None:
         for stage in ("AWSCURRENT", "AWSPREVIOUS")
     )
     assert (current, previous) == (PENDING_SECRET, CLIENT_SECRET)
-    assert len(secret["VersionIdsToStages"]) == 2
+    assert sorted(secret["VersionIdsToStages"].values()) == [["AWSCURRENT"], ["AWSPREVIOUS"]]
 
 
 def assert_mended(place: Place, account: Account) -> None:

@@ -145,7 +145,8 @@ class World:
         rollover = Rollover(
             read=self._read_credentials,
             fetch_token=self._fetch,
-            promote=lambda *_: True,
+            promote=lambda *_: None,
+            unstage=lambda *_: None,
             record=self.ledger.record_client,
             has_time=lambda: True,
             now=lambda: self.now,
