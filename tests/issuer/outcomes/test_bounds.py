@@ -179,4 +179,5 @@ def test_reading_leaves_consumers_their_quota() -> None:
 
     assert report["issued"] == 3
     assert len(times) >= 13
-    assert all(following - one > 1 for one, following in zip(times, times[9:], strict=False))
+    # nine turns of an eighth, of which one may be caught up, and the first call may come in late
+    assert all(following - one > 0.85 for one, following in zip(times, times[9:], strict=False))
