@@ -74,8 +74,7 @@ def test_the_demo_shows_tokens_and_a_failure_with_its_remedy(clone: Path, tmp_pa
         assert re.search(row, output, re.MULTILINE)
     assert "initech: invalid_tenant" in output
     assert "grant the application" in output
-    # the README leaves out what comes before and after
-    shown = output[output.index("The schedule fired") : output.index("initech: invalid_tenant")]
+    shown = output[output.index("Authorization server") :]
     assert without_figures(shown) in without_figures((PROJECT / "README.md").read_text()), shown
     assert "\x1b" not in output
     assert max(map(len, output.splitlines())) <= 80

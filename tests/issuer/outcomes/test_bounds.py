@@ -162,7 +162,7 @@ def test_each_attempt_of_a_write_has_its_turn() -> None:
     assert times[-1] - times[0] >= 5 / 10  # six intervals, of which one may be caught up
 
 
-def test_reading_leaves_consumers_their_quota() -> None:
+def times_of_reading() -> list[float]:
     times: list[float] = []
 
     def note(operation: str, _: dict[str, object]) -> None:
@@ -179,5 +179,14 @@ def test_reading_leaves_consumers_their_quota() -> None:
 
     assert report["issued"] == 3
     assert len(times) >= 13
-    # nine turns of an eighth, of which one may be caught up, and the first call may come in late
-    assert all(following - one > 0.85 for one, following in zip(times, times[9:], strict=False))
+    return times
+
+
+def test_reading_leaves_consumers_their_quota() -> None:
+    """Ten calls take more than a second; a busy machine lets one come in late now and then."""
+    runs = (times_of_reading() for _ in range(3))
+
+    assert any(
+        all(following - one > 1 for one, following in zip(times, times[9:], strict=False))
+        for times in runs
+    )
