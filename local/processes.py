@@ -16,22 +16,19 @@ def process(
     command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a command as a session of its own, so that Ctrl-C reaches us first; end all of it."""
-    with (
-        log.open("ab") as output,
-        subprocess.Popen(  # noqa: S603  the commands are ours
-            command,
-            env=env,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as running,
-    ):
-        try:
-            yield running
-        finally:
-            _end(running)
+    with log.open("ab") as output, contextlib.ExitStack() as ending:
+        with _signals_held():
+            running = subprocess.Popen(  # noqa: S603  the commands are ours
+                command,
+                env=env,
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            ending.callback(_end, running)
+        yield running
 
 
 def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
@@ -58,6 +55,22 @@ def _end(running: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: only zombies left
             os.killpg(running.pid, signal.SIGKILL)
         running.wait()
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let a signal wait for the end of the block: a process that is being started gets an end."""
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda *it: came.append(it[0])) for number in STOPPING
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def raise_on_signals() -> None:
