@@ -175,7 +175,9 @@ class ClientSecretUnreadable(ClientFailed):
         ),
         "AccessDeniedException": (
             "If the secret is encrypted with a key of your own, its key policy must let the"
-            " function's role decrypt; else compare the role with template.yaml."
+            " function's role decrypt; else compare the role with template.yaml: it needs"
+            " secretsmanager:DescribeSecret and secretsmanager:GetSecretValue below"
+            " ClientSecretsPrefix."
         ),
     }
 
@@ -445,8 +447,8 @@ class PendingSecretUndecided(PendingSecretKept):
     remedy = f"{AGAIN} If it lasts: follow the remedy of the failure that it names."
     remedies: ClassVar = {
         "AccessDeniedException": (
-            "Compare the function's role with template.yaml: it needs secretsmanager:DescribeSecret"
-            " and secretsmanager:UpdateSecretVersionStage below ClientSecretsPrefix."
+            "Compare the function's role with template.yaml: it needs"
+            " secretsmanager:UpdateSecretVersionStage below ClientSecretsPrefix."
         ),
     }
 

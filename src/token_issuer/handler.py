@@ -79,8 +79,8 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
             fetch_token=fetch,
             promote=partial(promote, *secrets),
             unstage=partial(unstage, *secrets),
-            record=(lambda _: None) if invocation.probe else ledger.record_client,
-            has_time=has_time,
+            record=ledger.record_client,
+            has_time=lambda seconds: time_left() >= seconds + REPORT_SECONDS,
             now=now,
             settings=settings,
         )

@@ -32,7 +32,6 @@ from token_issuer.rollover import ClientSecret
 from token_issuer.settings import Settings
 from token_issuer.tenants import Tenant
 
-TRIALS = 2  # tenants of a client that go alone while the authorization server gives no OAuth answer
 UNANSWERED = 5  # tenants of a client in a row, after which no more of them are asked for
 UNSTORED = 3  # tokens in a row, after which no more are asked for at all
 # failures that are recorded against the tenant: those of its client or of the store are not
@@ -89,7 +88,7 @@ def issue_tokens(
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 client, renewal = running.pop(future)
-                client.settle(future.result())
+                client.settle(renewal.tenant, future.result())
                 store.settle(future.result())
                 yield renewal, future.result()
     for client in clients:
@@ -98,7 +97,7 @@ def issue_tokens(
 
 def _attempt(client: "_Client", renewal: Renewal, started_at: datetime, steps: Steps) -> Outcome:
     try:
-        client.secret.in_use()  # the first of a client is alone, so it is read once
+        client.secret.choose()  # the first of a client is alone, so it is read once
     except IssuerError as error:
         return error
     if not _has_time(steps, behind=0):  # after reading a secret
@@ -135,7 +134,7 @@ def _ask(client: "_Client", tenant: Tenant, steps: Steps) -> AccessToken:
     """
     repeats = 0
     while True:
-        credentials = client.secret.in_use()
+        credentials = client.secret.choose()
         try:
             return steps.fetch_token(tenant, credentials)
         except ClientRefused as refusal:
@@ -144,7 +143,7 @@ def _ask(client: "_Client", tenant: Tenant, steps: Steps) -> AccessToken:
             client.secret.refuse(credentials, refusal)
             if not _has_time(steps, behind=0):  # to read more versions
                 raise NoTimeLeft("The run ended before its turn") from None
-            client.secret.in_use()
+            client.secret.choose()
             if not _has_time(steps, behind=0):  # to ask with one
                 raise NoTimeLeft("The run ended before its turn") from None
         except EndpointFailed as error:
@@ -213,9 +212,9 @@ class _Client:
     def __init__(self, secret: ClientSecret, store: _Store) -> None:
         self.secret = secret
         self.waiting: deque[tuple[int, Renewal]] = deque()
+        self.is_on_trial = True
         self._store = store
         self._running = 0
-        self._trials = 0
         self._breaker = Breaker(UNANSWERED)
         self._stopped: ClientFailed | EndpointBreakerOpen | None = None
 
@@ -224,35 +223,31 @@ class _Client:
         """Return why no more is asked for."""
         return self._stopped or self._store.stopped
 
-    @property
-    def is_on_trial(self) -> bool:
-        return self._trials < TRIALS
-
     def may_start(self) -> bool:
         if not self.waiting or self.stopped:
             return False
-        if self.is_on_trial:
-            return self._running == 0
-        return self.secret.works or self._running < self.secret.tries_left
+        return self._running == 0 or not self.is_on_trial
 
     def start(self) -> Renewal:
         self._running += 1
         return self.waiting.popleft()[1]
 
-    def settle(self, outcome: Outcome) -> None:
+    def settle(self, tenant: Tenant, outcome: Outcome) -> None:
         self._running -= 1
         if isinstance(outcome, EndpointFailed):
-            self._trials += 1
             self._breaker.failed(for_long=asks_for_long(outcome))
             if self._breaker.is_open:
                 why = f"Client {self.secret.client} is not asked for any more: {outcome.detail}"
                 self._stopped = self._stopped or EndpointBreakerOpen(why)
         elif isinstance(outcome, ClientFailed):
             self._stopped = outcome
+            self.secret.works = False
         elif not isinstance(outcome, Deferred | Unexpected):
-            self._trials = TRIALS
             self._breaker.worked()
-            self.secret.works = True
+            self.is_on_trial, self.secret.works = False, True
+            if isinstance(outcome, AccessToken):
+                self.secret.token_for = tenant.name
+        self.secret.closed = self._stopped is not None
 
     def given_up(self) -> Iterator[tuple[Renewal, IssuerError]]:
         why = self.stopped or NoTimeLeft("The run ended before its turn")

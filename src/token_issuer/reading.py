@@ -5,12 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from token_issuer.credentials import CURRENT
-from token_issuer.errors import (
-    ClientSecretUnreadable,
-    PendingSecretUndecided,
-    TenantsGone,
-    TokensUnchecked,
-)
+from token_issuer.errors import ClientSecretUnreadable, TenantsGone, TokensUnchecked
 from token_issuer.invocation import Invocation, select_tenants
 from token_issuer.ledger import ClientRecord, Ledger, Record
 from token_issuer.renewal import Facts, expired, to_check
@@ -85,7 +80,7 @@ def _compare(
 
 def _read_stages(
     clients: Collection[str], sources: Sources
-) -> tuple[dict[str, dict[str, str]], dict[str, PendingSecretUndecided]]:
+) -> tuple[dict[str, dict[str, str]], dict[str, ClientSecretUnreadable]]:
     """Return the stages by client, and why some can't be read, which alone hits nobody."""
     stages, unread = {}, {}
     for client in clients:
@@ -95,7 +90,7 @@ def _read_stages(
             stages[client] = sources.read_stages(client)
         except ClientSecretUnreadable as error:
             if error.code != NOT_FOUND:  # whoever is due says so
-                unread[client] = PendingSecretUndecided(error.detail, code=error.code)
+                unread[client] = error
     return stages, unread
 
 

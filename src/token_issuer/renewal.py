@@ -11,8 +11,8 @@ from math import ceil
 
 from token_issuer.authorization_server import AccessToken
 from token_issuer.errors import (
+    ClientSecretUnreadable,
     IssuerError,
-    PendingSecretUndecided,
     TenantRefused,
     TokensUnchecked,
 )
@@ -142,7 +142,7 @@ class Facts:
     checked: str
     stages: dict[str, dict[str, str]]
     secret_versions: dict[str, str]
-    unread: Mapping[str, PendingSecretUndecided] = field(default_factory=dict)
+    unread: Mapping[str, ClientSecretUnreadable] = field(default_factory=dict)
     unchecked: TokensUnchecked | None = None
 
 

@@ -1,8 +1,8 @@
-"""A client secret from version to version: prove the pending one, promote it, and a way back."""
+"""A client secret from version to version: another where one is refused, then prove and promote."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from token_issuer.authorization_server import AccessToken
@@ -15,14 +15,17 @@ from token_issuer.errors import (
     ClientSecretUnreadable,
     IssuerError,
     LedgerUnwritable,
+    NoTimeLeft,
     PendingClientDiffers,
     PendingSecretInvalid,
     PendingSecretKept,
     PendingSecretRefused,
     PendingSecretUndecided,
+    Unexpected,
     name_and_place,
 )
 from token_issuer.ledger import ClientRecord, Fallback, Pending
+from token_issuer.pacing import ASK_SECONDS, RECORD_SECONDS
 from token_issuer.renewal import Facts, back_off
 from token_issuer.settings import Settings
 from token_issuer.tenants import Tenant
@@ -51,22 +54,40 @@ class ClientSecret:
         """Take how to read the version of a client's secret that a stage is on."""
         self.client = client
         self.stage, self.version = CURRENT, ""  # of what is or was in use
-        self.works = False
+        self.works = False  # what is in use
+        self.token_for: str | None = None  # the tenant that had one last
+        self.closed = False  # nothing more is asked for in this run
+        self.failure: ClientFailed | None = None  # of the current version
         self._read_version = read
-        self._way = iter((CURRENT, CURRENT, PENDING, PREVIOUS))  # again: it may have changed
+        self._fallbacks = iter((CURRENT, CURRENT, PENDING, PREVIOUS))  # again: it may have changed
         self._in_use: ClientCredentials | None = None
         self._client_id: str | None = None
-        self.failure: ClientFailed | None = None  # of the current version
         self._refused: dict[str, ClientRefused] = {}
 
-    @property
-    def tries_left(self) -> int:
-        """Return how many refusals there may still be."""
-        return MOST_REFUSALS - len(self._refused)
-
-    def in_use(self) -> ClientCredentials:
-        """Return the version to ask with; raises ClientFailed where there is none."""
+    def choose(self) -> ClientCredentials:
+        """Return the version to ask with, which may have to be read; raises ClientFailed."""
         return self._in_use or self._next()
+
+    def refuse(self, credentials: ClientCredentials, error: ClientRefused) -> None:
+        """Take a version for refused."""
+        self._refused[credentials.version] = error
+        if credentials is self._in_use:
+            self._in_use = None
+            if self.stage == CURRENT:
+                self.failure = self.failure or error
+
+    def refusal_of(self, version: str) -> ClientRefused | None:
+        """Return how a version was refused in this run."""
+        return self._refused.get(version)
+
+    def proved_for(self, version: str) -> str | None:
+        """Return the tenant that a version has had a token for in this run, if it works still."""
+        return self.token_for if self.works and self.version == version else None
+
+    @property
+    def may_be_refused(self) -> bool:
+        """Tell whether there may be one more refusal."""
+        return not self.closed and len(self._refused) < MOST_REFUSALS
 
     def read_pending(self) -> ClientCredentials:
         """Read the pending version.
@@ -80,28 +101,15 @@ class ClientSecret:
             )
         return credentials
 
-    def use(self, credentials: ClientCredentials) -> None:
-        """Ask with a version that works, and is current now."""
-        self._in_use, self.version, self.works = credentials, credentials.version, True
-
-    def refuse(self, credentials: ClientCredentials, error: ClientRefused) -> None:
-        """Take a version for refused."""
-        self.works = False
-        self._refused[credentials.version] = error
-        if credentials is self._in_use:
-            self._in_use = None
-            if self.stage == CURRENT:
-                self.failure = self.failure or error
-
     def _next(self) -> ClientCredentials:
-        for stage in self._way:
-            if not self.tries_left:
+        for stage in self._fallbacks:
+            if not self.may_be_refused:
                 break
             if found := self._usable(stage):
                 self._in_use, self.stage, self.version = found, stage, found.version
                 return found
-        why = self.failure or next(iter(self._refused.values()))
-        if len(self._refused) == 1:
+        why = self.failure or ClientSecretUnreadable(f"Client {self.client} has no version to try")
+        if len(self._refused) == isinstance(why, ClientRefused):  # nothing else was tried
             raise why
         raise type(why)(f"{why.detail}; no other version of its secret works", code=why.code)
 
@@ -153,7 +161,8 @@ class ClientSecret:
 class Rollover:
     """The client secrets of one run.
 
-    `promote` takes a client, its pending and its current version, `unstage` a client and a version.
+    `promote` takes a client, its pending and its current version, `unstage` a client and a version;
+    `has_time` tells whether so many seconds are left.
     """
 
     read: Callable[[str, str], ClientCredentials]
@@ -161,122 +170,167 @@ class Rollover:
     promote: Callable[[str, str, str], None]
     unstage: Callable[[str, str], None]
     record: Callable[[ClientRecord], None]
-    has_time: Callable[[], bool]
+    has_time: Callable[[float], bool]
     now: Callable[[], datetime]
     settings: Settings
     _secrets: dict[str, ClientSecret] = field(default_factory=dict, init=False)
-    _known: dict[str, ClientRecord] = field(default_factory=dict, init=False)
 
     def secret(self, client: str) -> ClientSecret:
         """Return a client's secret, always the same one."""
         return self._secrets.setdefault(client, ClientSecret(client, self.read))
 
-    def prove(self, facts: Facts) -> Iterator[Notice]:
-        """Prove each pending version with one token request, and promote those that are good."""
-        for client, stages in facts.stages.items():
-            if not self.has_time():
-                return  # the next run does
-            known, pending = self._remembered(client, facts), stages.get(PENDING)
-            if pending and pending in {stages.get(CURRENT), stages.get(PREVIOUS)}:
-                # what is or was current is not pending: it would displace a later version
-                self.unstage(client, pending)
-                pending = None
-            if pending and CURRENT in stages:
-                yield from self._prove(client, known, facts)
-            else:
-                yield from self._keep(replace(known, pending=None))
+    def conclude(self, facts: Facts, *, probe: bool, force: bool) -> Iterator[Notice]:
+        """Prove and promote pending versions, and record and tell what is remarkable.
 
-    def _prove(self, client: str, known: ClientRecord, facts: Facts) -> Iterator[Notice]:
-        secret, stages, now = self.secret(client), facts.stages[client], self.now()
-        version, last = stages[PENDING], known.pending
+        After the tokens, so as not to hold them up; what was tried longest ago comes first. A
+        probe tells only; `force` tries a refused version whose time has not come.
+        """
+        records = facts.memory.clients
+        clients = {one.client for one in facts.tenants}
+        known = [records.get(name) or ClientRecord(client=name) for name in sorted(clients)]
+        for record in sorted(known, key=_tried_at):
+            try:
+                yield from self._conclude(record, facts, probe=probe, force=force)
+            except Exception as error:  # noqa: BLE001  a defect that one client meets stops nothing
+                yield record.client, Unexpected(name_and_place(error))
+        if facts.whole:
+            for name in records.keys() - clients:
+                yield from self._record(ClientRecord(client=name))
+
+    def _conclude(
+        self, record: ClientRecord, facts: Facts, *, probe: bool, force: bool
+    ) -> Iterator[Notice]:
+        client, pending, what = record.client, record.pending, None
+        if client in facts.stages and not probe:
+            pending, what = self._prove(record, facts, force=force)
+        fallback = None if isinstance(what, Promoted) else self._fallback(record, facts)
+        if what:
+            yield client, what
+        if fallback:
+            yield client, _notice_of(fallback)
+        concluded = ClientRecord(client=client, pending=pending, fallback=fallback)
+        if concluded != record and not probe:
+            yield from self._record(concluded)
+
+    def _prove(
+        self, record: ClientRecord, facts: Facts, *, force: bool
+    ) -> tuple[Pending | None, Promoted | PendingSecretKept | None]:
+        """Return what is still pending, and what is to be told of it."""
+        client, last, now = record.client, record.pending, self.now()
+        secret, stages = self.secret(client), facts.stages[client]
+        current, version = stages.get(CURRENT), stages.get(PENDING)
+        if current is None or version is None:
+            return None, None
+        if version in {current, stages.get(PREVIOUS)}:
+            # what is or was current is not pending: it would displace a later version
+            if self.has_time(RECORD_SECONDS):
+                self.unstage(client, version)
+            return None, None
         if last and last.version != version:
             last = None
-        if last and last.next_attempt_at and last.tried_at <= now < last.next_attempt_at:
+        is_known = secret.refusal_of(version) or secret.proved_for(version)
+        if last and _waits(last, now) and not (force or is_known):
             until = f"{last.next_attempt_at:%Y-%m-%dT%H:%M:%SZ}"
-            yield client, PendingSecretRefused(f"{last.detail}; tried again at {until}")
-            return
-        tenant = _proof_tenant(client, last.tried if last else None, facts)
+            return last, PendingSecretRefused(f"{last.detail}; tried again at {until}")
+        tenant = _proof_tenant(secret, last.tried if last else None, facts)
         try:
+            self._need(2 * RECORD_SECONDS)
             credentials = secret.read_pending()
-            version = credentials.version
-            self.fetch_token(tenant, credentials)
-            self.promote(client, version, stages[CURRENT])
-        except Exception as error:  # noqa: BLE001  a defect here must not end a run
+            version = credentials.version  # which may have been staged a moment ago
+            proved_for = secret.proved_for(version) or self._ask(secret, credentials, tenant)
+            self._need(2 * RECORD_SECONDS)
+            self.promote(client, version, current)
+        except IssuerError as error:
             failure = _why_kept(error, tenant)
-            is_refused = isinstance(error, ClientRefused)
-            if isinstance(error, ClientRefused):
-                secret.refuse(credentials, error)
         else:
-            secret.use(credentials)
-            yield from self._keep(ClientRecord(client=client))
-            yield client, Promoted(version=version, tenant=tenant.name)
-            return
-        refusals = (max(0, last.refusals) if last else 0) + is_refused
-        pending = Pending(
-            version=version,
-            reason=failure.reason,
-            detail=failure.detail,
-            tried_at=now,
-            refusals=refusals,
-            tried=None if is_refused else tenant.name,
-            next_attempt_at=now + back_off(refusals - 1, self.settings) if is_refused else None,
+            return None, Promoted(version=version, tenant=proved_for)
+        is_refused = isinstance(failure, PendingSecretRefused)
+        before = last.refusals if last and last.version == version else 0
+        refusals = max(0, before) + is_refused
+        return (
+            Pending(
+                version=version,
+                reason=failure.reason,
+                detail=failure.detail,
+                tried_at=now,
+                refusals=refusals,
+                tried=None if is_refused else tenant.name,
+                next_attempt_at=now + back_off(refusals - 1, self.settings) if is_refused else None,
+            ),
+            failure,
         )
-        yield from self._keep(replace(known, pending=pending))
-        yield client, failure
 
-    def settle(self, facts: Facts) -> Iterator[Notice]:
-        """Tell of each client whose current version is refused while another one works."""
-        for client in sorted({*facts.stages, *facts.unread}):
-            known, secret = self._remembered(client, facts), self.secret(client)
-            fallback, pending = known.fallback, known.pending
-            if secret.works and secret.stage == CURRENT:
-                fallback = None
-            elif secret.works and secret.failure:
-                goes_on = fallback and fallback.version == secret.version
-                fallback = Fallback(
-                    version=secret.version,
-                    stage=secret.stage,
-                    current=facts.stages.get(client, {}).get(CURRENT),
-                    detail=secret.failure.detail,
-                    since=fallback.since if fallback and goes_on else self.now(),
-                )
-                pending = None if secret.stage == PENDING else pending  # to be proved at once
-            yield from self._keep(replace(known, fallback=fallback, pending=pending))
-            if fallback:
-                yield (
-                    client,
-                    ClientSecretFallback(
-                        f"{fallback.detail}; since {fallback.since:%Y-%m-%dT%H:%M:%SZ}"
-                        f" {fallback.stage} is used in place of AWSCURRENT"
-                    ),
-                )
+    def _ask(self, secret: ClientSecret, credentials: ClientCredentials, tenant: Tenant) -> str:
+        """Ask for a token, drop it, and return for whom it was."""
+        if refusal := secret.refusal_of(credentials.version):
+            raise refusal
+        if not secret.may_be_refused:
+            raise PendingSecretUndecided(
+                f"Nothing more is asked for with client {secret.client} in this run"
+            )
+        self._need(ASK_SECONDS)
+        self.fetch_token(tenant, credentials)
+        return tenant.name
 
-    def _remembered(self, client: str, facts: Facts) -> ClientRecord:
-        read = facts.memory.clients.get(client) or ClientRecord(client=client)
-        return self._known.setdefault(client, read)
+    def _need(self, seconds: float) -> None:
+        if not self.has_time(seconds):
+            raise NoTimeLeft("The run ended before its turn")
 
-    def _keep(self, record: ClientRecord) -> Iterator[Notice]:
-        if record == self._known[record.client]:
-            return
-        self._known[record.client] = record
+    def _fallback(self, record: ClientRecord, facts: Facts) -> Fallback | None:
+        """Return which version serves in place of the current one, as far as is known."""
+        secret, last = self.secret(record.client), record.fallback
+        if not secret.works:
+            return last
+        if secret.failure is None or secret.stage == CURRENT:
+            return None
+        goes_on = last is not None and last.version == secret.version
+        return Fallback(
+            version=secret.version,
+            stage=secret.stage,
+            current=facts.stages.get(record.client, {}).get(CURRENT),
+            detail=secret.failure.detail,
+            since=last.since if last and goes_on else self.now(),
+        )
+
+    def _record(self, record: ClientRecord) -> Iterator[Notice]:
+        if not self.has_time(RECORD_SECONDS):
+            return  # the next run does
         try:
             self.record(record)
         except LedgerUnwritable as error:
             yield record.client, error
 
 
-def _proof_tenant(client: str, tried: str | None, facts: Facts) -> Tenant:
+def _tried_at(record: ClientRecord) -> float:
+    return record.pending.tried_at.timestamp() if record.pending else 0.0
+
+
+def _waits(pending: Pending, now: datetime) -> bool:
+    """Tell whether a refused version is left alone; not one from the future: a clock set back."""
+    return pending.next_attempt_at is not None and pending.tried_at <= now < pending.next_attempt_at
+
+
+def _notice_of(fallback: Fallback) -> ClientSecretFallback:
+    return ClientSecretFallback(
+        f"{fallback.detail}; since {fallback.since:%Y-%m-%dT%H:%M:%SZ}"
+        f" {fallback.stage} is used in place of AWSCURRENT"
+    )
+
+
+def _proof_tenant(secret: ClientSecret, tried: str | None, facts: Facts) -> Tenant:
     """Return the tenant that succeeded last, or the next by name after the one tried last."""
-    records = facts.memory.records
+    records, configured = facts.memory.records, facts.configuration.tenants
 
     def issued_at(tenant: Tenant) -> float:
         record = records.get(tenant.name)
-        issued = record.issued if record and record.client == client else None
+        issued = record.issued if record and record.client == secret.client else None
         return issued.issued_at.timestamp() if issued else 0.0
 
-    tenants = facts.configuration.tenants.values()
+    if tried is None and secret.token_for:
+        return configured[secret.token_for]
     ours = sorted(
-        (one for one in tenants if one.enabled and one.client == client), key=lambda one: one.name
+        (one for one in configured.values() if one.enabled and one.client == secret.client),
+        key=lambda one: one.name,
     )
     candidates = [one for one in ours if issued_at(one)] or ours
     if tried is None:
@@ -285,7 +339,7 @@ def _proof_tenant(client: str, tried: str | None, facts: Facts) -> Tenant:
     return candidates[following % len(candidates)]
 
 
-def _why_kept(error: Exception, tenant: Tenant) -> PendingSecretKept:
+def _why_kept(error: IssuerError, tenant: Tenant) -> PendingSecretKept:
     """Return what a failure means for the pending version, with the remedy of that failure."""
     match error:
         case PendingSecretKept():
@@ -294,8 +348,6 @@ def _why_kept(error: Exception, tenant: Tenant) -> PendingSecretKept:
             return PendingSecretRefused(error.detail)
         case ClientSecretInvalid():
             return PendingSecretInvalid(error.detail)
-        case IssuerError():
-            kept = PendingSecretUndecided(f"{error.reason} for {tenant.name}: {error.detail}")
-            kept.remedy = error.remedy
-            return kept
-    return PendingSecretUndecided(f"For {tenant.name}: {name_and_place(error)}")
+    kept = PendingSecretUndecided(f"{error.reason} for {tenant.name}: {error.detail}")
+    kept.remedy = error.remedy
+    return kept

@@ -75,10 +75,9 @@ def _run(invocation: Invocation, outside: Outside, started_at: datetime) -> Repo
     if invocation.is_full:
         _remember(facts, outside, report)
     if not invocation.dry_run:
-        if not invocation.probe:
-            _notice(outside.rollover.prove(facts), outside, report)
         _issue(plan, invocation, outside, report)
-        _notice(outside.rollover.settle(facts), outside, report)
+        notices = outside.rollover.conclude(facts, probe=invocation.probe, force=invocation.force)
+        _notice(notices, outside, report)
     if invocation.is_full:
         _remove(plan, outside, report)
     report.finished_at = outside.now()

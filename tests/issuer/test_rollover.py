@@ -22,8 +22,9 @@ from token_issuer.errors import (
     EndpointUnavailable,
     LedgerUnwritable,
     PendingSecretUndecided,
+    TokenRefused,
 )
-from token_issuer.ledger import ClientRecord, Memory, Pending
+from token_issuer.ledger import ClientRecord, Fallback, Issued, Memory, Pending, Record
 from token_issuer.renewal import Facts
 from token_issuer.rollover import ClientSecret, Promoted, Rollover
 from token_issuer.tenants import Configuration, Tenant
@@ -142,7 +143,7 @@ def test_a_pending_secret_that_works_is_current_after_one_run(
     assert portal.record is None
 
 
-def test_after_a_promotion_tokens_come_from_it_at_once(
+def test_tokens_come_before_the_proof_and_from_what_was_proved_after_it(
     portal: Portal, run: Run, event: Event
 ) -> None:
     run()
@@ -150,8 +151,10 @@ def test_after_a_promotion_tokens_come_from_it_at_once(
     version = portal.stage(NEW)
 
     assert counts(run(event("force"))) == {"issued": 2}
+    assert portal.asked[2:] == [CLIENT_SECRET, CLIENT_SECRET, NEW]
 
-    assert portal.asked[2:] == [NEW, NEW, NEW]
+    assert counts(run(event("force"))) == {"issued": 2}
+    assert portal.asked[5:] == [NEW, NEW]
     records = portal.account.ledger.read().records.values()
     assert {one.issued and one.issued.client_secret_version for one in records} == {version}
 
@@ -200,7 +203,7 @@ def test_a_wrong_pending_secret_is_reported_and_hits_nobody(
 
     assert counts(report) == {"issued": 2}
     assert report["failures"] == []
-    assert portal.asked[2:] == [WRONG, CLIENT_SECRET, CLIENT_SECRET]
+    assert portal.asked[2:] == [CLIENT_SECRET, CLIENT_SECRET, WRONG]
     assert noticed(log) == [("default", "PendingSecretRefused")]
     assert metrics(capsys.readouterr().out) == {"PendingSecretRefused": [1.0]}
     assert portal.record
@@ -464,11 +467,10 @@ def test_a_pending_one_that_is_left_alone_serves_where_the_current_one_is_dead(
 
     assert counts(run(event("force"))) == {"issued": 2}
 
-    assert portal.asked[3:] == [CLIENT_SECRET, NEW, NEW]
-    assert noticed(log)[-1] == ("default", "ClientSecretFallback")
-    run()  # and is proved at once
-    assert portal.secrets["AWSCURRENT"] == NEW
+    assert portal.asked[3:] == [CLIENT_SECRET, NEW, NEW]  # which proves it
+    assert portal.secrets == {"AWSCURRENT": NEW, "AWSPREVIOUS": CLIENT_SECRET}
     assert portal.record is None
+    assert noticed(log) == [("default", "PendingSecretRefused")]
 
 
 def test_a_probe_goes_the_way_back_and_records_nothing(
@@ -483,6 +485,33 @@ def test_a_probe_goes_the_way_back_and_records_nothing(
     assert portal.asked[2:] == [WRONG, CLIENT_SECRET]
     assert noticed(log) == [("default", "ClientSecretFallback")]
     assert portal.record is None
+
+
+def test_the_way_back_is_taken_after_tenants_without_an_answer(
+    portal: Portal, run: Run, visma_connect: VismaConnect
+) -> None:
+    for name in ("acme", "globex", "hooli", "initech"):
+        portal.account.configure(name)
+        visma_connect.faults[tenant_id(name)] = Fault(status=503)
+    portal.account.configure("umbrella")
+    portal.stage(WRONG, "AWSCURRENT")
+
+    assert counts(run()) == {"issued": 1, "failed": 4}
+
+
+def test_where_no_more_is_asked_for_nothing_is_proved(
+    portal: Portal, run: Run, visma_connect: VismaConnect, log: Log
+) -> None:
+    for number in range(5):
+        portal.account.configure(f"t{number}")
+    portal.make(NEW)
+    portal.stage(NEW)
+    visma_connect.faults[None] = Fault(status=503)
+
+    assert counts(run()) == {"failed": 5, "deferred": 2}
+
+    assert portal.asked == [CLIENT_SECRET] * 5
+    assert noticed(log) == [("default", "PendingSecretUndecided")]
 
 
 def test_two_hundred_tenants_with_every_version_dead_cost_three_refusals(
@@ -501,7 +530,7 @@ def test_two_hundred_tenants_with_every_version_dead_cost_three_refusals(
     report = run({"force": True})
 
     assert counts(report) == {"failed": 200}
-    assert portal.asked[asked:] == [WRONG, NEW, CLIENT_SECRET]
+    assert portal.asked[asked:] == [NEW, WRONG, CLIENT_SECRET]
     assert noticed(log) == [("default", "PendingSecretRefused")]
     assert portal.account.tokens() == tokens
     [reason] = {one["reason"] for one in report["failures"]}
@@ -558,6 +587,7 @@ def test_a_refusal_that_comes_later_in_the_run_stops_the_client(
         portal.account.configure(f"t{number}")
     visma_connect.faults[None] = Fault(seconds=0.05)
     portal.stage(CLIENT_SECRET, "AWSCURRENT")
+    portal.stage(NEW)
     limit = 20
 
     class Ending(set[str]):
@@ -571,6 +601,8 @@ def test_a_refusal_that_comes_later_in_the_run_stops_the_client(
     assert limit - 8 < report["issued"] <= limit
     assert report["failed"] == 62 - report["issued"]
     assert len(portal.asked) <= report["issued"] + 8  # those that were under way
+    assert NEW not in portal.asked
+    assert portal.secrets["AWSPENDING"] == NEW
 
 
 def test_tenants_that_wait_are_not_tried_again_since_a_fallback_serves(
@@ -627,7 +659,7 @@ def way(secret: ClientSecret) -> list[str]:
     versions = []
     with suppress(ClientRefused, ClientSecretInvalid):
         while True:
-            in_use = secret.in_use()
+            in_use = secret.choose()
             versions.append(in_use.version)
             secret.refuse(in_use, REFUSED)
     return versions
@@ -653,19 +685,6 @@ def test_a_current_version_that_has_changed_meanwhile_is_asked_with() -> None:
     assert way(ClientSecret("default", read)) == ["v2", "v4", "v3"]  # three in all
 
 
-def test_a_proof_that_was_refused_counts_and_is_not_repeated() -> None:
-    read = reader(
-        AWSCURRENT=[credentials("v2")],
-        AWSPENDING=[credentials("v3")],
-        AWSPREVIOUS=[credentials("v1")],
-    )
-    secret = ClientSecret("default", read)
-    secret.refuse(secret.read_pending(), REFUSED)
-
-    assert way(secret) == ["v2", "v1"]
-    assert secret.tries_left == 0
-
-
 def test_versions_that_cannot_be_used_are_passed_over() -> None:
     read = reader(
         AWSCURRENT=[credentials("v2")],
@@ -680,7 +699,7 @@ def test_a_current_version_that_cannot_be_read_is_no_refusal() -> None:
     read = reader(AWSCURRENT=[ClientSecretUnreadable("denied")], AWSPREVIOUS=[credentials("v1")])
 
     with pytest.raises(ClientSecretUnreadable, match="denied"):
-        ClientSecret("default", read).in_use()
+        ClientSecret("default", read).choose()
 
 
 def test_where_the_current_version_is_malformed_the_previous_one_says_whose_it_is() -> None:
@@ -716,22 +735,26 @@ def test_a_malformed_current_version_without_another_is_the_failure() -> None:
     secret = ClientSecret("default", reader(AWSCURRENT=[ClientSecretInvalid("not JSON")]))
 
     with pytest.raises(ClientSecretInvalid, match="not JSON"):
-        secret.in_use()
+        secret.choose()
 
 
-def test_a_promoted_version_that_is_refused_gives_way_and_nobody_follows_yet() -> None:
-    secret = ClientSecret(
-        "default",
-        reader(AWSCURRENT=[credentials("v2")], AWSPREVIOUS=[credentials("v1")]),
-    )
-    proved = credentials("v2")
-    secret.use(proved)
+def test_a_malformed_current_version_and_a_refused_one_say_that_no_other_works() -> None:
+    read = reader(AWSCURRENT=[ClientSecretInvalid("not JSON")], AWSPREVIOUS=[credentials("v1")])
+    secret = ClientSecret("default", read)
+    assert way(secret) == ["v1"]
 
-    secret.refuse(proved, REFUSED)
+    with pytest.raises(ClientSecretInvalid, match="not JSON; no other version"):
+        secret.choose()
 
-    assert not secret.works
-    assert secret.in_use().version == "v1"
-    assert secret.stage == "AWSPREVIOUS"
+
+def test_a_refused_current_version_without_another_says_no_more() -> None:
+    secret = ClientSecret("default", reader(AWSCURRENT=[credentials("v1")]))
+    way(secret)
+
+    with pytest.raises(ClientRefused) as raised:
+        secret.choose()
+
+    assert raised.value.detail == "Client default: invalid_client"
 
 
 def test_a_defect_in_reading_shows_nothing() -> None:
@@ -739,7 +762,7 @@ def test_a_defect_in_reading_shows_nothing() -> None:
         raise TypeError(NEW)
 
     with pytest.raises(ClientSecretUnreadable, match="failed: TypeError in") as raised:
-        ClientSecret("default", read).in_use()
+        ClientSecret("default", read).choose()
 
     assert NEW not in str(raised.value)
 
@@ -747,189 +770,519 @@ def test_a_defect_in_reading_shows_nothing() -> None:
 # All secrets of one run
 
 
-class World:
-    """A secret with a pending version, and what is done about it."""
+def tenant(name: str, client: str = "default", *, enabled: bool = True) -> Tenant:
+    return Tenant(
+        name=name, tenant_id=None, scope="", client=client, enabled=enabled, document="/d"
+    )
 
-    def __init__(self, stages: dict[str, str] | None = None) -> None:
-        self.stages = stages or {"AWSCURRENT": "v1", "AWSPENDING": "v2"}
+
+class World:
+    """Secrets with pending versions, and what is done about them; one run after the other."""
+
+    def __init__(self, *tenants: Tenant) -> None:
+        self.stages = {"AWSCURRENT": "v1", "AWSPENDING": "v2"}
+        self.described: dict[str, dict[str, str]] | None = None  # before the stages moved
         self.asked: list[str] = []
-        self.answer: Exception | None = None
+        self.answers: dict[str, list[Exception | None]] = {}  # by version; the last one stays
         self.promotion: Exception | None = None
+        self.promoted: list[tuple[str, str, str]] = []
         self.unstaged: list[str] = []
-        self.records: list[ClientRecord] = []
+        self.records: dict[str, ClientRecord] = {}
+        self.written = 0
         self.unwritable: Exception | None = None
         self.unreadable: Exception | None = None
-        self.has_time = True
-        tenant = Tenant(
-            name="acme", tenant_id=None, scope="", client="default", enabled=True, document="/d"
+        self.seconds_left = 300.0
+        self.now = NOW
+        self.tenants = tenants or (tenant("acme"),)
+        self.issued: dict[str, Record] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin the next run."""
+        self.rollover = Rollover(
+            read=self.read,
+            fetch_token=self.fetch_token,
+            promote=self.promote,
+            unstage=lambda _, version: self.unstaged.append(version),
+            record=self.record,
+            has_time=lambda seconds: self.seconds_left >= seconds,
+            now=lambda: self.now,
+            settings=make_settings(),
         )
-        self.facts = Facts(
-            memory=Memory(records={}, documents={}, checked=""),
-            configuration=Configuration(
-                path="/",
-                tenants={"acme": tenant},
-                invalid={},
-                good_texts={},
-                parameters=frozenset(),
+
+    @property
+    def facts(self) -> Facts:
+        tenants = {one.name: one for one in self.tenants}
+        asked_for = [one for one in self.tenants if one.enabled]
+        clients = {one.client: self.stages for one in asked_for}
+        return Facts(
+            memory=Memory(
+                records=self.issued, documents={}, checked="", clients=dict(self.records)
             ),
-            tenants=[tenant],
+            configuration=Configuration(
+                path="/", tenants=tenants, invalid={}, good_texts={}, parameters=frozenset()
+            ),
+            tenants=asked_for,
             whole=True,
             failures={},
             compared=frozenset(),
             lost=frozenset(),
             checked="",
-            stages={"default": self.stages},
+            stages=clients if self.described is None else self.described,
             secret_versions={},
         )
-        self.rollover = Rollover(
-            read=self.read,
-            fetch_token=self.fetch_token,
-            promote=self.promote,
-            unstage=self.unstage,
-            record=self.record,
-            has_time=lambda: self.has_time,
-            now=lambda: NOW,
-            settings=make_settings(),
+
+    def succeeded(self, name: str, client: str = "default", *, minutes_ago: int) -> None:
+        at = NOW - timedelta(minutes=minutes_ago)
+        self.issued[name] = Record(
+            tenant=name,
+            client=client,
+            attempted_at=at,
+            issued=Issued(
+                issued_at=at,
+                expires_at=at + timedelta(hours=1),
+                fingerprint="0",
+                scope=None,
+                parameter=f"/{name}",
+                version=1,
+                client_secret_version="v1",
+                purpose="",
+                document="/d",
+            ),
         )
 
     def read(self, _: str, stage: str) -> ClientCredentials:
         if self.unreadable:
             raise self.unreadable
+        if stage not in self.stages:
+            raise NO_VERSION
         return credentials(self.stages[stage])
 
     def fetch_token(self, tenant: Tenant, credentials: ClientCredentials) -> Any:  # noqa: ANN401  none is looked at
         self.asked.append(f"{tenant.name} with {credentials.version}")
-        if self.answer:
-            raise self.answer
+        answers = self.answers.get(credentials.version, [None])
+        if answer := answers.pop(0) if len(answers) > 1 else answers[0]:
+            raise answer
 
     def promote(self, client: str, pending: str, current: str) -> None:
-        assert (client, pending, current) == ("default", "v2", "v1")
         if self.promotion:
             raise self.promotion
-
-    def unstage(self, _: str, version: str) -> None:
-        self.unstaged.append(version)
+        self.promoted.append((client, pending, current))
 
     def record(self, record: ClientRecord) -> None:
         if self.unwritable:
             raise self.unwritable
-        self.records.append(record)
+        self.written += 1
+        if record == ClientRecord(client=record.client):
+            self.records.pop(record.client)
+        else:
+            self.records[record.client] = record
 
-    def again(self) -> "World":
-        """Return the next run."""
-        following = World(self.stages)
-        following.facts = self.facts
-        return following
+    def conclude(
+        self, facts: Facts | None = None, *, probe: bool = False, force: bool = False
+    ) -> list[str]:
+        """End the run, and return what is told."""
+        notices = [*self.rollover.conclude(facts or self.facts, probe=probe, force=force)]
+        self.begin()
+        return [
+            f"promoted {what.version} for {what.tenant}"
+            if isinstance(what, Promoted)
+            else f"{what.reason}: {what.detail}"
+            for _, what in notices
+        ]
 
-    def prove(self) -> list[Promoted | str]:
-        notices = self.rollover.prove(self.facts)
-        return [what if isinstance(what, Promoted) else str(what) for _, what in notices]
+    def pending(self, client: str = "default") -> Pending:
+        pending = self.records[client].pending
+        assert pending
+        return pending
+
+    def fallback(self) -> Fallback:
+        fallback = self.records["default"].fallback
+        assert fallback
+        return fallback
+
+    def ask(self, *versions: str, tenant: str | None = "acme") -> ClientSecret:
+        """Ask in this run as a tenant that is due: each version in turn is refused but the last."""
+        secret = self.rollover.secret("default")
+        for version in versions[:-1]:
+            chosen = secret.choose()
+            assert chosen.version == version
+            secret.refuse(chosen, REFUSED)
+        assert secret.choose().version == versions[-1]
+        secret.works, secret.token_for = True, tenant
+        return secret
 
 
-def test_what_is_promoted_is_asked_with() -> None:
-    world = World()
-
-    assert world.prove() == [Promoted(version="v2", tenant="acme")]
-
-    assert world.rollover.secret("default").in_use().version == "v2"
-    assert world.asked == ["acme with v2"]
-
-
-def test_a_promotion_that_is_denied_is_told_and_the_current_one_serves() -> None:
+def test_a_promotion_that_is_denied_is_told_and_tried_again() -> None:
     world = World()
     world.promotion = PendingSecretUndecided(
         "Promoting failed: AccessDeniedException", code="AccessDeniedException"
     )
 
-    [notice] = world.prove()
+    assert world.conclude() == ["PendingSecretUndecided: Promoting failed: AccessDeniedException"]
 
-    assert "UpdateSecretVersionStage" in str(notice)
-    assert world.rollover.secret("default").in_use().version == "v1"
-    assert world.records[-1].pending
+    assert "UpdateSecretVersionStage" in world.promotion.remedy
+    assert world.pending().next_attempt_at is None
+    world.promotion = None
+    assert world.conclude() == ["promoted v2 for acme"]
+    assert world.records == {}
 
 
-def test_a_defect_in_a_proof_ends_no_run_and_shows_nothing() -> None:
-    world = World()
-    world.answer = TypeError("the secret is s3cret")
+def test_a_defect_hits_its_client_alone_and_shows_nothing() -> None:
+    world = World(tenant("acme"), tenant("umbrella", "sales"))
+    world.answers["v2"] = [TypeError("the secret is s3cret"), None]
 
-    [notice] = world.prove()
+    [first, second] = world.conclude()
 
-    assert "For acme: TypeError in" in str(notice)
-    assert "s3cret" not in str(notice)
+    assert first.startswith("Unexpected: TypeError in ")
+    assert "s3cret" not in first
+    assert second == "promoted v2 for umbrella"
+
+
+# Who proves
+
+
+def test_the_tenant_that_succeeded_last_proves() -> None:
+    world = World(tenant("a"), tenant("b"), tenant("c"))
+    world.succeeded("a", minutes_ago=20)
+    world.succeeded("b", minutes_ago=10)
+    world.succeeded("c", minutes_ago=30)
+
+    world.conclude()
+
+    assert world.asked == ["b with v2"]
+
+
+def test_who_had_a_token_in_this_run_succeeded_last() -> None:
+    world = World(tenant("a"), tenant("b"))
+    world.succeeded("a", minutes_ago=20)
+    world.succeeded("b", minutes_ago=30)
+    world.ask("v1", tenant="b")
+
+    world.conclude()
+
+    assert world.asked == ["b with v2"]
+
+
+def test_a_tenant_of_another_client_or_that_is_disabled_proves_nothing() -> None:
+    world = World(
+        tenant("a", "sales"), tenant("b", enabled=False), tenant("c"), tenant("d"), tenant("e")
+    )
+    world.described = {"default": world.stages}
+    world.succeeded("a", "sales", minutes_ago=1)
+    world.succeeded("b", minutes_ago=1)
+    world.succeeded("c", "sales", minutes_ago=1)  # which is another client's by now
+    world.succeeded("d", minutes_ago=10)
+
+    world.conclude()
+
+    assert world.asked == ["d with v2"]
+
+
+def test_where_nobody_has_succeeded_yet_anybody_proves() -> None:
+    world = World(tenant("a"), tenant("b"))
+    world.answers["v2"] = [EndpointUnavailable("503")]
+
+    for _ in range(3):
+        world.conclude()
+
+    assert world.asked == ["a with v2", "b with v2", "a with v2"]
+
+
+def test_after_an_answer_that_proves_nothing_the_next_of_those_that_succeeded_proves() -> None:
+    world = World(tenant("a"), tenant("b"), tenant("c"), tenant("d"))
+    for name, minutes in {"a": 30, "c": 10, "d": 20}.items():
+        world.succeeded(name, minutes_ago=minutes)
+    world.answers["v2"] = [TokenRefused("invalid_tenant")]
+
+    for _ in range(4):
+        world.conclude()
+
+    assert world.asked == [f"{name} with v2" for name in ("c", "d", "a", "c")]
+
+
+def test_after_a_refusal_the_tenant_that_succeeded_last_proves_again() -> None:
+    world = World(tenant("a"), tenant("b"))
+    world.succeeded("a", minutes_ago=10)
+    world.succeeded("b", minutes_ago=20)
+    world.answers["v2"] = [REFUSED]
+
+    for _ in range(2):
+        world.conclude(force=True)
+
+    assert world.asked == ["a with v2", "a with v2"]
+
+
+# When it is tried again
 
 
 def test_back_off_counts_refusals_only() -> None:
     world = World()
-    for answer in (EndpointUnavailable("503"), EndpointUnavailable("503"), REFUSED):
-        world.answer = answer
-        world.prove()
-        world.facts.memory.clients.update({one.client: one for one in world.records})
-        world = world.again()
+    world.answers["v2"] = [EndpointUnavailable("503"), EndpointUnavailable("503"), REFUSED]
 
-    pending = world.facts.memory.clients["default"].pending
-    assert pending
-    assert pending.next_attempt_at == NOW + timedelta(minutes=2.5)
+    for _ in range(3):
+        world.conclude()
+
+    assert world.pending().refusals == 1
+    assert world.pending().next_attempt_at == NOW + timedelta(minutes=2.5)
 
 
-@pytest.mark.parametrize("stage", ["AWSCURRENT", "AWSPREVIOUS"])
-def test_a_label_that_was_left_is_taken_off_and_displaces_nothing(stage: str) -> None:
-    world = World({"AWSCURRENT": "v3", "AWSPREVIOUS": "v2"})
-    world.stages["AWSPENDING"] = world.stages[stage]
+def test_until_its_time_a_refused_one_is_told_and_not_tried() -> None:
+    world = World()
+    world.answers["v2"] = [REFUSED]
+    world.conclude()
+    world.now += timedelta(minutes=2.4)
 
-    assert world.prove() == []
+    assert world.conclude() == [
+        "PendingSecretRefused: Client default: invalid_client; tried again at 2026-11-25T12:02:30Z"
+    ]
+    assert (len(world.asked), world.written) == (1, 1)
 
-    assert world.asked == []
-    assert world.unstaged == [world.stages[stage]]
+    world.now += timedelta(minutes=0.2)
+    world.conclude()
+    assert len(world.asked) == 2
+    assert world.pending().refusals == 2
+
+
+def test_force_tries_it_at_once() -> None:
+    world = World()
+    world.answers["v2"] = [REFUSED, None]
+    world.conclude()
+
+    assert world.conclude(force=True) == ["promoted v2 for acme"]
+
+
+def test_a_newer_version_has_no_refusals_yet() -> None:
+    world = World()
+    world.answers |= {"v2": [REFUSED], "v3": [REFUSED]}
+    world.conclude()
+    world.stages["AWSPENDING"] = "v3"
+
+    world.conclude()
+
+    assert world.asked == ["acme with v2", "acme with v3"]
+    assert (world.pending().version, world.pending().refusals) == ("v3", 1)
+
+
+def test_a_version_that_was_staged_a_moment_ago_is_the_one_that_counts() -> None:
+    world = World()
+    world.answers |= {"v2": [REFUSED], "v3": [REFUSED, None]}
+    world.conclude()
+    world.described, world.stages = (
+        {"default": dict(world.stages)},
+        world.stages | {"AWSPENDING": "v3"},
+    )
+
+    world.conclude(force=True)
+
+    assert (world.pending().version, world.pending().refusals) == ("v3", 1)
+    world.conclude(force=True)
+    assert world.promoted == [("default", "v3", "v1")]
+
+
+def test_a_refusal_from_the_future_is_no_reason_to_wait() -> None:
+    world = World()
+    world.answers["v2"] = [REFUSED]
+    world.now += timedelta(days=1)
+    world.conclude()
+    world.now = NOW
+
+    world.conclude()
+
+    assert world.asked == ["acme with v2"] * 2
 
 
 def test_a_record_that_says_nonsense_ends_no_run() -> None:
     world = World()
     nonsense = Pending(version="v2", reason="?", detail="", tried_at=NOW, refusals=-10)
-    world.facts.memory.clients["default"] = ClientRecord(client="default", pending=nonsense)
-    world.answer = REFUSED
+    world.records["default"] = ClientRecord(client="default", pending=nonsense)
+    world.answers["v2"] = [REFUSED]
 
-    [notice] = world.prove()
+    world.conclude()
 
-    assert "invalid_client" in str(notice)
+    assert world.pending().refusals == 1
 
 
-def test_a_refusal_from_the_future_is_no_reason_to_wait() -> None:
+# What the tokens of the run say of it
+
+
+def test_a_pending_version_that_tokens_came_from_is_promoted_without_another_request() -> None:
     world = World()
-    failed = Pending(
-        version="v2",
-        reason="PendingSecretRefused",
-        detail="",
-        tried_at=NOW + timedelta(days=1),
-        next_attempt_at=NOW + timedelta(days=1, minutes=5),
-        refusals=1,
-    )
-    world.facts.memory.clients["default"] = ClientRecord(client="default", pending=failed)
+    world.answers["v2"] = [REFUSED, None]
+    world.conclude()
+    world.ask("v1", "v2", tenant="acme")
 
-    world.prove()
+    assert world.conclude() == ["promoted v2 for acme"]
+
+    assert world.asked == ["acme with v2"]
+    assert world.records == {}
+
+
+def test_one_that_is_accepted_but_gives_no_token_is_not_proved_by_that() -> None:
+    world = World(tenant("acme"), tenant("globex"))
+    world.ask("v1", "v2", tenant=None)
+
+    world.conclude()
 
     assert world.asked == ["acme with v2"]
 
 
-def test_without_time_nothing_is_proved() -> None:
+def test_one_that_is_refused_later_is_not_promoted_nor_asked_with() -> None:
     world = World()
+    secret = world.ask("v1", "v2")
+    secret.works, secret.closed = False, True
 
-    world.has_time = False
+    [notice] = world.conclude()
 
-    assert world.prove() == []
+    assert notice.startswith("PendingSecretUndecided: Nothing more is asked for")
+    assert (world.asked, world.promoted) == ([], [])
+    assert world.pending().version == "v2"
 
+
+def test_one_that_was_refused_instead_of_the_current_one_counts_as_refused_once() -> None:
+    world = World()
+    world.stages["AWSPREVIOUS"] = "v0"
+    world.answers["v2"] = [REFUSED]
+    world.conclude()
+    world.ask("v1", "v2", "v0")
+
+    first, second = world.conclude()
+
+    assert first == "PendingSecretRefused: Client default: invalid_client"
+    assert second.startswith("ClientSecretFallback: Client default: invalid_client; since ")
+    assert world.asked == ["acme with v2"]
+    assert world.pending().refusals == 2
+
+
+def test_three_refusals_are_enough_for_a_run() -> None:
+    world = World()
+    secret = world.rollover.secret("default")
+    for version in ("v1", "v2"):
+        chosen = secret.choose()
+        assert chosen.version == version
+        secret.refuse(chosen, REFUSED)
+    secret.refuse(credentials("v0"), REFUSED)
+    world.described = {"default": dict(world.stages)}
+    world.stages["AWSPENDING"] = "v3"
+
+    [notice] = world.conclude()
+
+    assert notice.startswith("PendingSecretUndecided: Nothing more is asked for")
     assert world.asked == []
-    assert list(world.rollover.settle(world.facts)) == []
+    assert world.pending().version == "v3"
+
+
+# Where another version serves
+
+
+def test_a_current_version_that_was_put_meanwhile_and_works_is_no_fallback() -> None:
+    world = World()
+    del world.stages["AWSPENDING"]
+    secret = world.rollover.secret("default")
+    secret.refuse(secret.choose(), REFUSED)
+    world.stages["AWSCURRENT"] = "v3"
+    world.ask("v3")
+
+    assert world.conclude() == []
+    assert world.records == {}
+
+
+def test_since_when_another_version_serves_starts_anew_with_another() -> None:
+    world = World()
+    world.stages = {"AWSCURRENT": "v1", "AWSPREVIOUS": "v0"}
+    for minutes, version, since in ((0, "v0", 0), (5, "v0", 0), (10, "v00", 10)):
+        world.now = NOW + timedelta(minutes=minutes)
+        world.stages["AWSPREVIOUS"] = version
+        world.ask("v1", version)
+        world.conclude()
+        assert world.fallback().since == NOW + timedelta(minutes=since)
+        assert (world.fallback().version, world.fallback().current) == (version, "v1")
+    assert world.written == 2
+
+
+def test_a_fallback_is_told_while_nobody_asks_and_where_the_stages_are_unknown() -> None:
+    world = World()
+    world.stages = {"AWSCURRENT": "v1", "AWSPREVIOUS": "v0"}
+    world.ask("v1", "v0")
+    told = world.conclude()
+    world.described = {}
+
+    assert world.conclude() == told
+    assert world.conclude(probe=True) == told
+
+    [notice] = told
+    assert notice == (
+        "ClientSecretFallback: Client default: invalid_client; since 2026-11-25T12:00:00Z"
+        " AWSPREVIOUS is used in place of AWSCURRENT"
+    )
+    assert world.written == 1
+
+
+def test_a_probe_tells_of_a_fallback_and_keeps_nothing() -> None:
+    world = World()
+    world.stages["AWSPREVIOUS"] = "v0"
+    world.answers["v2"] = [REFUSED]
+    world.ask("v1", "v2", "v0")
+
+    [notice] = world.conclude(probe=True)
+
+    assert notice.startswith("ClientSecretFallback")
+    assert (world.asked, world.records, world.unstaged) == ([], {}, [])
+
+
+# What is remembered
+
+
+def test_a_client_that_has_no_tenants_any_more_is_forgotten() -> None:
+    world = World(tenant("acme"), tenant("umbrella", "sales"))
+    world.answers["v2"] = [REFUSED]
+    world.conclude()
+    assert world.records.keys() == {"default", "sales"}
+    world.tenants = (tenant("acme"),)
+
+    world.conclude(replace(world.facts, whole=False))  # which says nothing of others
+    assert world.records.keys() == {"default", "sales"}
+
+    world.conclude()
+    assert world.records.keys() == {"default"}
+
+
+def test_what_is_known_stays_where_the_stages_are_unknown() -> None:
+    world = World()
+    world.answers["v2"] = [REFUSED]
+    world.conclude()
+    world.described = {}
+
+    assert world.conclude() == []
+
+    assert world.pending().refusals == 1
+    assert world.written == 1
 
 
 def test_a_ledger_that_takes_nothing_is_told() -> None:
     world = World()
-    world.answer = REFUSED
+    world.answers["v2"] = [REFUSED]
     world.unwritable = LedgerUnwritable("Writing client#default failed: AccessDeniedException")
 
-    notices = world.prove()
+    first, second = world.conclude()
 
-    assert "Writing client#default failed" in str(notices[0])
-    assert "invalid_client" in str(notices[1])
+    assert first.startswith("PendingSecretRefused")
+    assert second == "LedgerUnwritable: Writing client#default failed: AccessDeniedException"
+
+
+@pytest.mark.parametrize("stage", ["AWSCURRENT", "AWSPREVIOUS"])
+def test_a_label_that_was_left_is_taken_off_and_displaces_nothing(stage: str) -> None:
+    world = World()
+    world.stages = {"AWSCURRENT": "v3", "AWSPREVIOUS": "v2"}
+    world.stages["AWSPENDING"] = world.stages[stage]
+
+    assert world.conclude() == []
+
+    assert world.asked == []
+    assert world.unstaged == [world.stages[stage]]
+    world.seconds_left = 6.9
+    world.conclude()
+    assert len(world.unstaged) == 1
 
 
 def test_a_pending_version_that_cannot_be_read_is_undecided() -> None:
@@ -938,20 +1291,92 @@ def test_a_pending_version_that_cannot_be_read_is_undecided() -> None:
         "Reading the secret failed: DecryptionFailure", code="DecryptionFailure"
     )
 
-    [notice] = world.prove()
+    [(_, what)] = world.rollover.conclude(world.facts, probe=False, force=False)
 
-    assert str(notice) == (
+    assert str(what) == (
         "ClientSecretUnreadable for acme: Reading the secret failed: DecryptionFailure."
         f" {ClientSecretUnreadable.remedies['DecryptionFailure']}"
     )
+    assert world.asked == []
 
 
 def test_a_secret_without_a_current_version_has_no_pending_one() -> None:
-    world = World({"AWSPENDING": "v2"})
+    world = World()
+    world.stages = {"AWSPENDING": "v2"}
 
-    assert world.prove() == []
+    assert world.conclude() == []
 
     assert world.asked == []
+
+
+# The end of the run
+
+
+@pytest.mark.parametrize(
+    ("gone", "read", "asked"),
+    [
+        pytest.param("before", 0, 0, id="before it is read"),
+        pytest.param("read", 2, 0, id="before it is asked with"),
+        pytest.param("asked", 2, 1, id="before it is promoted"),
+    ],
+)
+def test_a_step_that_has_no_time_left_is_the_next_runs(gone: str, read: int, asked: int) -> None:
+    world, stages_read = World(), []
+
+    def passing(step: str) -> None:
+        if step == gone:
+            world.seconds_left = 13.9
+
+    def read_version(client: str, stage: str) -> ClientCredentials:
+        passing("read")
+        stages_read.append(stage)
+        return world.read(client, stage)
+
+    def ask(tenant: Tenant, credentials: ClientCredentials) -> Any:  # noqa: ANN401  none is looked at
+        passing("asked")
+        return world.fetch_token(tenant, credentials)
+
+    passing("before")
+    world.rollover = replace(world.rollover, read=read_version, fetch_token=ask)
+
+    assert world.conclude() == [
+        "PendingSecretUndecided: NoTimeLeft for acme: The run ended before its turn"
+    ]
+
+    assert (len(stages_read), len(world.asked), world.promoted) == (read, asked, [])
+    world.seconds_left = 14.0
+    assert world.conclude() == ["promoted v2 for acme"]
+
+
+def test_what_there_is_no_time_to_record_is_told() -> None:
+    world = World()
+    world.seconds_left = 6.9
+
+    [notice] = world.conclude()
+
+    assert notice.startswith("PendingSecretUndecided")
+    assert world.written == 0
+
+
+def test_the_client_that_was_tried_longest_ago_comes_first() -> None:
+    world = World(*(tenant(name, name) for name in "abc"))
+    world.answers["v2"] = [EndpointUnavailable("503")]
+    for name, minutes in {"a": 5, "b": 20}.items():
+        tried = Pending(
+            version="v2",
+            reason="",
+            detail="",
+            tried_at=NOW - timedelta(minutes=minutes),
+            refusals=0,
+        )
+        world.records[name] = ClientRecord(client=name, pending=tried)
+
+    world.conclude()
+
+    assert world.asked == ["c with v2", "b with v2", "a with v2"]
+
+
+# Two runs at once
 
 
 def test_two_runs_at_once_move_the_stages_once(portal: Portal, run: Run) -> None:
@@ -1002,7 +1427,7 @@ def test_a_run_whose_promotion_comes_second_goes_on(
 
     class Late(set[str]):
         def __contains__(self, tenant: object) -> bool:  # while the proof is under way
-            if len(visma_connect.received) == 3:
+            if len(visma_connect.received) == 5:
                 promote(portal.account.secretsmanager, "visma/clients", "default", version, secret)
             return super().__contains__(tenant)
 
@@ -1011,5 +1436,5 @@ def test_a_run_whose_promotion_comes_second_goes_on(
     assert counts(run(event("force"))) == {"issued": 2}
 
     assert portal.secrets == {"AWSCURRENT": NEW, "AWSPREVIOUS": CLIENT_SECRET}
-    assert portal.asked[2:] == [NEW] * 3
+    assert portal.asked[2:] == [CLIENT_SECRET, CLIENT_SECRET, NEW]
     assert noticed(log) == []

@@ -43,6 +43,7 @@ VALUES_OF = {  # who may import what from whom beside errors: values, no work
         "authorization_server": {"AccessToken"},
         "credentials": {"CURRENT", "PENDING", "PREVIOUS", "ClientCredentials"},
         "ledger": {"ClientRecord", "Fallback", "Pending"},
+        "pacing": {"ASK_SECONDS", "RECORD_SECONDS"},
         "renewal": {"Facts", "back_off"},
         "settings": {"Settings"},
         "tenants": {"Tenant"},

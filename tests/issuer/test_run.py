@@ -65,7 +65,7 @@ class World:
                 promote=lambda *_: None,
                 unstage=lambda *_: None,
                 record=ledger.record_client,
-                has_time=self.has_time,
+                has_time=lambda seconds: self.seconds_left >= seconds + 2,
                 now=lambda: NOW,
                 settings=make_settings(),
             ),
@@ -323,7 +323,7 @@ def test_stages_that_cannot_be_read_are_told_and_hit_nobody(world: World, log: L
 
     assert world.run(sources=replace(sources, read_stages=denied)).issued == 1
     [line] = [line for line in log() if line["message"] == "Client secret noticed"]
-    assert (line["client"], line["warning"]) == ("default", "PendingSecretUndecided")
+    assert (line["client"], line["warning"]) == ("default", "ClientSecretUnreadable")
     assert "secretsmanager:DescribeSecret" in line["remedy"]
     world.run(sources=replace(sources, read_stages=missing))  # whoever is due says so
     assert len([line for line in log() if line["message"] == "Client secret noticed"]) == 1

@@ -148,7 +148,7 @@ class World:
             promote=lambda *_: None,
             unstage=lambda *_: None,
             record=self.ledger.record_client,
-            has_time=lambda: True,
+            has_time=lambda _: True,
             now=lambda: self.now,
             settings=self.settings,
         )
