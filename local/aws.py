@@ -19,6 +19,7 @@ from local.processes import process, run, tail
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
@@ -58,6 +59,7 @@ class Account:
             return session.client(service, endpoint_url=endpoint, config=config)
 
         self.cloudformation: CloudFormationClient = client("cloudformation")
+        self.dynamodb: DynamoDBClient = client("dynamodb")
         self.functions: LambdaClient = client("lambda")
         self.iam: IAMClient = client("iam")
         self.logs: CloudWatchLogsClient = client("logs")

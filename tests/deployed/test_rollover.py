@@ -6,6 +6,7 @@ from local.aws import Account, log_lines
 from local.demo import CLIENT_ID, CLIENT_SECRET, Local
 from tests.conftest import Event, counts
 from tests.deployed.conftest import Invoke, versions
+from token_issuer.ledger import ClientRecord, Ledger
 
 SECRET_ID = "visma/clients/default"
 NEW, WRONG = "another-that-is-not-real", "none-that-the-portal-knows"
@@ -22,12 +23,19 @@ def stages(account: Account) -> dict[str, list[str]]:
     return account.secretsmanager.describe_secret(SecretId=SECRET_ID)["VersionIdsToStages"]
 
 
-def noticed(account: Account, local: Local) -> list[str]:
-    """Return the warnings of client secrets of the last run."""
+def noticed(account: Account, local: Local) -> set[str]:
+    """Return what the last run noticed of client secrets: log, metrics and ledger agree."""
     lines = log_lines(account, local.stack)
     messages = [line.get("message") for line in lines]  # a line of metrics has none
-    last = len(messages) - messages[::-1].index("Run started")
-    return [one["warning"] for one in lines[last:] if one.get("message") == "Client secret noticed"]
+    last = lines[len(messages) - messages[::-1].index("Run started") :]
+    logged = {one["warning"] for one in last if one.get("message") == "Client secret noticed"}
+    measured = {name for line in last if "_aws" in line for name in line if "Secret" in name}
+    assert measured == logged
+    ledger = Ledger(account.dynamodb, local.stack.outputs["LedgerTableName"])
+    record = ledger.read().clients.get("default", ClientRecord(client="default"))
+    recorded = {record.pending.reason} if record.pending else set()
+    assert recorded | ({"ClientSecretFallback"} if record.fallback else set()) == logged
+    return logged
 
 
 def test_a_client_secret_is_changed_without_a_gap(
@@ -43,7 +51,7 @@ def test_a_client_secret_is_changed_without_a_gap(
 
     wrong = put(account, WRONG, "AWSPENDING")
     assert force() == served
-    assert noticed(account, local) == ["PendingSecretRefused"]
+    assert noticed(account, local) == {"PendingSecretRefused"}
 
     # MiniStack would leave the label on both versions; AWS moves it
     account.secretsmanager.update_secret_version_stage(
@@ -52,26 +60,26 @@ def test_a_client_secret_is_changed_without_a_gap(
     app.client_secrets.add(NEW)
     new = put(account, NEW, "AWSPENDING")
     assert counts(invoke(event("all")))["fresh"] == 3
-    assert noticed(account, local) == []
+    assert noticed(account, local) == set()
     assert stages(account)[new] == ["AWSCURRENT"]
     assert ["AWSPREVIOUS"] in stages(account).values()
     assert not any("AWSPENDING" in labels for labels in stages(account).values())
 
     app.client_secrets.discard(CLIENT_SECRET)
     assert force() == served
-    assert noticed(account, local) == []
+    assert noticed(account, local) == set()
 
     put(account, WRONG, "AWSCURRENT")
     before = versions(account)
     assert force() == served
     assert versions(account) == {tenant: version + 1 for tenant, version in before.items()}
-    assert noticed(account, local) == ["ClientSecretFallback"]
+    assert noticed(account, local) == {"ClientSecretFallback"}
     assert counts(invoke(event("all")))["fresh"] == 3
-    assert noticed(account, local) == ["ClientSecretFallback"]
+    assert noticed(account, local) == {"ClientSecretFallback"}
 
     repaired = put(account, NEW, "AWSPENDING")
     assert counts(invoke(event("all")))["fresh"] == 3
-    assert noticed(account, local) == []
+    assert noticed(account, local) == set()
     assert stages(account)[repaired] == ["AWSCURRENT"]
     assert force() == served
-    assert noticed(account, local) == []
+    assert noticed(account, local) == set()
