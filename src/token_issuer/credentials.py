@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 MEMBERS = {"client_id", "client_secret", "auth_method"}
+MISSING = "ResourceNotFoundException"  # the secret, or a version with this stage
 CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
 AUTH_METHODS = ("client_secret_post", "client_secret_basic")  # the first is the default
 

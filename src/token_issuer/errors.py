@@ -35,6 +35,7 @@ IssuerError
 │   ├── PendingSecretRefused
 │   ├── PendingSecretInvalid
 │   ├── PendingClientDiffers
+│   ├── PendingSecretWithdrawn
 │   └── PendingSecretUndecided
 ├── ClientSecretFallback            nobody: another version of the client secret serves
 ├── LedgerUnwritable                one tenant's token is right, and the ledger doesn't know it
@@ -439,6 +440,12 @@ class PendingClientDiffers(PendingSecretKept):
         "A new application is a new client name: store it as a secret of its own, and name that as"
         " `client` in the tenant documents. To give up the pending version: take AWSPENDING off."
     )
+
+
+class PendingSecretWithdrawn(PendingSecretKept):
+    """The pending version has been current before, so AWSPENDING was taken off it."""
+
+    remedy = "To go back to it, move AWSCURRENT to it: docs/failures.md says how."
 
 
 class PendingSecretUndecided(PendingSecretKept):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from token_issuer.authorization_server import AccessToken
+from token_issuer.client_secret import ClientSecret
 from token_issuer.credentials import ClientCredentials
 from token_issuer.errors import (
     ClientFailed,
@@ -28,7 +29,6 @@ from token_issuer.errors import (
 from token_issuer.ledger import Record
 from token_issuer.pacing import ASK_SECONDS, Breaker, Pacer, asks_for_long, pause_before_repeat
 from token_issuer.renewal import Renewal
-from token_issuer.rollover import ClientSecret
 from token_issuer.settings import Settings
 from token_issuer.tenants import Tenant
 
@@ -241,13 +241,12 @@ class _Client:
                 self._stopped = self._stopped or EndpointBreakerOpen(why)
         elif isinstance(outcome, ClientFailed):
             self._stopped = outcome
-            self.secret.works = False
         elif not isinstance(outcome, Deferred | Unexpected):
             self._breaker.worked()
-            self.is_on_trial, self.secret.works = False, True
-            if isinstance(outcome, AccessToken):
-                self.secret.token_for = tenant.name
-        self.secret.closed = self._stopped is not None
+            self.is_on_trial = False
+            self.secret.worked(tenant.name if isinstance(outcome, AccessToken) else None)
+        if self._stopped:
+            self.secret.close(self._stopped)
 
     def given_up(self) -> Iterator[tuple[Renewal, IssuerError]]:
         why = self.stopped or NoTimeLeft("The run ended before its turn")

@@ -4,15 +4,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from token_issuer.credentials import CURRENT
+from token_issuer.credentials import CURRENT, MISSING
 from token_issuer.errors import ClientSecretUnreadable, TenantsGone, TokensUnchecked
 from token_issuer.invocation import Invocation, select_tenants
 from token_issuer.ledger import ClientRecord, Ledger, Record
 from token_issuer.renewal import Facts, expired, to_check
 from token_issuer.settings import Settings
 from token_issuer.tenants import Configuration
-
-NOT_FOUND = "ResourceNotFoundException"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +87,7 @@ def _read_stages(
         try:
             stages[client] = sources.read_stages(client)
         except ClientSecretUnreadable as error:
-            if error.code != NOT_FOUND:  # whoever is due says so
+            if error.code != MISSING:  # whoever is due says so
                 unread[client] = error
     return stages, unread
 

@@ -1,4 +1,4 @@
-"""A client secret from version to version: another where one is refused, then prove and promote."""
+"""A new client secret: prove the pending version, promote it, tell where another one serves."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from token_issuer.authorization_server import AccessToken
-from token_issuer.credentials import CURRENT, PENDING, PREVIOUS, ClientCredentials
+from token_issuer.client_secret import ClientSecret
+from token_issuer.credentials import CURRENT, MISSING, PENDING, PREVIOUS, ClientCredentials
 from token_issuer.errors import (
-    ClientFailed,
     ClientRefused,
     ClientSecretFallback,
     ClientSecretInvalid,
@@ -16,11 +16,11 @@ from token_issuer.errors import (
     IssuerError,
     LedgerUnwritable,
     NoTimeLeft,
-    PendingClientDiffers,
     PendingSecretInvalid,
     PendingSecretKept,
     PendingSecretRefused,
     PendingSecretUndecided,
+    PendingSecretWithdrawn,
     Unexpected,
     name_and_place,
 )
@@ -29,9 +29,6 @@ from token_issuer.pacing import ASK_SECONDS, RECORD_SECONDS
 from token_issuer.renewal import Facts, back_off
 from token_issuer.settings import Settings
 from token_issuer.tenants import Tenant
-
-NO_VERSION = "ResourceNotFoundException"  # has this stage
-MOST_REFUSALS = 3  # of a client in a run, whatever the number of its tenants
 
 type Notice = tuple[str, Promoted | IssuerError]  # a client, and what became of its secret
 
@@ -42,119 +39,6 @@ class Promoted:
 
     version: str
     tenant: str
-
-
-class ClientSecret:
-    """The versions of a client's secret in one run: the current one, where it is refused another.
-
-    One tenant at a time moves it on; once a version works, many may ask with it.
-    """
-
-    def __init__(self, client: str, read: Callable[[str, str], ClientCredentials]) -> None:
-        """Take how to read the version of a client's secret that a stage is on."""
-        self.client = client
-        self.stage, self.version = CURRENT, ""  # of what is or was in use
-        self.works = False  # what is in use
-        self.token_for: str | None = None  # the tenant that had one last
-        self.closed = False  # nothing more is asked for in this run
-        self.failure: ClientFailed | None = None  # of the current version
-        self._read_version = read
-        self._fallbacks = iter((CURRENT, CURRENT, PENDING, PREVIOUS))  # again: it may have changed
-        self._in_use: ClientCredentials | None = None
-        self._client_id: str | None = None
-        self._refused: dict[str, ClientRefused] = {}
-
-    def choose(self) -> ClientCredentials:
-        """Return the version to ask with, which may have to be read; raises ClientFailed."""
-        return self._in_use or self._next()
-
-    def refuse(self, credentials: ClientCredentials, error: ClientRefused) -> None:
-        """Take a version for refused."""
-        self._refused[credentials.version] = error
-        if credentials is self._in_use:
-            self._in_use = None
-            if self.stage == CURRENT:
-                self.failure = self.failure or error
-
-    def refusal_of(self, version: str) -> ClientRefused | None:
-        """Return how a version was refused in this run."""
-        return self._refused.get(version)
-
-    def proved_for(self, version: str) -> str | None:
-        """Return the tenant that a version has had a token for in this run, if it works still."""
-        return self.token_for if self.works and self.version == version else None
-
-    @property
-    def may_be_refused(self) -> bool:
-        """Tell whether there may be one more refusal."""
-        return not self.closed and len(self._refused) < MOST_REFUSALS
-
-    def read_pending(self) -> ClientCredentials:
-        """Read the pending version.
-
-        Raises ClientFailed, and PendingClientDiffers where it isn't the same application's.
-        """
-        credentials = self._read(PENDING)
-        if not self._is_ours(credentials):
-            raise PendingClientDiffers(
-                f"The pending secret of client {self.client} has another client_id"
-            )
-        return credentials
-
-    def _next(self) -> ClientCredentials:
-        for stage in self._fallbacks:
-            if not self.may_be_refused:
-                break
-            if found := self._usable(stage):
-                self._in_use, self.stage, self.version = found, stage, found.version
-                return found
-        why = self.failure or ClientSecretUnreadable(f"Client {self.client} has no version to try")
-        if len(self._refused) == isinstance(why, ClientRefused):  # nothing else was tried
-            raise why
-        raise type(why)(f"{why.detail}; no other version of its secret works", code=why.code)
-
-    def _usable(self, stage: str) -> ClientCredentials | None:
-        try:
-            found = self._read(stage)
-            if stage == CURRENT:
-                self._client_id = found.client_id
-            if found.version in self._refused or not self._is_ours(found):
-                return None
-        except ClientSecretInvalid as error:
-            if stage == CURRENT:
-                self.failure = self.failure or error
-            return None
-        except ClientSecretUnreadable:
-            if not self.failure:  # the current version may be well
-                raise
-            return None
-        return found
-
-    def _read(self, stage: str) -> ClientCredentials:
-        try:
-            return self._read_version(self.client, stage)
-        except IssuerError:
-            raise
-        except Exception as error:  # noqa: BLE001  each tenant would meet a defect here anew
-            place = name_and_place(error)
-        raise ClientSecretUnreadable(f"Reading the secret of client {self.client} failed: {place}")
-
-    def _is_ours(self, found: ClientCredentials) -> bool:
-        """Tell whether a version is of the same application as the current one.
-
-        Where that is malformed, as the previous one; any is where there is no such version.
-        """
-        for stage in (CURRENT, PREVIOUS):
-            if self._client_id is not None:
-                break
-            try:
-                self._client_id = self._read(stage).client_id
-            except ClientSecretInvalid:
-                continue
-            except ClientSecretUnreadable as error:
-                if error.code != NO_VERSION:
-                    raise
-        return self._client_id in {None, found.client_id}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,12 +84,12 @@ class Rollover:
     def _conclude(
         self, record: ClientRecord, facts: Facts, *, probe: bool, force: bool
     ) -> Iterator[Notice]:
-        client, pending, what = record.client, record.pending, None
+        client, pending, notice = record.client, record.pending, None
         if client in facts.stages and not probe:
-            pending, what = self._prove(record, facts, force=force)
-        fallback = None if isinstance(what, Promoted) else self._fallback(record, facts)
-        if what:
-            yield client, what
+            pending, notice = self._prove(record, facts, force=force)
+        fallback = None if isinstance(notice, Promoted) else self._fallback(record, facts)
+        if notice:
+            yield client, notice
         if fallback:
             yield client, _notice_of(fallback)
         concluded = ClientRecord(client=client, pending=pending, fallback=fallback)
@@ -222,55 +106,71 @@ class Rollover:
         if current is None or version is None:
             return None, None
         if version in {current, stages.get(PREVIOUS)}:
-            # what is or was current is not pending: it would displace a later version
-            if self.has_time(RECORD_SECONDS):
-                self.unstage(client, version)
-            return None, None
+            return None, self._withdraw(client, version, current)
         if last and last.version != version:
             last = None
         is_known = secret.refusal_of(version) or secret.proved_for(version)
         if last and _waits(last, now) and not (force or is_known):
             until = f"{last.next_attempt_at:%Y-%m-%dT%H:%M:%SZ}"
             return last, PendingSecretRefused(f"{last.detail}; tried again at {until}")
-        tenant = _proof_tenant(secret, last.tried if last else None, facts)
+        tenant, asked = _proof_tenant(secret, last.tried if last else None, facts), False
         try:
-            self._need(2 * RECORD_SECONDS)
+            self._need(3 * RECORD_SECONDS)  # its application may have to be read, too
             credentials = secret.read_pending()
             version = credentials.version  # which may have been staged a moment ago
-            proved_for = secret.proved_for(version) or self._ask(secret, credentials, tenant)
-            self._need(2 * RECORD_SECONDS)
+            proved_for = secret.proved_for(version)
+            if not proved_for:
+                self._may_ask(secret, version)
+                asked = True
+                self.fetch_token(tenant, credentials)
+            self._need(3 * RECORD_SECONDS)  # to move two stages, and to look where they are
             self.promote(client, version, current)
         except IssuerError as error:
-            failure = _why_kept(error, tenant)
+            if isinstance(error, ClientSecretUnreadable) and error.code == MISSING:
+                # another run has promoted it, or somebody has taken it back
+                return None, None
+            failure = _why_kept(error, tenant if asked else None)
         else:
-            return None, Promoted(version=version, tenant=proved_for)
-        is_refused = isinstance(failure, PendingSecretRefused)
-        before = last.refusals if last and last.version == version else 0
-        refusals = max(0, before) + is_refused
-        return (
-            Pending(
-                version=version,
-                reason=failure.reason,
-                detail=failure.detail,
-                tried_at=now,
-                refusals=refusals,
-                tried=None if is_refused else tenant.name,
-                next_attempt_at=now + back_off(refusals - 1, self.settings) if is_refused else None,
-            ),
-            failure,
+            return None, Promoted(version=version, tenant=proved_for or tenant.name)
+        tried = tenant.name if asked else last.tried if last else None
+        return self._still_pending(version, failure, last, tried), failure
+
+    def _withdraw(self, client: str, version: str, current: str) -> PendingSecretWithdrawn | None:
+        """Take the label off what is or was current: it would displace a later version."""
+        if not self.has_time(RECORD_SECONDS):
+            return None  # the next run does
+        self.unstage(client, version)
+        if version == current:  # a run was ended between the two moves
+            return None
+        return PendingSecretWithdrawn(
+            f"{version} of client {client}'s secret has been current before"
         )
 
-    def _ask(self, secret: ClientSecret, credentials: ClientCredentials, tenant: Tenant) -> str:
-        """Ask for a token, drop it, and return for whom it was."""
-        if refusal := secret.refusal_of(credentials.version):
+    def _still_pending(
+        self, version: str, failure: PendingSecretKept, last: Pending | None, tried: str | None
+    ) -> Pending:
+        now, is_refused = self.now(), isinstance(failure, PendingSecretRefused)
+        before = max(0, last.refusals) if last and last.version == version else 0
+        wait = back_off(before, self.settings) if is_refused else None
+        return Pending(
+            version=version,
+            reason=failure.reason,
+            detail=failure.detail,
+            tried_at=now,
+            refusals=before + is_refused,
+            tried=None if is_refused else tried,
+            next_attempt_at=now + wait if wait else None,
+        )
+
+    def _may_ask(self, secret: ClientSecret, version: str) -> None:
+        """Raise where a version is known to be refused, or nothing is to be asked for."""
+        if refusal := secret.refusal_of(version):
             raise refusal
-        if not secret.may_be_refused:
+        if secret.closed:
             raise PendingSecretUndecided(
                 f"Nothing more is asked for with client {secret.client} in this run"
             )
         self._need(ASK_SECONDS)
-        self.fetch_token(tenant, credentials)
-        return tenant.name
 
     def _need(self, seconds: float) -> None:
         if not self.has_time(seconds):
@@ -279,15 +179,16 @@ class Rollover:
     def _fallback(self, record: ClientRecord, facts: Facts) -> Fallback | None:
         """Return which version serves in place of the current one, as far as is known."""
         secret, last = self.secret(record.client), record.fallback
+        current = facts.stages.get(record.client, {}).get(CURRENT)
         if not secret.works:
-            return last
+            return None if last and last.version == current else last
         if secret.failure is None or secret.stage == CURRENT:
             return None
         goes_on = last is not None and last.version == secret.version
         return Fallback(
             version=secret.version,
             stage=secret.stage,
-            current=facts.stages.get(record.client, {}).get(CURRENT),
+            current=current,
             detail=secret.failure.detail,
             since=last.since if last and goes_on else self.now(),
         )
@@ -339,7 +240,7 @@ def _proof_tenant(secret: ClientSecret, tried: str | None, facts: Facts) -> Tena
     return candidates[following % len(candidates)]
 
 
-def _why_kept(error: IssuerError, tenant: Tenant) -> PendingSecretKept:
+def _why_kept(error: IssuerError, tenant: Tenant | None) -> PendingSecretKept:
     """Return what a failure means for the pending version, with the remedy of that failure."""
     match error:
         case PendingSecretKept():
@@ -348,6 +249,7 @@ def _why_kept(error: IssuerError, tenant: Tenant) -> PendingSecretKept:
             return PendingSecretRefused(error.detail)
         case ClientSecretInvalid():
             return PendingSecretInvalid(error.detail)
-    kept = PendingSecretUndecided(f"{error.reason} for {tenant.name}: {error.detail}")
+    whose = f" for {tenant.name}" if tenant else ""
+    kept = PendingSecretUndecided(f"{error.reason}{whose}: {error.detail}")
     kept.remedy = error.remedy
     return kept

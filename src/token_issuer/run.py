@@ -76,10 +76,11 @@ def _run(invocation: Invocation, outside: Outside, started_at: datetime) -> Repo
         _remember(facts, outside, report)
     if not invocation.dry_run:
         _issue(plan, invocation, outside, report)
-        notices = outside.rollover.conclude(facts, probe=invocation.probe, force=invocation.force)
-        _notice(notices, outside, report)
     if invocation.is_full:
         _remove(plan, outside, report)
+    if not invocation.dry_run:
+        notices = outside.rollover.conclude(facts, probe=invocation.probe, force=invocation.force)
+        _notice(notices, outside, report)
     report.finished_at = outside.now()
     report.throttled, report.writes_per_second = outside.writes.throttled, outside.writes.achieved
     outside.telemetry.run_finished(report, measured=invocation.is_full)

@@ -17,6 +17,8 @@ from aws_lambda_powertools import Logger
 from moto import mock_aws
 
 from local.authorization_server import SCOPES, Client, VismaConnect
+from token_issuer.credentials import ClientCredentials
+from token_issuer.errors import ClientRefused, ClientSecretUnreadable
 from token_issuer.handler import lambda_handler
 from token_issuer.ledger import Ledger
 from token_issuer.pacing import Clock, Pacer
@@ -48,6 +50,9 @@ ENVIRONMENT = {  # as template.yaml sets it, but for the token endpoint
     "AWS_DEFAULT_REGION": "eu-north-1",
 }
 
+NO_VERSION = ClientSecretUnreadable("no such stage", code="ResourceNotFoundException")
+REFUSED = ClientRefused("Client default: invalid_client")
+
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
@@ -63,6 +68,15 @@ def make_settings(*, concurrency: int = 8, period_minutes: int = 5) -> Settings:
         renew_at_fraction=0.5,
         writes_per_second=2.4,
         concurrency=concurrency,
+    )
+
+
+def credentials(version: str, client_id: str = "id") -> ClientCredentials:
+    return ClientCredentials(
+        client_id=client_id,
+        client_secret=version,
+        auth_method="client_secret_post",
+        version=version,
     )
 
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.issuer.conftest import fast_pacer, make_settings
+from tests.issuer.conftest import NO_VERSION, fast_pacer, make_settings
 from token_issuer.authorization_server import AccessToken
+from token_issuer.client_secret import ClientSecret
 from token_issuer.credentials import CURRENT, ClientCredentials
 from token_issuer.errors import (
     AnswerInvalid,
@@ -29,7 +30,6 @@ from token_issuer.issuance import Steps, issue_tokens
 from token_issuer.ledger import Issued, Record
 from token_issuer.pacing import Clock, Pacer
 from token_issuer.renewal import Reason, Renewal
-from token_issuer.rollover import ClientSecret
 from token_issuer.tenants import Tenant
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -63,7 +63,7 @@ class World:
 
     def read_credentials(self, client: str, stage: str) -> ClientCredentials:
         if stage != CURRENT:
-            raise ClientSecretUnreadable("no such stage")
+            raise NO_VERSION
         self.credentials_read[client] += 1
         for error in self.answers.get(f"secret of {client}", []):
             raise error

@@ -2,8 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,11 +12,21 @@ import pytest
 
 from local.authorization_server import Client, Fault, VismaConnect
 from tests.conftest import Event, counts
-from tests.issuer.conftest import CLIENT_SECRET, Account, Log, Run, make_settings, tenant_id
+from tests.issuer.conftest import (
+    CLIENT_SECRET,
+    NO_VERSION,
+    REFUSED,
+    Account,
+    Log,
+    Run,
+    credentials,
+    make_settings,
+    tenant_id,
+)
+from token_issuer.client_secret import ClientSecret
 from token_issuer.credentials import ClientCredentials, promote
 from token_issuer.errors import (
     ClientRefused,
-    ClientSecretInvalid,
     ClientSecretUnreadable,
     EndpointUnavailable,
     LedgerUnwritable,
@@ -26,7 +35,7 @@ from token_issuer.errors import (
 )
 from token_issuer.ledger import ClientRecord, Fallback, Issued, Memory, Pending, Record
 from token_issuer.renewal import Facts
-from token_issuer.rollover import ClientSecret, Promoted, Rollover
+from token_issuer.rollover import Promoted, Rollover
 from token_issuer.tenants import Configuration, Tenant
 
 NEW, NEWER, WRONG = (f"{name}-7zR2pXw9Lm4Tb8YcH6vKq" for name in ("new", "newer", "wrong"))
@@ -620,153 +629,6 @@ def test_tenants_that_wait_are_not_tried_again_since_a_fallback_serves(
     assert len(portal.asked) == asked
 
 
-# One client's secret
-
-
-def credentials(version: str, client_id: str = "id") -> ClientCredentials:
-    return ClientCredentials(
-        client_id=client_id,
-        client_secret=version,
-        auth_method="client_secret_post",
-        version=version,
-    )
-
-
-NO_VERSION = ClientSecretUnreadable("no such stage", code="ResourceNotFoundException")
-
-type Version = ClientCredentials | ClientSecretInvalid | ClientSecretUnreadable
-
-
-def reader(**stages: list[Version]) -> Callable[[str, str], ClientCredentials]:
-    """Return a reader of versions by stage; one that is read again may be another one."""
-
-    def read(client: str, stage: str) -> ClientCredentials:
-        assert client == "default"
-        versions = stages.get(stage, [NO_VERSION])
-        found = versions.pop(0) if len(versions) > 1 else versions[0]
-        if isinstance(found, ClientCredentials):
-            return found
-        raise found
-
-    return read
-
-
-REFUSED = ClientRefused("Client default: invalid_client")
-
-
-def way(secret: ClientSecret) -> list[str]:
-    """Refuse each version, and return them."""
-    versions = []
-    with suppress(ClientRefused, ClientSecretInvalid):
-        while True:
-            in_use = secret.choose()
-            versions.append(in_use.version)
-            secret.refuse(in_use, REFUSED)
-    return versions
-
-
-def test_the_way_back_is_current_again_pending_previous() -> None:
-    read = reader(
-        AWSCURRENT=[credentials("v2")],
-        AWSPENDING=[credentials("v3")],
-        AWSPREVIOUS=[credentials("v1")],
-    )
-
-    assert way(ClientSecret("default", read)) == ["v2", "v3", "v1"]
-
-
-def test_a_current_version_that_has_changed_meanwhile_is_asked_with() -> None:
-    read = reader(
-        AWSCURRENT=[credentials("v2"), credentials("v4")],
-        AWSPENDING=[credentials("v3")],
-        AWSPREVIOUS=[credentials("v1")],
-    )
-
-    assert way(ClientSecret("default", read)) == ["v2", "v4", "v3"]  # three in all
-
-
-def test_versions_that_cannot_be_used_are_passed_over() -> None:
-    read = reader(
-        AWSCURRENT=[credentials("v2")],
-        AWSPENDING=[ClientSecretInvalid("not JSON")],
-        AWSPREVIOUS=[ClientSecretUnreadable("throttled")],
-    )
-
-    assert way(ClientSecret("default", read)) == ["v2"]
-
-
-def test_a_current_version_that_cannot_be_read_is_no_refusal() -> None:
-    read = reader(AWSCURRENT=[ClientSecretUnreadable("denied")], AWSPREVIOUS=[credentials("v1")])
-
-    with pytest.raises(ClientSecretUnreadable, match="denied"):
-        ClientSecret("default", read).choose()
-
-
-def test_where_the_current_version_is_malformed_the_previous_one_says_whose_it_is() -> None:
-    read = reader(
-        AWSCURRENT=[ClientSecretInvalid("not JSON")],
-        AWSPENDING=[credentials("v3", "other")],
-        AWSPREVIOUS=[credentials("v1")],
-    )
-
-    assert way(ClientSecret("default", read)) == ["v1"]
-
-
-def test_whose_a_pending_version_is_must_be_known() -> None:
-    read = reader(
-        AWSCURRENT=[ClientSecretInvalid("not JSON")],
-        AWSPENDING=[credentials("v3", "other")],
-        AWSPREVIOUS=[ClientSecretUnreadable("throttled", code="ThrottlingException")],
-    )
-
-    with pytest.raises(ClientSecretUnreadable, match="throttled"):
-        ClientSecret("default", read).read_pending()
-    assert way(ClientSecret("default", read)) == []
-
-
-def test_where_no_version_says_whose_it_is_a_pending_one_does() -> None:
-    read = reader(AWSCURRENT=[ClientSecretInvalid("not JSON")], AWSPENDING=[credentials("v3")])
-
-    assert ClientSecret("default", read).read_pending().version == "v3"
-    assert way(ClientSecret("default", read)) == ["v3"]
-
-
-def test_a_malformed_current_version_without_another_is_the_failure() -> None:
-    secret = ClientSecret("default", reader(AWSCURRENT=[ClientSecretInvalid("not JSON")]))
-
-    with pytest.raises(ClientSecretInvalid, match="not JSON"):
-        secret.choose()
-
-
-def test_a_malformed_current_version_and_a_refused_one_say_that_no_other_works() -> None:
-    read = reader(AWSCURRENT=[ClientSecretInvalid("not JSON")], AWSPREVIOUS=[credentials("v1")])
-    secret = ClientSecret("default", read)
-    assert way(secret) == ["v1"]
-
-    with pytest.raises(ClientSecretInvalid, match="not JSON; no other version"):
-        secret.choose()
-
-
-def test_a_refused_current_version_without_another_says_no_more() -> None:
-    secret = ClientSecret("default", reader(AWSCURRENT=[credentials("v1")]))
-    way(secret)
-
-    with pytest.raises(ClientRefused) as raised:
-        secret.choose()
-
-    assert raised.value.detail == "Client default: invalid_client"
-
-
-def test_a_defect_in_reading_shows_nothing() -> None:
-    def read(_client: str, _stage: str) -> ClientCredentials:
-        raise TypeError(NEW)
-
-    with pytest.raises(ClientSecretUnreadable, match="failed: TypeError in") as raised:
-        ClientSecret("default", read).choose()
-
-    assert NEW not in str(raised.value)
-
-
 # All secrets of one run
 
 
@@ -909,7 +771,7 @@ class World:
             assert chosen.version == version
             secret.refuse(chosen, REFUSED)
         assert secret.choose().version == versions[-1]
-        secret.works, secret.token_for = True, tenant
+        secret.worked(tenant)
         return secret
 
 
@@ -1130,7 +992,7 @@ def test_one_that_is_accepted_but_gives_no_token_is_not_proved_by_that() -> None
 def test_one_that_is_refused_later_is_not_promoted_nor_asked_with() -> None:
     world = World()
     secret = world.ask("v1", "v2")
-    secret.works, secret.closed = False, True
+    secret.close(REFUSED)
 
     [notice] = world.conclude()
 
@@ -1156,20 +1018,47 @@ def test_one_that_was_refused_instead_of_the_current_one_counts_as_refused_once(
 
 def test_three_refusals_are_enough_for_a_run() -> None:
     world = World()
+    world.stages["AWSPREVIOUS"] = "v0"
     secret = world.rollover.secret("default")
-    for version in ("v1", "v2"):
+    for version, current in (("v1", "v4"), ("v4", "v4"), ("v2", "v4")):
         chosen = secret.choose()
         assert chosen.version == version
         secret.refuse(chosen, REFUSED)
-    secret.refuse(credentials("v0"), REFUSED)
-    world.described = {"default": dict(world.stages)}
-    world.stages["AWSPENDING"] = "v3"
+        world.stages["AWSCURRENT"] = current
+    with pytest.raises(ClientRefused, match="no other version"):
+        secret.choose()
 
     [notice] = world.conclude()
 
-    assert notice.startswith("PendingSecretUndecided: Nothing more is asked for")
+    assert notice == "PendingSecretRefused: Client default: invalid_client"
     assert world.asked == []
-    assert world.pending().version == "v3"
+
+
+def test_a_pending_version_that_is_gone_meanwhile_is_forgotten() -> None:
+    world = World()
+    world.answers["v2"] = [REFUSED]
+    world.conclude()
+    world.described = {"default": dict(world.stages)}
+    world.stages = {"AWSCURRENT": "v2", "AWSPREVIOUS": "v1"}  # another run has promoted it
+
+    assert world.conclude(force=True) == []
+
+    assert len(world.asked) == 1
+    assert world.records == {}
+
+
+def test_whom_nobody_asked_for_stays_next() -> None:
+    world = World(tenant("a"), tenant("b"))
+    world.answers["v2"] = [EndpointUnavailable("503")]
+    world.conclude()
+    world.seconds_left = 20.9
+    [notice] = world.conclude()
+    assert notice == "PendingSecretUndecided: NoTimeLeft: The run ended before its turn"
+    world.seconds_left = 300
+
+    world.conclude()
+
+    assert world.asked == ["a with v2", "b with v2"]
 
 
 # Where another version serves
@@ -1216,6 +1105,17 @@ def test_a_fallback_is_told_while_nobody_asks_and_where_the_stages_are_unknown()
         " AWSPREVIOUS is used in place of AWSCURRENT"
     )
     assert world.written == 1
+
+
+def test_a_version_that_serves_and_is_current_by_now_is_no_fallback() -> None:
+    world = World()
+    world.stages = {"AWSCURRENT": "v1", "AWSPREVIOUS": "v0"}
+    world.ask("v1", "v0")
+    world.conclude()
+    world.stages = {"AWSCURRENT": "v0", "AWSPREVIOUS": "v1"}
+
+    assert world.conclude() == []
+    assert world.records == {}
 
 
 def test_a_probe_tells_of_a_fallback_and_keeps_nothing() -> None:
@@ -1270,18 +1170,30 @@ def test_a_ledger_that_takes_nothing_is_told() -> None:
     assert second == "LedgerUnwritable: Writing client#default failed: AccessDeniedException"
 
 
-@pytest.mark.parametrize("stage", ["AWSCURRENT", "AWSPREVIOUS"])
-def test_a_label_that_was_left_is_taken_off_and_displaces_nothing(stage: str) -> None:
+@pytest.mark.parametrize(
+    ("stage", "told"),
+    [
+        pytest.param("AWSCURRENT", [], id="current: of a run that was ended"),
+        pytest.param(
+            "AWSPREVIOUS",
+            ["PendingSecretWithdrawn: v2 of client default's secret has been current before"],
+            id="previous",
+        ),
+    ],
+)
+def test_a_label_on_what_has_been_current_is_taken_off_and_displaces_nothing(
+    stage: str, told: list[str]
+) -> None:
     world = World()
     world.stages = {"AWSCURRENT": "v3", "AWSPREVIOUS": "v2"}
     world.stages["AWSPENDING"] = world.stages[stage]
 
-    assert world.conclude() == []
+    assert world.conclude() == told
 
     assert world.asked == []
     assert world.unstaged == [world.stages[stage]]
     world.seconds_left = 6.9
-    world.conclude()
+    assert world.conclude() == []
     assert len(world.unstaged) == 1
 
 
@@ -1294,7 +1206,7 @@ def test_a_pending_version_that_cannot_be_read_is_undecided() -> None:
     [(_, what)] = world.rollover.conclude(world.facts, probe=False, force=False)
 
     assert str(what) == (
-        "ClientSecretUnreadable for acme: Reading the secret failed: DecryptionFailure."
+        "ClientSecretUnreadable: Reading the secret failed: DecryptionFailure."
         f" {ClientSecretUnreadable.remedies['DecryptionFailure']}"
     )
     assert world.asked == []
@@ -1325,7 +1237,7 @@ def test_a_step_that_has_no_time_left_is_the_next_runs(gone: str, read: int, ask
 
     def passing(step: str) -> None:
         if step == gone:
-            world.seconds_left = 13.9
+            world.seconds_left = 13.9 if step == "read" else 20.9
 
     def read_version(client: str, stage: str) -> ClientCredentials:
         passing("read")
@@ -1339,12 +1251,12 @@ def test_a_step_that_has_no_time_left_is_the_next_runs(gone: str, read: int, ask
     passing("before")
     world.rollover = replace(world.rollover, read=read_version, fetch_token=ask)
 
-    assert world.conclude() == [
-        "PendingSecretUndecided: NoTimeLeft for acme: The run ended before its turn"
-    ]
+    [notice] = world.conclude()
+    whose = " for acme" if asked else ""
+    assert notice == f"PendingSecretUndecided: NoTimeLeft{whose}: The run ended before its turn"
 
     assert (len(stages_read), len(world.asked), world.promoted) == (read, asked, [])
-    world.seconds_left = 14.0
+    world.seconds_left = 21.0
     assert world.conclude() == ["promoted v2 for acme"]
 
 

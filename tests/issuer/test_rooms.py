@@ -10,10 +10,14 @@ from tests.conftest import PROJECT
 MODULES = sorted((PROJECT / "src/token_issuer").glob("*.py"))
 PARTS = [module for module in MODULES if module.stem != "handler"]  # which wires, and imports all
 VALUES_OF = {  # who may import what from whom beside errors: values, no work
+    "client_secret": {
+        "credentials": {"CURRENT", "MISSING", "PENDING", "PREVIOUS", "ClientCredentials"},
+    },
     "authorization_server": {"credentials": {"ClientCredentials"}, "tenants": {"Tenant"}},
     "invocation": {"tenants": {"Configuration", "Tenant"}},
     "issuance": {
         "authorization_server": {"AccessToken"},
+        "client_secret": {"ClientSecret"},
         "credentials": {"ClientCredentials"},
         "ledger": {"Record"},
         "pacing": {
@@ -24,7 +28,6 @@ VALUES_OF = {  # who may import what from whom beside errors: values, no work
             "pause_before_repeat",
         },
         "renewal": {"Renewal"},
-        "rollover": {"ClientSecret"},
         "settings": {"Settings"},
         "tenants": {"Tenant"},
     },
@@ -41,7 +44,8 @@ VALUES_OF = {  # who may import what from whom beside errors: values, no work
     },
     "rollover": {
         "authorization_server": {"AccessToken"},
-        "credentials": {"CURRENT", "PENDING", "PREVIOUS", "ClientCredentials"},
+        "client_secret": {"ClientSecret"},
+        "credentials": {"CURRENT", "MISSING", "PENDING", "PREVIOUS", "ClientCredentials"},
         "ledger": {"ClientRecord", "Fallback", "Pending"},
         "pacing": {"ASK_SECONDS", "RECORD_SECONDS"},
         "renewal": {"Facts", "back_off"},

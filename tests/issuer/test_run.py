@@ -125,14 +125,14 @@ class World:
             time_left=lambda: self.seconds_left,
         )
 
-    def run(self, **others: object) -> Report:
+    def run(self, invocation: Invocation | None = None, **others: object) -> Report:
         of_sources = {name: others[name] for name in {"ledger", "read_versions"} & others.keys()}
         outside = replace(
             self.outside,
             **{"sources": replace(self.outside.sources, **of_sources)}  # type: ignore[arg-type]
             | {name: other for name, other in others.items() if name != "read_versions"},
         )
-        return run(Invocation(), outside, holder="one")
+        return run(invocation or Invocation(), outside, holder="one")
 
 
 def pack(names: Iterable[str]) -> dict[str, str]:
@@ -327,6 +327,30 @@ def test_stages_that_cannot_be_read_are_told_and_hit_nobody(world: World, log: L
     assert "secretsmanager:DescribeSecret" in line["remedy"]
     world.run(sources=replace(sources, read_stages=missing))  # whoever is due says so
     assert len([line for line in log() if line["message"] == "Client secret noticed"]) == 1
+
+
+def test_stages_are_read_for_the_clients_of_the_run_while_there_is_time(world: World) -> None:
+    world.documents = {
+        "/visma/tenants/packed": json.dumps(
+            {"tenants": {name: {"scope": "", "client": name} for name in ("a", "b", "c")}}
+        )
+    }
+    asked = []
+
+    def read(client: str) -> dict[str, str]:
+        asked.append(client)
+        if len(asked) == 2:
+            world.seconds_left = 149
+        return {CURRENT: "v1"}
+
+    sources = replace(world.outside.sources, read_stages=read)
+
+    world.run(Invocation(tenants=("b",)), sources=sources)
+    assert asked == ["b"]
+
+    asked.clear()
+    world.run(sources=sources)
+    assert asked == ["a", "b"]
 
 
 def test_what_there_is_no_time_for_is_done_by_the_next_run(world: World) -> None:
