@@ -45,8 +45,7 @@ class ClientSecret:
         """Take the version in use for refused."""
         self._refused[credentials.version] = error
         self._in_use = None
-        if self.stage == CURRENT:
-            self.failure = self.failure or error
+        self.failure = self.failure or error
 
     def worked(self, tenant: str | None) -> None:
         """Take the version in use for accepted, and as good for a token if a tenant had one."""

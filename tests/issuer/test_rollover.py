@@ -972,7 +972,8 @@ def test_a_pending_version_that_tokens_came_from_is_promoted_without_another_req
     world = World()
     world.answers["v2"] = [REFUSED, None]
     world.conclude()
-    world.ask("v1", "v2", tenant="acme")
+    secret = world.ask("v1", "v2", tenant="acme")
+    secret.worked(None)  # another tenant is refused one
 
     assert world.conclude() == ["promoted v2 for acme"]
 
