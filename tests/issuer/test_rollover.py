@@ -863,6 +863,17 @@ def test_after_an_answer_that_proves_nothing_the_next_of_those_that_succeeded_pr
     assert world.asked == [f"{name} with v2" for name in ("c", "d", "a", "c")]
 
 
+def test_nor_is_it_proved_again_for_who_had_a_token_in_this_run() -> None:
+    world = World(tenant("a"), tenant("b"))
+    world.answers["v2"] = [EndpointUnavailable("503")]
+
+    for _ in range(2):
+        world.ask("v1", tenant="a")
+        world.conclude()
+
+    assert world.asked == ["a with v2", "b with v2"]
+
+
 def test_after_a_refusal_the_tenant_that_succeeded_last_proves_again() -> None:
     world = World(tenant("a"), tenant("b"))
     world.succeeded("a", minutes_ago=10)
