@@ -240,6 +240,25 @@ def test_any_oauth_answer_lets_the_rest_follow(source: str, error: IssuerError) 
     assert len(world.stored) == 4
 
 
+@pytest.mark.parametrize(
+    ("answers", "token_for"),
+    [
+        pytest.param({}, "t1", id="a token for the last"),
+        pytest.param({"t1": [TokenRefused("invalid_tenant")]}, "t0", id="a refusal after a token"),
+    ],
+)
+def test_a_client_secret_knows_who_had_a_token_last(
+    answers: dict[str, list[Exception]], token_for: str
+) -> None:
+    world = World(answers)
+    secret = ClientSecret("default", world.read_credentials)
+    steps = replace(world.steps(1), secret=lambda _: secret)
+
+    list(issue_tokens([renewal("t0"), renewal("t1")], NOW, steps=steps))
+
+    assert (secret.works, secret.token_for) == (True, token_for)
+
+
 def test_a_defect_costs_its_tenant_alone_and_is_not_quoted() -> None:
     world = World({"store of t0": [TypeError("the token is t-t0")]})
 

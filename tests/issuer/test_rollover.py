@@ -627,6 +627,10 @@ def test_tenants_that_wait_are_not_tried_again_since_a_fallback_serves(
     assert counts(report) == {"fresh": 1, "failed": 1}
     assert "backing off" in report["failures"][0]["detail"]
     assert len(portal.asked) == asked
+    portal.make(NEW)
+    portal.stage(NEW, "AWSCURRENT")
+    assert "invalid_tenant" in run()["failures"][0]["detail"]  # a newer version ends the wait
+    assert portal.asked[asked:] == [NEW]
 
 
 # All secrets of one run
