@@ -253,6 +253,17 @@ def test_a_refused_one_that_acts_by_now_is_promoted(portal: Portal, run: Run, lo
     assert noticed(log) == [("default", "PendingSecretRefused")]
 
 
+def test_force_does_not_wait(portal: Portal, run: Run, event: Event) -> None:
+    run()
+    portal.stage(NEW)
+    run()
+    portal.make(NEW)
+
+    run(event("force"))
+
+    assert portal.secrets["AWSCURRENT"] == NEW
+
+
 def test_a_newly_staged_one_is_tried_at_once(portal: Portal, run: Run) -> None:
     run()
     portal.stage(WRONG)
