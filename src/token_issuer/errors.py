@@ -39,7 +39,8 @@ IssuerError
 │   └── PendingSecretUndecided
 ├── ClientSecretFallback            nobody: another version of the client secret serves
 ├── LedgerUnwritable                one tenant's token is right, and the ledger doesn't know it
-└── TokensUnchecked                 nobody: the run goes on, and says so
+├── TokensUnchecked                 nobody: the run goes on, and says so
+└── EventUndelivered                nobody: likewise
 
 The name of a class is the `reason` in reports and logs; docs/failures.md explains each.
 """
@@ -486,5 +487,17 @@ class TokensUnchecked(IssuerError):
         ),
         "ThrottlingException": (
             f"{AGAIN} If it lasts: something else in the account reads Parameter Store in a loop."
+        ),
+    }
+
+
+class EventUndelivered(IssuerError):
+    """EventBridge did not take an event."""
+
+    remedy = f"A failing tenant is told of again at its next attempt. {HEALTH}"
+    remedies: ClassVar = {
+        "AccessDeniedException": (
+            "Compare the function's role with template.yaml: it needs events:PutEvents on the"
+            " default event bus."
         ),
     }

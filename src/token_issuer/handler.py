@@ -15,10 +15,18 @@ from botocore.config import Config
 from token_issuer.authorization_server import fetch_token
 from token_issuer.credentials import promote, read_credentials, read_stages, unstage
 from token_issuer.errors import RunFailed
+from token_issuer.event_bus import EventBus
 from token_issuer.invocation import parse_invocation
 from token_issuer.issuance import Steps, issue_tokens
 from token_issuer.ledger import Ledger
-from token_issuer.pacing import RECORD_SECONDS, REPORT_SECONDS, STORE_SECONDS, Clock, Pacer
+from token_issuer.pacing import (
+    RECORD_SECONDS,
+    REPORT_SECONDS,
+    STORE_SECONDS,
+    TELL_SECONDS,
+    Clock,
+    Pacer,
+)
 from token_issuer.reading import Sources
 from token_issuer.removal import remove_tokens
 from token_issuer.rollover import Rollover
@@ -32,6 +40,7 @@ from token_issuer.token_store import delete_tokens, read_versions, store_token
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
 
@@ -45,7 +54,8 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     """
     logger = _logger()
     logger.append_keys(request_id=context.aws_request_id, version=os.environ.get("VERSION"))
-    telemetry = Telemetry(logger, os.environ.get("STACK_NAME", ""))
+    bus = EventBus(events_client)
+    telemetry = Telemetry(logger, os.environ.get("STACK_NAME", ""), bus.put)
     try:
         return _run(event, context, telemetry).as_dict()
     except RunFailed as error:
@@ -67,7 +77,7 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
     ledger = Ledger(dynamodb, settings.ledger_table)
     clock = Clock(now=time.monotonic, sleep=time.sleep)
     begun_at, seconds = clock.now(), time_left()
-    last_write = begun_at + seconds - STORE_SECONDS - RECORD_SECONDS - REPORT_SECONDS
+    last_write = begun_at + seconds - STORE_SECONDS - TELL_SECONDS - RECORD_SECONDS - REPORT_SECONDS
     reads = Pacer(READS_PER_SECOND, clock, until=begun_at + seconds / 2)
     writes = Pacer(settings.writes_per_second, clock, until=last_write)
     now = partial(datetime.now, UTC)
@@ -80,6 +90,7 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
             promote=partial(promote, *secrets),
             unstage=partial(unstage, *secrets),
             record=ledger.record_client,
+            tell_refused=telemetry.secret_refused,
             has_time=lambda seconds: time_left() >= seconds + REPORT_SECONDS,
             now=now,
             settings=settings,
@@ -93,6 +104,8 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
             record_token=ledger.record_token,
             record_failure=ledger.record_failure,
             shorten=ledger.shorten,
+            tell_failing=telemetry.token_failing,
+            tell_recovered=telemetry.token_recovered,
             writes=writes,
             sleep=clock.sleep,
             now=now,
@@ -124,6 +137,13 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
             time_left=time_left,
         )
         return run(invocation, outside, holder=f"{context.aws_request_id} {uuid4()}")
+
+
+@cache
+def events_client() -> "EventBridgeClient":
+    """Return the client of EventBridge; a call takes TELL_SECONDS at most."""
+    config = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1})
+    return boto3.client("events", config=config)
 
 
 @cache

@@ -44,9 +44,10 @@ type StoreToken = Callable[[str, AccessToken], int]
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """What one tenant goes through: ask (and check), store, record.
+    """What one tenant goes through: ask (and check), store, tell, record.
 
-    Without `store_token` a token is asked for and checked, and nothing is recorded.
+    Without `store_token` a token is asked for and checked, and nothing is told or recorded.
+    `tell_failing` and `tell_recovered` send an event, and tell whether it was delivered.
     """
 
     secret: Callable[[str], ClientSecret]
@@ -55,6 +56,8 @@ class Steps:
     record_token: Callable[[Record, Record | None], None]
     record_failure: Callable[[Record], None]
     shorten: Callable[[str, datetime], None]
+    tell_failing: Callable[[Tenant, IssuerError, datetime | None], bool]
+    tell_recovered: Callable[[Tenant, AccessToken], bool]
     writes: Pacer
     sleep: Callable[[float], None]
     now: Callable[[], datetime]
@@ -112,12 +115,18 @@ def _attempt(client: "_Client", renewal: Renewal, started_at: datetime, steps: S
     else:
         return token
     if steps.store_token and isinstance(failure, OF_THE_TENANT):
+        now = steps.now()
+        # first, since a run may end after any step: told twice at worst
+        told = renewal.is_to_be_told(failure, now) and steps.tell_failing(
+            renewal.tenant, failure, renewal.issued.expires_at if renewal.issued else None
+        )
         try:
             steps.record_failure(
                 renewal.failed(
                     failure,
+                    told=told,
                     client_secret_version=client.secret.version,
-                    now=steps.now(),
+                    now=now,
                     attempted_at=started_at,
                     settings=steps.settings,
                 )
@@ -176,6 +185,8 @@ def _keep(
         # first, since a run may end after any step, and the ledger must not claim too much
         steps.shorten(renewal.tenant.name, token.expires_at)
     version = steps.store_token(renewal.parameter, token)
+    if renewal.failure and renewal.failure.told_at:
+        steps.tell_recovered(renewal.tenant, token)
     record = renewal.succeeded(
         token,
         version=version,

@@ -54,7 +54,8 @@ class Issued:
 class Failure:
     """The last attempt, which failed.
 
-    `waits` counts the attempts since there was no live token.
+    `waits` counts the attempts since there was no live token; `told_at` is when an event last said
+    so.
     """
 
     reason: str
@@ -66,6 +67,7 @@ class Failure:
     next_attempt_at: datetime | None
     purpose: str
     client_secret_version: str
+    told_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +110,15 @@ class Fallback:
 
 @dataclass(frozen=True, kw_only=True)
 class ClientRecord:
-    """What the ledger knows of a client's secret beside what Secrets Manager does."""
+    """What the ledger knows of a client's secret beside what Secrets Manager does.
+
+    `told` is when an event last told of what.
+    """
 
     client: str
     pending: Pending | None = None
     fallback: Fallback | None = None
+    told: dict[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,10 +250,12 @@ class Ledger:
     def record_client(self, record: ClientRecord) -> None:
         """Record what is remarkable of a client's secret, or forget it where nothing is."""
         key = f"{CLIENT}{record.client}"
-        remarkable = {"pending": record.pending, "fallback": record.fallback}
-        members: dict[str, Any] = {
-            name: _members(value) for name, value in remarkable.items() if value
+        remarkable = {
+            "pending": record.pending and _members(record.pending),
+            "fallback": record.fallback and _members(record.fallback),
+            "told": record.told,
         }
+        members: dict[str, Any] = {name: value for name, value in remarkable.items() if value}
         if not members:
             self._delete(key, "", {})
             return
@@ -413,6 +421,7 @@ def _client_record(client: str, item: dict[str, Any]) -> ClientRecord | None:
             client=client,
             pending=Pending(**_checked(Pending, pending)) if pending is not None else None,
             fallback=Fallback(**_checked(Fallback, fallback)) if fallback is not None else None,
+            told={what: _time(at) for what, at in item.get("told", {}).items()},
         )
     except (AttributeError, TypeError, ValueError):
         return None

@@ -21,6 +21,7 @@ SERVER_ERROR = 500
 # seconds that a tenant takes at most: connections, TLS and answer of each
 ASK_SECONDS = 14.0
 STORE_SECONDS = 7.0
+TELL_SECONDS = 2.0  # an event
 RECORD_SECONDS = 7.0
 REPORT_SECONDS = 2.0  # for what a run says at its end
 

@@ -27,6 +27,7 @@ CHECKED = 300  # token parameters a run that are compared with the ledger
 ROW = 4  # tenants of a client that have failed, at most, before a scout: five would end its run
 FORGIVEN = 2.5  # periods after which a broken tenant has its place in the order again
 JITTER = 0.5  # of a period, by which ticks may come early: so much less is waited
+TOLD_AGAIN = 24  # hours after which an event says again what lasts
 
 
 class Reason(StrEnum):
@@ -85,10 +86,16 @@ class Renewal:
             ),
         )
 
-    def failed(
+    def is_to_be_told(self, error: IssuerError, now: datetime) -> bool:
+        """Tell whether a failure is lasting, and no event has said so within a day."""
+        told_at = self.failure.told_at if self.failure else None
+        return isinstance(error, TenantRefused) and not was_told(told_at, now)
+
+    def failed(  # noqa: PLR0913  what a record says
         self,
         error: IssuerError,
         *,
+        told: bool,
         client_secret_version: str,
         now: datetime,
         attempted_at: datetime,
@@ -118,6 +125,7 @@ class Renewal:
                 next_attempt_at=now + back_off(steps, settings) if lasting else None,
                 purpose=self.purpose,
                 client_secret_version=client_secret_version,
+                told_at=now if told else last.told_at if last else None,
             ),
         )
 
@@ -336,6 +344,11 @@ def waits(record: Record, now: datetime) -> Failure | None:
     if failure and failure.next_attempt_at and failure.failed_at <= now < failure.next_attempt_at:
         return None if record.issued and record.issued.lives(now) else failure
     return None
+
+
+def was_told(at: datetime | None, now: datetime) -> bool:
+    """Tell whether an event has been put within a day; not in the future: a clock set back."""
+    return at is not None and at <= now < at + timedelta(hours=TOLD_AGAIN)
 
 
 def back_off(steps: int, settings: Settings) -> timedelta:

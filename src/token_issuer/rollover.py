@@ -1,7 +1,7 @@
 """A new client secret: prove the pending version, promote it, tell where another one serves."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -25,10 +25,12 @@ from token_issuer.errors import (
     name_and_place,
 )
 from token_issuer.ledger import ClientRecord, Fallback, Pending
-from token_issuer.pacing import ASK_SECONDS, RECORD_SECONDS
-from token_issuer.renewal import Facts, back_off
+from token_issuer.pacing import ASK_SECONDS, RECORD_SECONDS, TELL_SECONDS
+from token_issuer.renewal import Facts, back_off, was_told
 from token_issuer.settings import Settings
 from token_issuer.tenants import Tenant
+
+REFUSED = (ClientRefused, ClientSecretInvalid, ClientSecretFallback, PendingSecretRefused)
 
 type Notice = tuple[str, Promoted | IssuerError]  # a client, and what became of its secret
 
@@ -54,6 +56,7 @@ class Rollover:
     promote: Callable[[str, str, str], None]
     unstage: Callable[[str, str], None]
     record: Callable[[ClientRecord], None]
+    tell_refused: Callable[[str, IssuerError], bool]
     has_time: Callable[[float], bool]
     now: Callable[[], datetime]
     settings: Settings
@@ -92,9 +95,38 @@ class Rollover:
             yield client, notice
         if fallback:
             yield client, _notice_of(fallback)
-        concluded = ClientRecord(client=client, pending=pending, fallback=fallback)
-        if concluded != record and not probe:
+        if probe:
+            return
+        refusals = [
+            one
+            for one in (self.secret(client).closed, notice, fallback and _notice_of(fallback))
+            if isinstance(one, REFUSED)
+        ]
+        lasting = {one.reason for one in refusals} | ({pending.reason} if pending else set())
+        if not (isinstance(notice, Promoted) or self.secret(client).works):
+            # that no version works is known in those runs only that ask
+            lasting |= {ClientRefused.__name__, ClientSecretInvalid.__name__}
+        told = {reason: at for reason, at in record.told.items() if reason in lasting}
+        concluded = ClientRecord(
+            client=client,
+            pending=pending,
+            fallback=fallback,
+            told=self._tell(client, refusals, told),
+        )
+        if concluded != record:
             yield from self._record(concluded)
+
+    def _tell(
+        self, client: str, refusals: Iterable[IssuerError], told: dict[str, datetime]
+    ) -> dict[str, datetime]:
+        """Put an event for each refusal that none has told of within a day; return when."""
+        now = self.now()
+        told = {reason: at for reason, at in told.items() if was_told(at, now)}
+        for refusal in refusals:
+            is_due = refusal.reason not in told and self.has_time(TELL_SECONDS)
+            if is_due and self.tell_refused(client, refusal):
+                told[refusal.reason] = now
+        return told
 
     def _prove(
         self, record: ClientRecord, facts: Facts, *, force: bool

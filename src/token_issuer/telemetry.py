@@ -1,6 +1,7 @@
-"""What a run says: its report, its log lines and its metrics, all their names, nothing secret."""
+"""What a run says: its report, log lines, metrics and events, all their names, nothing secret."""
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
 from token_issuer.authorization_server import AccessToken
-from token_issuer.errors import Deferred, IssuerError, TenantRefused
+from token_issuer.errors import Deferred, EventUndelivered, IssuerError, TenantRefused
 from token_issuer.tenants import Tenant
 
 FAILURES_SHOWN = 100
@@ -101,12 +102,22 @@ class Report:
 
 
 class Telemetry:
-    """What the issuer says while it runs; messages are constant, the rest stands in fields."""
+    """What the issuer says while it runs; messages are constant, the rest stands in fields.
 
-    def __init__(self, logger: Logger, stack: str) -> None:
-        """Take the logger that the handler has set up, and the stack that metrics are of."""
+    Events are for whoever acts upon them, and are put at least once: docs/operations.md.
+    """
+
+    def __init__(
+        self,
+        logger: Logger,
+        stack: str,
+        put_event: Callable[[str, Mapping[str, object]], None],
+    ) -> None:
+        """Take the logger, the stack that metrics are of, and how to put an event."""
         self._logger = logger
         self._stack = stack
+        self._put_event = put_event
+        self._undelivered: list[EventUndelivered] = []
 
     def run_started(self) -> None:
         """Say that a run begins; like each line, with the version that runs."""
@@ -125,7 +136,7 @@ class Telemetry:
         missing = set(tenant.scope.split()) - token.scope if token.scope is not None else set()
         fields |= {
             "tenant": tenant.name,
-            "expires_at": f"{token.expires_at:%Y-%m-%dT%H:%M:%SZ}",
+            "expires_at": _shown(token.expires_at),
             "fingerprint": token.fingerprint,
         }
         if missing:
@@ -133,6 +144,48 @@ class Telemetry:
             self._logger.warning(message, extra=fields | narrowed)
         else:
             self._logger.info(message, extra=fields)
+
+    def token_failing(
+        self, tenant: Tenant, error: IssuerError, expires_at: datetime | None
+    ) -> bool:
+        """Tell of a lasting failure, and until when there is a token; return if it was heard."""
+        return self._event(
+            "Token Issuance Failing",
+            tenant=tenant.name,
+            client=tenant.client,
+            reason=error.reason,
+            code=error.code,
+            detail=error.detail,
+            remedy=error.remedy,
+            token_expires_at=expires_at and _shown(expires_at),
+        )
+
+    def token_recovered(self, tenant: Tenant, token: AccessToken) -> bool:
+        """Tell that a tenant whose failing was told of has a new token."""
+        return self._event(
+            "Token Issuance Recovered",
+            tenant=tenant.name,
+            client=tenant.client,
+            token_expires_at=_shown(token.expires_at),
+        )
+
+    def secret_refused(self, client: str, error: IssuerError) -> bool:
+        """Tell that a version of a client's secret, or all of them, is refused."""
+        return self._event(
+            "Client Secret Refused",
+            client=client,
+            reason=error.reason,
+            detail=error.detail,
+            remedy=error.remedy,
+        )
+
+    def _event(self, kind: str, **detail: object) -> bool:
+        try:
+            self._put_event(kind, {"stack": self._stack, **detail})
+        except EventUndelivered as error:
+            self._undelivered.append(error)
+            return False
+        return True
 
     def token_failed(self, subject: str, error: IssuerError) -> None:
         """Say why a tenant, or a parameter that can't be read, was not served."""
@@ -165,9 +218,9 @@ class Telemetry:
 
     def secret_promoted(self, client: str, version: str, tenant: str) -> None:
         """Say that a pending client secret was proved for a tenant, and is the current one now."""
-        self._logger.info(
-            "Client secret promoted", client=client, secret_version=version, tenant=tenant
-        )
+        fields = {"client": client, "secret_version": version, "tenant": tenant}
+        self._logger.info("Client secret promoted", extra=fields)
+        self._event("Client Secret Promoted", **fields)
 
     def secret_noticed(self, client: str, error: IssuerError) -> None:
         """Say that a client secret needs attention, while tokens keep coming."""
@@ -182,6 +235,7 @@ class Telemetry:
     def token_removed(self, tenant: str, *, because: str) -> None:
         """Say that a tenant has no token any more."""
         self._logger.info("Token removed", tenant=tenant, because=because)
+        self._event("Token Removed", tenant=tenant, because=because)
 
     def run_finished(self, report: Report, *, measured: bool) -> None:
         """Say what a run came to, in metrics too where it was a full one; its last line."""
@@ -191,6 +245,15 @@ class Telemetry:
                 warning="LifetimeTooShort",
                 tenants=len(report.too_short),
                 first=report.too_short[0],
+            )
+        if self._undelivered:
+            first = self._undelivered[0]
+            self._logger.warning(
+                "Events undelivered",
+                warning=first.reason,
+                events=len(self._undelivered),
+                detail=first.detail,
+                remedy=first.remedy,
             )
         causes = ((one.reason, one.detail, one.remedy) for one in report.deferred.values())
         for (reason, detail, remedy), tenants in Counter(causes).items():
@@ -245,3 +308,7 @@ class Telemetry:
                 default_dimensions={"service": self._stack, "reason": reason},
             ):
                 pass
+
+
+def _shown(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"

@@ -724,8 +724,8 @@ def test_a_server_that_wants_to_be_left_alone_gets_ten_more_requests_at_most(
 @pytest.mark.parametrize(
     ("seconds", "found"),
     [
-        pytest.param(29, {"deferred": 3}, id="too few to ask, store, record and report"),
-        pytest.param(32, {"issued": 3}, id="enough"),
+        pytest.param(31, {"deferred": 3}, id="too few to ask, store, tell, record and report"),
+        pytest.param(34, {"issued": 3}, id="enough"),
     ],
 )
 def test_a_run_ends_before_its_time_out(

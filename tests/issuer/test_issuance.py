@@ -52,6 +52,7 @@ class World:
         self.latency = 0.3  # seconds: long enough for those that may run beside it to come
         self.in_passing: dict[str, list[Exception]] = {}  # what a tenant is answered first
         self.slept: list[float] = []
+        self.is_heard = True
         self.asked: list[str] = []
         self.together: list[set[str]] = []
         self.stored: dict[str, AccessToken] = {}
@@ -103,6 +104,14 @@ class World:
     def shorten(self, name: str, expires_at: datetime) -> None:
         self.done.append(f"shorten {name} to {expires_at:%H:%M}")
 
+    def tell_failing(self, tenant: Tenant, error: IssuerError, _: datetime | None) -> bool:
+        self.done.append(f"tell {tenant.name}: {error.reason}")
+        return self.is_heard
+
+    def tell_recovered(self, tenant: Tenant, _: AccessToken) -> bool:
+        self.done.append(f"tell {tenant.name}: recovered")
+        return self.is_heard
+
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
 
@@ -114,6 +123,8 @@ class World:
             record_token=self.record_token,
             record_failure=self.record_failure,
             shorten=self.shorten,
+            tell_failing=self.tell_failing,
+            tell_recovered=self.tell_recovered,
             writes=fast_pacer(),
             sleep=self.sleep,
             now=lambda: NOW,
@@ -605,11 +616,40 @@ def test_failures_of_the_tenant_are_recorded_against_it_and_others_are_not(
     [outcome] = world.issue([renewal("acme")]).values()
 
     assert isinstance(outcome, IssuerError)
-    assert (world.done == ["record acme"]) is recorded
+    told = ["tell acme: TokenRefused"] if isinstance(error, TokenRefused) else []
+    assert world.done == [*told, *(["record acme"] if recorded else [])]
     if recorded:
         failure = world.records["acme"].failure
         assert failure is not None
         assert (failure.reason, failure.detail) == (outcome.reason, outcome.detail)
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_what_was_heard_is_recorded_as_told(*, is_heard: bool) -> None:
+    world = World({"acme": [TokenRefused("invalid_tenant")]})
+    world.is_heard = is_heard
+
+    world.issue([renewal("acme")])
+    world.issue([renewal("acme", record=world.records["acme"])])
+
+    assert world.done.count("tell acme: TokenRefused") == (1 if is_heard else 2)
+
+
+def test_a_tenant_whose_failing_was_told_of_recovers_before_that_is_recorded() -> None:
+    world = World({"acme": [TokenRefused("invalid_tenant")]})
+    world.issue([renewal("acme")])
+    failed = world.records["acme"]
+    world.answers.clear()
+    world.done.clear()
+
+    world.issue([renewal("acme", record=failed), renewal("globex")])
+
+    assert [one for one in world.done if "acme" in one] == [
+        "store acme",
+        "tell acme: recovered",
+        "record acme",
+    ]
+    assert [one for one in world.done if "globex" in one] == ["store globex", "record globex"]
 
 
 def test_a_failure_that_cannot_be_recorded_says_both() -> None:

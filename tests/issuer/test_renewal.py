@@ -76,6 +76,7 @@ def fail(  # noqa: PLR0913  one more failed attempt, and what matters of it
     reason: Reason = Reason.MISSING,
     *,
     period: int = 5,
+    told: bool = False,
 ) -> Record:
     """Return the record after one more failed attempt."""
     renewal = Renewal(
@@ -87,6 +88,7 @@ def fail(  # noqa: PLR0913  one more failed attempt, and what matters of it
     )
     return renewal.failed(
         error or TokenRefused("invalid_tenant", code="invalid_tenant"),
+        told=told,
         client_secret_version="v1",
         now=at,
         attempted_at=at,
@@ -474,6 +476,7 @@ def test_a_changed_document_ends_the_wait_and_its_count() -> None:
     [renewal] = plan([changed], [waiting()]).renewals
     again = renewal.failed(
         TokenRefused("no"),
+        told=False,
         client_secret_version="v1",
         now=NOW,
         attempted_at=NOW,

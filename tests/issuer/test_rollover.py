@@ -29,6 +29,7 @@ from token_issuer.errors import (
     ClientRefused,
     ClientSecretUnreadable,
     EndpointUnavailable,
+    IssuerError,
     LedgerUnwritable,
     PendingSecretUndecided,
     TokenRefused,
@@ -665,6 +666,8 @@ class World:
         self.promoted: list[tuple[str, str, str]] = []
         self.unstaged: list[str] = []
         self.records: dict[str, ClientRecord] = {}
+        self.told: list[str] = []
+        self.is_heard = True
         self.written = 0
         self.unwritable: Exception | None = None
         self.unreadable: Exception | None = None
@@ -682,6 +685,7 @@ class World:
             promote=self.promote,
             unstage=lambda _, version: self.unstaged.append(version),
             record=self.record,
+            tell_refused=self.tell_refused,
             has_time=lambda seconds: self.seconds_left >= seconds,
             now=lambda: self.now,
             settings=make_settings(),
@@ -754,6 +758,11 @@ class World:
             self.records.pop(record.client)
         else:
             self.records[record.client] = record
+
+    def tell_refused(self, client: str, error: IssuerError) -> bool:
+        if self.is_heard:
+            self.told.append(f"{client}: {error.reason}")
+        return self.is_heard
 
     def conclude(
         self, facts: Facts | None = None, *, probe: bool = False, force: bool = False

@@ -49,7 +49,7 @@ class World:
         self.outside = Outside(
             now=lambda: NOW,
             settings=make_settings(),
-            telemetry=Telemetry(Logger(service="token-issuer"), "issuer"),
+            telemetry=Telemetry(Logger(service="token-issuer"), "issuer", lambda *_: None),
             ledger=ledger,
             sources=Sources(
                 ledger=ledger,
@@ -65,6 +65,7 @@ class World:
                 promote=lambda *_: None,
                 unstage=lambda *_: None,
                 record=ledger.record_client,
+                tell_refused=lambda *_: True,
                 has_time=lambda seconds: self.seconds_left >= seconds + 2,
                 now=lambda: NOW,
                 settings=make_settings(),

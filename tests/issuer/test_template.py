@@ -7,6 +7,7 @@ import pytest
 from cfnlint.decode import cfn_yaml
 
 from tests.conftest import PROJECT
+from token_issuer.event_bus import SOURCE
 from token_issuer.settings import parse_settings
 
 SSM = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter"
@@ -55,12 +56,15 @@ def test_the_parameters_and_outputs_are_the_contract() -> None:
         "TokenKeyArn": "",
         "Architecture": "arm64",
         "LogRetentionDays": 30,
+        "AlarmTopicArn": "",
+        "PermissionsBoundaryArn": "",
     }
     assert set(TEMPLATE["Outputs"]) == {
         "FunctionName",
         "LedgerTableName",
         "TokenKeyArn",
         "ReadTokensPolicyArn",
+        "AlarmTopicArn",
         "LogGroupName",
         "Version",
     }
@@ -110,6 +114,15 @@ def test_the_function_may_do_this_and_nothing_else() -> None:
             "Effect": "Allow",
             "Action": "sqs:SendMessage",
             "Resource": {"Fn::GetAtt": ["FailedInvocations", "Arn"]},
+        },
+        {
+            "Effect": "Allow",
+            "Action": "events:PutEvents",
+            "Resource": {
+                "Fn::Sub": "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}"
+                ":event-bus/default"
+            },
+            "Condition": {"StringEquals": {"events:source": SOURCE}},
         },
     ]
     assert "ManagedPolicyArns" not in RESOURCES["FunctionRole"]["Properties"]
@@ -268,6 +281,7 @@ def test_each_period_has_its_expression_and_time_out() -> None:
             "Expression": f"rate({minutes} minute{'' if minutes == '1' else 's'})",
             "Seconds": int(minutes) * 60,
             "Timeout": int(minutes) * 60 - 10,
+            "Full": int(minutes) * 60 - 10 - 34,
         }
         for minutes in allowed
     }

@@ -148,6 +148,7 @@ class World:
             promote=lambda *_: None,
             unstage=lambda *_: None,
             record=self.ledger.record_client,
+            tell_refused=lambda *_: True,
             has_time=lambda _: True,
             now=lambda: self.now,
             settings=self.settings,
@@ -159,6 +160,8 @@ class World:
             record_token=self.ledger.record_token,
             record_failure=self.ledger.record_failure,
             shorten=self.ledger.shorten,
+            tell_failing=lambda *_: True,
+            tell_recovered=lambda *_: True,
             writes=writes,
             sleep=self.sleep,
             now=lambda: self.now,
@@ -167,7 +170,7 @@ class World:
         return Outside(
             now=lambda: self.now,
             settings=self.settings,
-            telemetry=Quiet(logger, "simulation"),
+            telemetry=Quiet(logger, "simulation", lambda *_: None),
             ledger=self.ledger,
             sources=Sources(
                 ledger=self.ledger,

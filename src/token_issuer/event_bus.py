@@ -1,0 +1,48 @@
+"""Events → the account's default EventBridge bus."""
+
+import json
+from collections.abc import Callable, Mapping
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from token_issuer.errors import EventUndelivered
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+
+SOURCE = "token-issuer"
+
+
+class EventBus:
+    """Puts events; thread-safe."""
+
+    def __init__(self, make_client: "Callable[[], EventBridgeClient]") -> None:
+        """Take how to make the client, which most runs don't need: a cold start is shorter."""
+        self._make_client = make_client
+        self._making = Lock()  # which is not thread-safe
+
+    def put(self, kind: str, detail: Mapping[str, object]) -> None:
+        """Put one event of a kind (`detail-type`); raises EventUndelivered.
+
+        A refused entry is no error of the call:
+        https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
+        """
+        with self._making:
+            client = self._make_client()
+        text = json.dumps(detail)
+        try:
+            [answer] = client.put_events(
+                Entries=[{"Source": SOURCE, "DetailType": kind, "Detail": text}]
+            )["Entries"]
+        except ClientError as error:
+            raise _undelivered(kind, error.response["Error"]["Code"]) from error
+        except BotoCoreError as error:
+            raise _undelivered(kind, type(error).__name__) from error
+        if code := answer.get("ErrorCode"):
+            raise _undelivered(kind, code)
+
+
+def _undelivered(kind: str, code: str) -> EventUndelivered:
+    return EventUndelivered(f"Putting {kind} failed: {code}", code=code)

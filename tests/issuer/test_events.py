@@ -1,0 +1,234 @@
+"""Events on the default bus, as a rule that matches their source receives them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.stub import Stubber
+
+from local.authorization_server import Client, Fault, VismaConnect
+from tests.conftest import PROJECT, Event, counts
+from tests.issuer.conftest import CLIENT_SECRET, Account, Log, Run, tenant_id
+from token_issuer.errors import EventUndelivered
+from token_issuer.event_bus import SOURCE, EventBus
+from token_issuer.handler import events_client
+
+NEW = "new-7zR2pXw9Lm4Tb8YcH6vKq"
+SAMPLES = sorted((PROJECT / "events/put").glob("*.json"))
+
+type Received = Callable[[], list[tuple[str, dict[str, Any]]]]
+
+
+@pytest.fixture
+def received(account: Account) -> Received:
+    """Return a reader of kind and detail of the events that came since it was last called."""
+    assert account
+    sqs, events = boto3.client("sqs"), boto3.client("events")
+    url = sqs.create_queue(QueueName="events")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    events.put_rule(Name="all", EventPattern=json.dumps({"source": [SOURCE]}))
+    events.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arn["QueueArn"]}])
+
+    def receive() -> list[tuple[str, dict[str, Any]]]:
+        found = []
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                event = json.loads(message["Body"])
+                assert event["source"] == SOURCE
+                assert event["detail"].pop("stack") == "issuer"
+                found.append((event["detail-type"], event["detail"]))
+        return found
+
+    return receive
+
+
+def test_a_tenant_fails_and_recovers(
+    account: Account, run: Run, received: Received, visma_connect: VismaConnect
+) -> None:
+    account.configure("acme")
+    visma_connect.clients["default-id"].tenants.discard(tenant_id("acme"))
+    run()
+    run({"force": True})
+
+    [(kind, detail)] = received()
+    assert kind == "Token Issuance Failing"
+    assert (detail["tenant"], detail["client"]) == ("acme", "default")
+    assert (detail["reason"], detail["code"]) == ("TokenRefused", "invalid_tenant")
+    assert detail["token_expires_at"] is None
+    assert "grant the application" in detail["remedy"]
+
+    visma_connect.clients["default-id"].tenants.add(tenant_id("acme"))
+    run({"force": True})
+    run({"force": True})
+
+    [(kind, detail)] = received()
+    assert kind == "Token Issuance Recovered"
+    assert (detail["tenant"], detail["client"]) == ("acme", "default")
+
+
+def test_what_passes_is_not_told(
+    account: Account, run: Run, received: Received, visma_connect: VismaConnect
+) -> None:
+    account.configure("acme")
+    visma_connect.faults[tenant_id("acme")] = Fault(status=503)
+
+    run()
+
+    assert received() == []
+
+
+def test_a_removed_token_is_told(account: Account, run: Run, received: Received) -> None:
+    account.configure("acme")
+    run()
+    account.configure("acme", enabled=False)
+
+    run()
+
+    assert received() == [("Token Removed", {"tenant": "acme", "because": "disabled"})]
+
+
+def put_secret(account: Account, secret: str, stage: str) -> None:
+    document = {"client_id": "default-id", "client_secret": secret}
+    account.secretsmanager.put_secret_value(
+        SecretId="visma/clients/default", SecretString=json.dumps(document), VersionStages=[stage]
+    )
+
+
+@pytest.fixture
+def app(account: Account, visma_connect: VismaConnect) -> Client:
+    account.configure("acme")
+    return visma_connect.clients["default-id"]
+
+
+def test_a_promoted_client_secret_is_told(
+    account: Account, app: Client, run: Run, received: Received
+) -> None:
+    app.client_secrets.add(NEW)
+    put_secret(account, NEW, "AWSPENDING")
+
+    run()
+
+    [(kind, detail)] = received()
+    assert kind == "Client Secret Promoted"
+    assert (detail["client"], detail["tenant"]) == ("default", "acme")
+    assert NEW not in str(detail)
+
+
+def test_a_refused_client_secret_is_told_once_and_when_it_is_refused_again(
+    account: Account, app: Client, run: Run, received: Received
+) -> None:
+    run()
+    put_secret(account, NEW, "AWSCURRENT")
+
+    for _ in range(2):
+        assert counts(run({"force": True})) == {"issued": 1}
+    [(kind, detail)] = received()
+    assert (kind, detail["reason"]) == ("Client Secret Refused", "ClientSecretFallback")
+
+    app.client_secrets.clear()
+    for event in ({"force": True}, {}, {"force": True}):
+        run(event)
+    [(kind, detail)] = received()
+    assert (kind, detail["reason"]) == ("Client Secret Refused", "ClientRefused")
+
+    app.client_secrets |= {NEW}
+    run({"force": True})
+    assert received() == []
+    app.client_secrets.clear()
+    run({"force": True})
+    assert [detail["reason"] for _, detail in received()] == ["ClientRefused"]
+
+
+def test_a_pending_client_secret_that_is_refused_is_told(
+    account: Account, app: Client, run: Run, received: Received
+) -> None:
+    put_secret(account, NEW, "AWSPENDING")
+
+    run()
+    run()
+
+    assert app.client_secrets == {CLIENT_SECRET}
+    [(kind, detail)] = received()
+    assert (kind, detail["reason"]) == ("Client Secret Refused", "PendingSecretRefused")
+
+
+@pytest.mark.parametrize("name", ["dry_run", "probe"])
+def test_a_dry_run_and_a_probe_tell_nothing(
+    name: str, app: Client, run: Run, event: Event, received: Received
+) -> None:
+    app.tenants.clear()
+
+    run(event(name))
+
+    assert received() == []
+
+
+ENTRY_REFUSED = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+
+
+@pytest.mark.parametrize("is_call", [True, False], ids=["the call", "its entry"])
+def test_without_events_a_run_goes_on_and_says_so(
+    account: Account, app: Client, run: Run, log: Log, *, is_call: bool
+) -> None:
+    app.tenants.clear()
+    account.configure("globex")
+
+    with Stubber(events_client()) as stubber:
+        if is_call:
+            stubber.add_client_error("put_events", "AccessDeniedException")
+        else:
+            stubber.add_response("put_events", ENTRY_REFUSED)
+        assert counts(run()) == {"issued": 1, "failed": 1}
+
+    [line] = [line for line in log() if line["message"] == "Events undelivered"]
+    assert (line["level"], line["warning"], line["events"]) == ("WARNING", "EventUndelivered", 1)
+    code = "AccessDeniedException" if is_call else "InternalFailure"
+    assert line["detail"] == f"Putting Token Issuance Failing failed: {code}"
+    assert ("events:PutEvents" in line["remedy"]) is is_call
+
+
+def test_a_bus_that_is_not_reached_takes_no_event(environment: dict[str, str]) -> None:
+    nowhere = boto3.client(
+        "events",
+        region_name=environment["AWS_DEFAULT_REGION"],
+        endpoint_url="http://127.0.0.1:9",
+        config=Config(
+            signature_version=UNSIGNED, connect_timeout=1, retries={"total_max_attempts": 1}
+        ),
+    )
+
+    with pytest.raises(EventUndelivered, match="Putting Token Removed failed: EndpointConn"):
+        EventBus(lambda: nowhere).put("Token Removed", {})
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
+def test_the_samples_are_of_what_is_put(
+    sample: Path, account: Account, app: Client, run: Run, received: Received
+) -> None:
+    """Make each kind of event once, and compare its members and their types."""
+    account.configure("globex")
+    run()
+    app.tenants.discard(tenant_id("acme"))
+    run({"force": True})
+    app.tenants.add(tenant_id("acme"))
+    put_secret(account, NEW, "AWSPENDING")
+    run({"force": True})
+    app.client_secrets.add(NEW)
+    account.configure("globex", enabled=False)
+    run({"force": True})
+    kinds = dict(received())
+
+    content = json.loads(sample.read_text())
+
+    assert sample.stem == content["detail-type"].lower().replace(" ", "-")
+    assert len(SAMPLES) == len(kinds) == 5
+    shown = {name: type(value) for name, value in content["detail"].items() if name != "stack"}
+    put = kinds[content["detail-type"]]
+    assert shown == {name: type(value) for name, value in put.items()}
+    assert (content["source"], content["detail"]["stack"]) == (SOURCE, "token-issuer")
