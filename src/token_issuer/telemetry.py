@@ -277,6 +277,7 @@ class Telemetry:
     def _measure(self, report: Report, seconds: float) -> None:
         """Write the metrics: one line of EMF, and one for each reason of failures."""
         metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._stack)
+        metrics.set_timestamp(report.finished_at)
         refused = [one for one in report.failures.values() if isinstance(one, TenantRefused)]
         for name, count in {
             "TokensIssued": report.issued,
@@ -306,9 +307,9 @@ class Telemetry:
                 value=count,
                 namespace=NAMESPACE,
                 default_dimensions={"service": self._stack, "reason": reason},
-            ):
-                pass
+            ) as metric:
+                metric.set_timestamp(report.finished_at)
 
 
 def _shown(time: datetime) -> str:
-    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+    return f\"{time:%Y-%m-%dT%H:%M:%SZ}\"
