@@ -82,8 +82,10 @@ class Pacer:
     @property
     def achieved(self) -> float | None:
         """Return how many calls a second were made, from the first to the last."""
-        seconds = max(self._taken, default=0) - min(self._taken, default=0)
-        return (len(self._taken) - 1) / seconds if seconds else None
+        if not self._taken[1:]:
+            return None
+        seconds = max(self._taken) - min(self._taken)
+        return (len(self._taken) - 1) / max(1.0, seconds)  # two may follow at once
 
     def _take_turn(self) -> float:
         with self._turnstile:

@@ -212,6 +212,17 @@ def test_the_pace_that_was_achieved_needs_two_calls(virtual: VirtualTime) -> Non
     assert pacer.achieved is None
 
 
+def test_two_calls_that_follow_at_once_were_made_in_a_second(virtual: VirtualTime) -> None:
+    pacer = Pacer(2, virtual.clock)
+    virtual.seconds += 10  # so that the first turn is late
+    pacer.send(failing())
+    virtual.seconds += 0.1
+
+    pacer.send(failing())
+
+    assert pacer.achieved == 1
+
+
 # The end of a run
 
 
