@@ -36,6 +36,10 @@ test-long: environments ## Run the long ones: redeploys, the demo itself
 bench: environments ## Measure it beside how others do it: some 20 minutes
 	@$(RUN) -m benchmarks
 
+.PHONY: picture
+picture: environments ## Draw the dashboard of a simulated day: docs/operations.svg
+	@PYTHONPATH=src $(RUN) -m tests.watched.picture
+
 .PHONY: check
 check: environments ## Run the linters: ruff, mypy --strict, cfn-lint, sam validate
 	@.venv/bin/ruff check --quiet .

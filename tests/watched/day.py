@@ -1,0 +1,66 @@
+"""A simulated day of 300 tenants, one of whom withdraws its grant, with an outage of Visma's."""
+
+import io
+import json
+import warnings
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from tests.issuer.simulation.world import START, World
+from tests.watched.dashboard import STACK
+from token_issuer.run import Outside
+from token_issuer.telemetry import Telemetry
+
+PERIOD = timedelta(minutes=5)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+MIDNIGHT = START + DAY
+WARM_UP = 3 * HOUR
+COME = 6  # runs before which the tenants are added, so that their tokens end at different times
+OUTAGE = MIDNIGHT + 18 * HOUR + timedelta(minutes=2), timedelta(minutes=15)
+WITHDRAWN, GRANTED_AGAIN = MIDNIGHT + 4 * HOUR, MIDNIGHT + 13 * HOUR
+
+
+@dataclass
+class WatchedWorld(World):
+    """One whose telemetry is the real one, and its lines are kept."""
+
+    said: io.StringIO = field(default_factory=io.StringIO)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+
+    def _outside(self) -> Outside:
+        logger = Logger(service="watched", stream=self.said)
+        logger.registered_handler.setStream(self.said)  # type: ignore[attr-defined]
+        return replace(super()._outside(), telemetry=Telemetry(logger, STACK))
+
+    def watch(self, at: datetime) -> None:
+        """Run once, and keep what the run says; its log lines have the time of its end."""
+        printed = io.StringIO()
+        with redirect_stdout(printed), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "This metric doesn't meet")  # by the real clock
+            self.tick(at)
+        self.metrics += map(json.loads, printed.getvalue().splitlines())
+        stamp = {"@timestamp": f"{self.now:%Y-%m-%d %H:%M}"}
+        self.log += [json.loads(line) | stamp for line in self.said.getvalue().splitlines()]
+        self.said.seek(0)
+        self.said.truncate()
+
+
+def simulate(*, tenants: int = 300, until: datetime = MIDNIGHT + DAY) -> WatchedWorld:
+    """Return the world after that day."""
+    world = WatchedWorld()
+    begin, length = OUTAGE
+    world.is_down = lambda at: begin <= at < begin + length
+    names = [f"t{number:03}" for number in range(tenants)]
+    begun_at = MIDNIGHT - WARM_UP
+    for number in range((until - begun_at) // PERIOD):
+        at = begun_at + number * PERIOD
+        world.configure(names[: (number + 1) * tenants // COME])
+        world.refused = names[-1:] if WITHDRAWN <= at < GRANTED_AGAIN else []
+        world.watch(at)
+    return world
