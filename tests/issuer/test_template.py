@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from cfnlint.decode import cfn_yaml
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from tests.conftest import PROJECT
 from token_issuer.event_bus import SOURCE
@@ -343,6 +344,58 @@ def test_the_version_is_the_newest_of_the_changelog() -> None:
     [newest, *_] = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", changelog, re.MULTILINE)
 
     assert TEMPLATE["Mappings"]["Release"]["This"]["Version"] == newest
+
+
+MADE_BY_SAM = {
+    "AWS::Serverless::Function": [
+        "AWS::Lambda::Function",
+        "AWS::Lambda::EventInvokeConfig",
+        "AWS::Scheduler::Schedule",
+    ]
+}
+
+
+def test_the_stacks_tags_reach_all_but_these() -> None:
+    """CloudFormation gives them to each resource whose type takes tags; none of these does."""
+    types = {
+        made for one in RESOURCES.values() for made in MADE_BY_SAM.get(one["Type"], [one["Type"]])
+    }
+
+    assert {name for name in types if not takes_tags(name)} == {
+        "AWS::IAM::ManagedPolicy",
+        "AWS::KMS::Alias",
+        "AWS::Lambda::EventInvokeConfig",
+        "AWS::Logs::QueryDefinition",
+        "AWS::Scheduler::Schedule",
+    }
+    assert {
+        one["Type"] for one in RESOURCES.values() if one["Type"].startswith("AWS::Serverless::")
+    } == set(MADE_BY_SAM)
+
+
+def takes_tags(type_name: str) -> bool:
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("eu-north-1", type_name).schema
+    taggable: bool = schema["tagging"]["taggable"]
+    return taggable
+
+
+def test_each_role_has_the_permissions_boundary_if_there_is_one() -> None:
+    boundary = {
+        "Fn::If": [
+            "HasPermissionsBoundary",
+            {"Ref": "PermissionsBoundaryArn"},
+            {"Ref": "AWS::NoValue"},
+        ]
+    }
+
+    boundaries = {
+        name: one["Properties"].get("PermissionsBoundary")
+        for name, one in RESOURCES.items()
+        if one["Type"] == "AWS::IAM::Role"
+    }
+
+    assert boundaries == {"FunctionRole": boundary, "SchedulerRole": boundary}
+    assert FUNCTION["Role"] == {"Fn::GetAtt": ["FunctionRole", "Arn"]}  # else SAM makes one
 
 
 def source(name: str) -> str:
