@@ -13,7 +13,7 @@ from benchmarks import page
 from benchmarks.chart import draw, measure_points
 from benchmarks.figures import Effort, Figure, cold_start, paced, ten_thousand, unpaced
 from benchmarks.measuring import PROJECT
-from benchmarks.prices import Counted, bill
+from benchmarks.prices import Counted
 from local.processes import raise_on_signals
 
 GROUPS = {
@@ -32,7 +32,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure the issuer beside how others do it. Without a group: all of them,"
-        " which takes some 20 minutes, and docs/benchmarks.md and .svg are written anew.",
+        " which takes some 20 minutes, and docs/benchmarks.md and .svg and the costs in"
+        " docs/operations.md are written anew.",
     )
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}, chart")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median is shown (3)")
@@ -60,12 +61,13 @@ def bench(groups: list[str], effort: Effort) -> int:
                 found += GROUPS[name](told)
         console.print(f"{time.monotonic() - started:6.0f} s  {name}", highlight=False)
     figures = [one for one in found if isinstance(one, Figure)]
-    lines = [line for one in found if isinstance(one, Counted) for line in bill(one)]
-    page.show(console, figures, lines)
+    counted = [one for one in found if isinstance(one, Counted)]
+    page.show(console, figures, counted)
     if not groups and effort == Effort():
-        page.write(PROJECT / "docs/benchmarks.md", figures, lines)
+        page.write(PROJECT / "docs/benchmarks.md", figures)
+        page.write_bill(PROJECT / "docs/operations.md", counted)
         draw(points, PROJECT / "docs/benchmarks.svg")
-        console.print("Kept in docs/benchmarks.md and docs/benchmarks.svg")
+        console.print("Kept in docs/benchmarks.md and .svg, the costs in docs/operations.md")
     return 0 if all(one.holds for one in figures) else 1
 
 

@@ -197,15 +197,16 @@ def _median_ratio(these: list[float], those: list[float]) -> float:
 
 FORCE = {"force": True}
 GROWTH = (100, 1000, 10_000)  # tenants
+FEW = 10
 
 
 def ten_thousand(effort: Effort) -> Iterator[Figure | Counted]:
     """Issue, look and find nobody due, issue again: calls, processor time, memory, growth."""
-    sizes = [effort.tenants(count) for count in GROWTH]
-    runs: dict[int, list[list[Run]]] = {count: [] for count in sizes}
+    few, *sizes = (effort.tenants(count) for count in (FEW, *GROWTH))
+    runs: dict[int, list[list[Run]]] = {count: [] for count in (few, *sizes)}
     for _ in effort.each_round():
-        for count in sizes:
-            runs[count].append(
+        for count, rounds in runs.items():
+            rounds.append(
                 measure(
                     "issuer",
                     Settings(tenants=count),
@@ -266,7 +267,7 @@ def ten_thousand(effort: Effort) -> Iterator[Figure | Counted]:
         shown=f"{each[thousand] * 1000:.1f}",
         beside=f"{each[most] * 1000:.1f} with {most:,} tenants",
     )
-    yield _counted(runs[thousand][0], thousand)
+    yield from (_counted(runs[count][0], count) for count in (few, thousand, most))
 
 
 def _most_in_a_second(run: Run, prefix: str) -> int:
@@ -279,6 +280,7 @@ def _counted(runs: list[Run], tenants: int) -> Counted:
     _, tick, again = runs
     ledger_writes = again.counts["UpdateItem"] - tick.counts["UpdateItem"]
     return Counted(
+        tenants=tenants,
         writes_per_token=again.counts["PutParameter"] / tenants,
         ledger_writes_per_token=ledger_writes / tenants,
         log_bytes_per_token=(again.log_bytes - tick.log_bytes) / tenants,

@@ -1,4 +1,4 @@
-"""The table: on the terminal, and in docs/benchmarks.md between two marks."""
+"""The tables: on the terminal, and in pages of docs/ between two marks."""
 
 import os
 import platform
@@ -10,28 +10,24 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import Figure
-from benchmarks.prices import Line
+from benchmarks.prices import Counted, bill, quantities
 
 BEGIN, END = "<!-- what `make bench` measured -->", "<!-- until here -->"
 
 
-def show(console: Console, figures: Sequence[Figure], lines: Sequence[Line]) -> None:
+def show(console: Console, figures: Sequence[Figure], counted: Sequence[Counted]) -> None:
     """Print figures and bill."""
     table = Table("", "Measured", "Must reach", "Beside it", show_lines=True)
     for one in figures:
         style = None if one.holds else "red"
         table.add_row(one.name, one.shown, one.must, one.beside, style=style)
     console.print(table)
-    if lines:
-        console.print(f"1,000 tenants cost ${_total(lines):.2f} a month:")
-    for line in lines:
-        console.print(f"  {line.what}: {line.arithmetic} = ${line.dollars:.2f}", highlight=False)
+    for row in _bill(counted) if counted else []:
+        console.print(row, highlight=False)
 
 
-def write(path: Path, figures: Sequence[Figure], lines: Sequence[Line]) -> None:
-    """Put the tables into the page, in place of the last ones."""
-    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
+def write(path: Path, figures: Sequence[Figure]) -> None:
+    """Put the figures into the page, in place of the last ones."""
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     rows = [
         f"Measured on {date.today().isoformat()}: {machine}.",  # noqa: DTZ011  a person's date
@@ -39,16 +35,34 @@ def write(path: Path, figures: Sequence[Figure], lines: Sequence[Line]) -> None:
         "| figure | measured | must reach | beside it |",
         "| --- | --- | --- | --- |",
         *(f"| {one.name} | {one.shown} | {one.must} | {one.beside} |" for one in figures),
-        "",
-        f"1,000 tenants cost ${_total(lines):.2f} a month:",
-        "",
-        "| | arithmetic | $ |",
-        "| --- | --- | --- |",
-        *(f"| {one.what} | {one.arithmetic} | {one.dollars:.2f} |" for one in lines),
     ]
+    _replace(path, rows)
+
+
+def write_bill(path: Path, counted: Sequence[Counted]) -> None:
+    """Put the bill into the page, in place of the last one."""
+    _replace(path, _bill(counted))
+
+
+def _bill(counted: Sequence[Counted]) -> list[str]:
+    lines = list(bill(counted))
+    totals = [sum(some) for some in zip(*(line.dollars for line in lines), strict=True)]
+    return [
+        f"| tenants | | {' | '.join(f'{one.tenants:,}' for one in counted)} |",
+        "| --- | --- |" + " --- |" * len(counted),
+        *(f"| | {name} | {' | '.join(values)} |" for name, values in quantities(counted)),
+        *(
+            f"| {line.what} | {line.arithmetic} | "
+            + " | ".join(f"${one:.2f}" for one in line.dollars)
+            + " |"
+            for line in lines
+        ),
+        "| **a month** | | " + " | ".join(f"**${one:.2f}**" for one in totals) + " |",
+    ]
+
+
+def _replace(path: Path, rows: Sequence[str]) -> None:
+    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
     text = "\n".join([BEGIN, "", *rows, "", END])
     path.write_text(f"{before}{text}{after}", encoding="utf-8")
-
-
-def _total(lines: Sequence[Line]) -> float:
-    return sum(line.dollars for line in lines)

@@ -1,6 +1,6 @@
-"""What 1,000 tenants cost a month, from the calls that were counted."""
+"""What tenants cost a month, from the calls that were counted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 DAYS = 30
@@ -8,8 +8,10 @@ TICKS = DAYS * 24 * 12  # of a month, one every five minutes
 BETWEEN = 1770  # seconds from one token of a tenant to the next (DESIGN.md, "Scale")
 MEMORY_GB = 0.5  # of the function, as template.yaml has it
 METRICS = 13  # that template.yaml's namespace has when nothing fails
-KILO = 1000  # tenants
-WRITES_PER_SECOND = 2.4
+ALARM_METRICS = 13  # that template.yaml's alarms watch
+DEFAULT_PACE, HIGHER_PACE = 2.4, 8.0  # writes a second
+DEFAULT_TENANTS = 3000  # that the default throughput is recommended for
+PAGE = 10  # parameters that a read returns at most
 
 # US dollars, us-east-1, list prices of 2026 without free tiers; https://aws.amazon.com/pricing
 GB_SECOND = 0.0000133334  # Lambda on arm64
@@ -21,13 +23,16 @@ KMS_REQUEST, KMS_KEY = 0.03 / 1e4, 1.00
 SECRET_REQUEST, SECRET = 0.05 / 1e4, 0.40
 LOG_GB = 0.50
 METRIC = 0.30
-HIGHER_THROUGHPUT_CALL = 0.05 / 1e4  # of Parameter Store, where it is switched on
+ALARM_METRIC = 0.10
+DASHBOARD = 3.00
+INTERACTION = 0.05 / 1e4  # a call and a parameter, where higher throughput is switched on
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """What the bench counted, of 1,000 tenants; a tick is a run in which nobody is due."""
+    """What the bench counted, of so many tenants; a tick is a run in which nobody is due."""
 
+    tenants: int
     writes_per_token: float  # of Parameter Store, each of which asks KMS once
     ledger_writes_per_token: float
     log_bytes_per_token: float
@@ -38,63 +43,113 @@ class Counted:
     secret_reads_per_run: float
     log_bytes_per_tick: float
 
+    @property
+    def tokens(self) -> float:
+        """Return how many are issued in a month."""
+        return self.tenants * DAYS * 86_400 / BETWEEN
+
+    @property
+    def is_higher(self) -> bool:
+        """Tell whether so many tenants need higher throughput."""
+        return self.tenants > DEFAULT_TENANTS
+
+    @property
+    def writes_per_second(self) -> float:
+        """Return what is recommended for so many tenants."""
+        return HIGHER_PACE if self.is_higher else DEFAULT_PACE
+
+    @property
+    def ledger_units(self) -> float:
+        """Return how many units of 4 KB a run reads."""
+        return self.ledger_bytes_per_tenant * self.tenants / 4096
+
+    @property
+    def parameters_read(self) -> float:
+        """Return how many parameters a run reads at most."""
+        return PAGE * self.parameter_reads_per_tick
+
+    @property
+    def log_gigabytes(self) -> float:
+        """Return what is logged in a month."""
+        return (self.tokens * self.log_bytes_per_token + TICKS * self.log_bytes_per_tick) / 1e9
+
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line of the bill, with its arithmetic."""
+    """A line of the bill: its arithmetic, and what it comes to for each number of tenants."""
 
     what: str
     arithmetic: str
-    dollars: float
+    dollars: tuple[float, ...]
 
 
-def bill(counted: Counted) -> Iterator[Line]:
+def quantities(counted: Sequence[Counted]) -> Iterator[tuple[str, list[str]]]:
+    """Yield what the bill is calculated from, for each number of tenants."""
+    yield "tokens: tenants × 2,592,000 s ÷ 1,770 s", [f"{one.tokens:,.0f}" for one in counted]
+    yield "writes a second", [f"{one.writes_per_second:g}" for one in counted]
+    yield "seconds of a run without them", [f"{one.tick_seconds:.1f}" for one in counted]
+    yield "units of 4 KB of the ledger", [f"{one.ledger_units:,.0f}" for one in counted]
+    yield "parameters read by a run", [f"{one.parameters_read:,.0f}" for one in counted]
+    yield "GB of log lines", [f"{one.log_gigabytes:.2f}" for one in counted]
+
+
+def bill(counted: Sequence[Counted]) -> Iterator[Line]:
     """Yield the lines of a month's bill."""
-    tokens = KILO * DAYS * 86_400 / BETWEEN
-    busy, idle = tokens / WRITES_PER_SECOND, TICKS * counted.tick_seconds
+    first = counted[0]
     yield Line(
-        what="Lambda",
-        arithmetic=f"({tokens:,.0f} tokens ÷ {WRITES_PER_SECOND:g}/s + {TICKS:,} runs ×"
-        f" {counted.tick_seconds:.1f} s) × {MEMORY_GB:g} GB × ${GB_SECOND:.10f} + {TICKS:,} ×"
-        f" ${(INVOCATION + SCHEDULED) * 1e6:.2f}/million",
-        dollars=(busy + idle) * MEMORY_GB * GB_SECOND + TICKS * (INVOCATION + SCHEDULED),
+        what="Lambda, Scheduler",
+        arithmetic=f"(tokens ÷ writes a second + {TICKS:,} runs × seconds) × {MEMORY_GB:g} GB ×"
+        f" ${GB_SECOND:.10f} + {TICKS:,} × ${(INVOCATION + SCHEDULED) * 1e6:.2f}/million",
+        dollars=tuple(
+            (one.tokens / one.writes_per_second + TICKS * one.tick_seconds) * MEMORY_GB * GB_SECOND
+            + TICKS * (INVOCATION + SCHEDULED)
+            for one in counted
+        ),
     )
-    units = counted.ledger_bytes_per_tenant * KILO / 4096
     yield Line(
-        what="DynamoDB, read",
-        arithmetic=f"{TICKS:,} runs × {units:,.0f} units of 4 KB × ${READ_UNIT * 1e6:g}/million",
-        dollars=TICKS * units * READ_UNIT,
-    )
-    writes = tokens * counted.ledger_writes_per_token + TICKS * counted.ledger_writes_per_tick
-    yield Line(
-        what="DynamoDB, written",
-        arithmetic=f"({tokens:,.0f} tokens × {counted.ledger_writes_per_token:.2f} + {TICKS:,} runs"
-        f" × {counted.ledger_writes_per_tick:.0f}) × ${WRITE_UNIT * 1e6:g}/million",
-        dollars=writes * WRITE_UNIT,
+        what="DynamoDB",
+        arithmetic=f"{TICKS:,} runs × units × ${READ_UNIT * 1e6:g}/million + (tokens ×"
+        f" {first.ledger_writes_per_token:g} + {TICKS:,} runs ×"
+        f" {first.ledger_writes_per_tick:g}) × ${WRITE_UNIT * 1e6:g}/million",
+        dollars=tuple(
+            TICKS * one.ledger_units * READ_UNIT
+            + one.tokens * one.ledger_writes_per_token * WRITE_UNIT
+            + TICKS * one.ledger_writes_per_tick * WRITE_UNIT
+            for one in counted
+        ),
     )
     yield Line(
         what="KMS",
-        arithmetic=f"one key ${KMS_KEY:.2f} + {tokens:,.0f} tokens ×"
-        f" {counted.writes_per_token:.2f} × ${KMS_REQUEST * 1e4:g}/10,000",
-        dollars=KMS_KEY + tokens * counted.writes_per_token * KMS_REQUEST,
+        arithmetic=f"one key ${KMS_KEY:.2f} + tokens × {first.writes_per_token:g} ×"
+        f" ${KMS_REQUEST * 1e4:g}/10,000",
+        dollars=tuple(KMS_KEY + one.tokens * one.writes_per_token * KMS_REQUEST for one in counted),
     )
     yield Line(
         what="Secrets Manager",
-        arithmetic=f"one secret ${SECRET:.2f} + {TICKS:,} runs ×"
-        f" {counted.secret_reads_per_run:.0f} × ${SECRET_REQUEST * 1e4:g}/10,000",
-        dollars=SECRET + TICKS * counted.secret_reads_per_run * SECRET_REQUEST,
+        arithmetic=f"one secret ${SECRET:.2f} + {TICKS:,} runs × {first.secret_reads_per_run:g} ×"
+        f" ${SECRET_REQUEST * 1e4:g}/10,000",
+        dollars=tuple(
+            SECRET + TICKS * one.secret_reads_per_run * SECRET_REQUEST for one in counted
+        ),
     )
-    gigabytes = (tokens * counted.log_bytes_per_token + TICKS * counted.log_bytes_per_tick) / 1e9
     yield Line(
         what="CloudWatch",
-        arithmetic=f"{gigabytes:.2f} GB of log lines × ${LOG_GB:.2f} + {METRICS} metrics ×"
-        f" ${METRIC:.2f}",
-        dollars=gigabytes * LOG_GB + METRICS * METRIC,
+        arithmetic=f"GB × ${LOG_GB:.2f} + {METRICS} metrics × ${METRIC:.2f} + alarms on"
+        f" {ALARM_METRICS} × ${ALARM_METRIC:.2f} + a dashboard ${DASHBOARD:.2f}",
+        dollars=tuple(
+            one.log_gigabytes * LOG_GB + METRICS * METRIC + ALARM_METRICS * ALARM_METRIC + DASHBOARD
+            for one in counted
+        ),
     )
     yield Line(
         what="Parameter Store",
-        arithmetic="nothing: standard parameters of up to 4 KB, default throughput"
-        f" (higher throughput: {tokens * counted.writes_per_token:,.0f} writes + {TICKS:,} runs ×"
-        f" {counted.parameter_reads_per_tick:.0f} reads, ${HIGHER_THROUGHPUT_CALL * 1e4:g}/10,000)",
-        dollars=0.0,
+        arithmetic=f"over {DEFAULT_TENANTS:,} tenants, with higher throughput: (tokens ×"
+        f" {first.writes_per_token:g} + {TICKS:,} runs × parameters) ×"
+        f" ${INTERACTION * 1e4:g}/10,000",
+        dollars=tuple(
+            (one.tokens * one.writes_per_token + TICKS * one.parameters_read) * INTERACTION
+            if one.is_higher
+            else 0.0
+            for one in counted
+        ),
     )

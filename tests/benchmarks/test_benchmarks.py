@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import boto3
@@ -18,11 +19,15 @@ from benchmarks.chart import WAYS, Point, draw
 from benchmarks.endpoints import Settings
 from benchmarks.figures import Figure, done
 from benchmarks.measuring import Call, Run, calls_of, function_environment, measure, serving
-from benchmarks.prices import Counted, bill
+from benchmarks.prices import ALARM_METRICS, METRICS, Counted, bill
 from tests.conftest import PROJECT
+from tests.issuer.test_template import RESOURCES
+from tests.watched.day import MIDNIGHT, WARM_UP, simulate
+from tests.watched.emf import read_samples
 
 FIGURE = Figure(name="a tick", shown="108", beside="7 Scan", value=108, most=120)
 COUNTED = Counted(
+    tenants=1000,
     writes_per_token=1,
     ledger_writes_per_token=2,
     log_bytes_per_token=500,
@@ -106,31 +111,66 @@ def test_a_figure_holds_or_does_not(bounds: dict[str, float], *, holds: bool) ->
 
 
 def test_a_bill_is_the_sum_of_its_arithmetic() -> None:
-    lines = {line.what: line.dollars for line in bill(COUNTED)}
+    lines = {line.what: line.dollars for line in bill([COUNTED, replace(COUNTED, tenants=10_000)])}
 
     tokens, ticks = 1000 * 30 * 86_400 / 1770, 8640
-    assert lines["Lambda"] == pytest.approx(
-        (tokens / 2.4 + ticks * 3) * 0.5 * 0.0000133334 + ticks * 1.2e-6
+    assert lines["Lambda, Scheduler"] == pytest.approx(
+        [
+            (tokens / 2.4 + ticks * 3) * 0.5 * 0.0000133334 + ticks * 1.2e-6,
+            (10 * tokens / 8 + ticks * 3) * 0.5 * 0.0000133334 + ticks * 1.2e-6,
+        ]
     )
-    assert lines["DynamoDB, read"] == pytest.approx(ticks * 0.125e-6)
-    assert lines["DynamoDB, written"] == pytest.approx((tokens * 2 + ticks * 3) * 0.625e-6)
-    assert lines["KMS"] == pytest.approx(1 + tokens * 0.03e-4)
-    assert lines["Secrets Manager"] == pytest.approx(0.4 + ticks * 0.05e-4)
-    assert lines["CloudWatch"] == pytest.approx(tokens * 500e-9 * 0.5 + 13 * 0.3)
-    assert lines["Parameter Store"] == 0
+    written, written_more = (
+        (tokens * 2 + ticks * 3) * 0.625e-6,
+        (tokens * 20 + ticks * 3) * 0.625e-6,
+    )
+    assert lines["DynamoDB"] == pytest.approx(
+        [ticks * 0.125e-6 + written, ticks * 1.25e-6 + written_more]
+    )
+    assert lines["KMS"] == pytest.approx([1 + tokens * 0.03e-4, 1 + tokens * 0.3e-4])
+    assert lines["Secrets Manager"] == pytest.approx([0.4 + ticks * 0.05e-4] * 2)
+    watching = 13 * 0.3 + 13 * 0.1 + 3
+    assert lines["CloudWatch"] == pytest.approx(
+        [tokens * 500e-9 * 0.5 + watching, tokens * 5000e-9 * 0.5 + watching]
+    )
+    assert lines["Parameter Store"] == pytest.approx([0, (tokens * 10 + ticks * 320) * 0.05e-4])
 
 
-def test_the_page_keeps_its_words_and_gets_new_tables(tmp_path: Path) -> None:
-    kept = tmp_path / "page.md"
-    kept.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+def test_the_bill_has_the_metrics_of_the_alarms_in_the_template() -> None:
+    alarms = [
+        one["Properties"] for one in RESOURCES.values() if one["Type"] == "AWS::CloudWatch::Alarm"
+    ]
 
-    page.write(kept, [FIGURE], list(bill(COUNTED)))
+    watched = [
+        metric.get("MetricStat")
+        for alarm in alarms
+        for metric in alarm.get("Metrics", [{"MetricStat": alarm}])
+    ]
 
-    text = kept.read_text()
-    assert text.startswith("before\n")
-    assert text.endswith("\nafter\n")
-    assert "old" not in text
-    assert "| a tick | 108 | ≤ 120 | 7 Scan |" in text
+    assert len([one for one in watched if one]) == ALARM_METRICS
+
+
+def test_the_bill_has_the_metrics_of_a_run_in_which_nothing_fails() -> None:
+    world = simulate(tenants=12, until=MIDNIGHT - WARM_UP + timedelta(minutes=10))
+
+    assert len({one.name for one in read_samples(world.metrics)}) == METRICS
+
+
+def test_the_pages_keep_their_words_and_get_new_tables(tmp_path: Path) -> None:
+    figures, costs = tmp_path / "figures.md", tmp_path / "costs.md"
+    for path in (figures, costs):
+        path.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+
+    page.write(figures, [FIGURE])
+    page.write_bill(costs, [COUNTED])
+
+    for text in (figures.read_text(), costs.read_text()):
+        assert text.startswith("before\n")
+        assert text.endswith("\nafter\n")
+        assert "old" not in text
+    assert "| a tick | 108 | ≤ 120 | 7 Scan |" in figures.read_text()
+    total = sum(line.dollars[0] for line in bill([COUNTED]))
+    assert f"| **a month** | | **${total:.2f}** |" in costs.read_text()
 
 
 def test_the_picture_has_a_line_for_each_way_and_the_quota(tmp_path: Path) -> None:
@@ -203,6 +243,6 @@ def test_everything_is_measured_on_a_small_scale() -> None:
     assert bench.returncode in {0, 1}, errors
     for words in ("paced", "unpaced", "ten-thousand", "cold-start", "chart"):
         assert re.search(rf"\d s  {words}\n", output), output
-    assert "1,000 tenants cost $" in output
+    assert "**a month**" in output
     assert (PROJECT / "docs/benchmarks.md").read_text() == before
     assert (PROJECT / "docs/benchmarks.svg").exists()
