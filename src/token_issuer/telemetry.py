@@ -312,4 +312,4 @@ class Telemetry:
 
 
 def _shown(time: datetime) -> str:
-    return f\"{time:%Y-%m-%dT%H:%M:%SZ}\"
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"

@@ -36,7 +36,7 @@ class WatchedWorld(World):
     def _outside(self) -> Outside:
         logger = Logger(service="watched", stream=self.said)
         logger.registered_handler.setStream(self.said)  # type: ignore[attr-defined]
-        return replace(super()._outside(), telemetry=Telemetry(logger, STACK))
+        return replace(super()._outside(), telemetry=Telemetry(logger, STACK, lambda *_: None))
 
     def watch(self, at: datetime) -> None:
         """Run once, and keep what the run says; its log lines have the time of its end."""
