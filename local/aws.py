@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
+from cfnlint.decode import cfn_yaml
 
 from local.processes import process, run, tail
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_sts import STSClient
@@ -33,7 +37,10 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parent.parent
 REGION = "eu-north-1"
 START_SECONDS = 30.0
-LISTED = ["ssm:GetParametersByPath", "ssm:GetParameters", "ssm:DeleteParameters"]
+MISJUDGED = [
+    "events:PutEvents",  # of our source
+    *("ssm:GetParametersByPath", "ssm:GetParameters", "ssm:DeleteParameters"),  # of our paths
+]
 
 
 class Account:
@@ -59,12 +66,15 @@ class Account:
             return session.client(service, endpoint_url=endpoint, config=config)
 
         self.cloudformation: CloudFormationClient = client("cloudformation")
+        self.cloudwatch: CloudWatchClient = client("cloudwatch")
         self.dynamodb: DynamoDBClient = client("dynamodb")
+        self.events: EventBridgeClient = client("events")
         self.functions: LambdaClient = client("lambda")
         self.iam: IAMClient = client("iam")
         self.logs: CloudWatchLogsClient = client("logs")
         self.scheduler: EventBridgeSchedulerClient = client("scheduler")
         self.secretsmanager: SecretsManagerClient = client("secretsmanager")
+        self.sns: SNSClient = client("sns")
         self.sqs: SQSClient = client("sqs")
         self.ssm: SSMClient = client("ssm")
         self.sts: STSClient = client("sts")
@@ -146,6 +156,7 @@ def build(account: Account, folder: Path, **parameters: str) -> None:
         str(folder / "build"),
         *_overrides(parameters | {"Architecture": architecture}),
     )
+    _drop_unknown(folder / "build/template.yaml")
 
 
 def deploy(account: Account, folder: Path, *, stack: str, **parameters: str) -> Stack:
@@ -173,7 +184,7 @@ def describe(account: Account, stack: str) -> Stack:
     described = account.cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
     function = account.functions.get_function_configuration(FunctionName=outputs["FunctionName"])
-    _allow_listing(account, function["Role"].rsplit("/", 1)[-1])
+    _allow_misjudged(account, function["Role"].rsplit("/", 1)[-1])
     return Stack(
         name=stack,
         outputs=outputs,
@@ -190,9 +201,21 @@ def log_lines(account: Account, stack: Stack) -> list[dict[str, Any]]:
     return [json.loads(message) for message in messages if message.startswith("{")]
 
 
-def _allow_listing(account: Account, role: str) -> None:
-    """Let the role do this to many at once: MiniStack takes no resource but *, AWS takes ours."""
-    statement = {"Effect": "Allow", "Action": LISTED, "Resource": "*"}
+def _drop_unknown(path: Path) -> None:
+    """Take saved queries and alarms on metric math out of a template: MiniStack has neither."""
+    template: Any = cfn_yaml.load(str(path))
+    kept = {
+        name: one
+        for name, one in template["Resources"].items()
+        if one["Type"] != "AWS::Logs::QueryDefinition"
+        and "Metrics" not in one.get("Properties", {})
+    }
+    path.write_text(json.dumps(template | {"Resources": kept}))
+
+
+def _allow_misjudged(account: Account, role: str) -> None:
+    """Let the role do this anywhere: MiniStack knows neither the condition nor these resources."""
+    statement = {"Effect": "Allow", "Action": MISJUDGED, "Resource": "*"}
     document = {"Version": "2012-10-17", "Statement": [statement]}
     account.iam.put_role_policy(
         RoleName=role, PolicyName="ministack", PolicyDocument=json.dumps(document)
