@@ -10,7 +10,13 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
 from token_issuer.authorization_server import AccessToken
-from token_issuer.errors import Deferred, EventUndelivered, IssuerError, TenantRefused
+from token_issuer.errors import (
+    ClientSecretFallback,
+    Deferred,
+    EventUndelivered,
+    IssuerError,
+    TenantRefused,
+)
 from token_issuer.tenants import Tenant
 
 FAILURES_SHOWN = 100
@@ -275,7 +281,7 @@ class Telemetry:
             self._measure(report, seconds)
 
     def _measure(self, report: Report, seconds: float) -> None:
-        """Write the metrics: one line of EMF, and one for each reason of failures."""
+        """Write the metrics as of the run's end: a line of EMF, and one a reason of failures."""
         metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._stack)
         metrics.set_timestamp(report.finished_at)
         refused = [one for one in report.failures.values() if isinstance(one, TenantRefused)]
@@ -290,10 +296,10 @@ class Telemetry:
             "TenantsRefused": len(refused),
             "DocumentsUnreadable": report.unreadable,
             "WritesThrottled": report.throttled,
+            ClientSecretFallback.__name__: 0,  # its alarm ends with the first run without one
+            **Counter(one.reason for one in report.notices),
         }.items():
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
-        for reason, count in Counter(one.reason for one in report.notices).items():
-            metrics.add_metric(name=reason, unit=MetricUnit.Count, value=count)
         if (soonest := report.soonest_expiry_seconds_of_ours) is not None:
             metrics.add_metric(name="SoonestExpirySeconds", unit=MetricUnit.Seconds, value=soonest)
         if (pace := report.writes_per_second) is not None:

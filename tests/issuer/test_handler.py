@@ -655,9 +655,13 @@ def test_a_full_run_is_measured(
     visma_connect.clients["default-id"].tenants.discard(tenant_id("globex"))
     visma_connect.clients["default-id"].tenants.discard(tenant_id("initech"))
 
+    began = time.time()
     run()
+    ended = time.time()
 
     whole, *by_reason = metrics_of(capsys.readouterr().out)
+    [at] = {one["_aws"]["Timestamp"] for one in (whole, *by_reason)}  # milliseconds
+    assert began + whole["RunSeconds"][0] - 0.002 < at / 1000 < ended + 0.001
     values = {name: value for name, value in whole.items() if name != "_aws"}
     assert 3590 <= values.pop("SoonestExpirySeconds")[0] <= 3600
     assert values.pop("RunSeconds")[0] > 0
@@ -673,6 +677,7 @@ def test_a_full_run_is_measured(
         "TenantsRefused": [2.0],
         "DocumentsUnreadable": [1.0],
         "WritesThrottled": [0.0],
+        "ClientSecretFallback": [0.0],
     }
     [directive] = whole["_aws"]["CloudWatchMetrics"]
     assert (directive["Namespace"], directive["Dimensions"]) == ("TokenIssuer", [["service"]])

@@ -215,7 +215,10 @@ def test_a_wrong_pending_secret_is_reported_and_hits_nobody(
     assert report["failures"] == []
     assert portal.asked[2:] == [CLIENT_SECRET, CLIENT_SECRET, WRONG]
     assert noticed(log) == [("default", "PendingSecretRefused")]
-    assert metrics(capsys.readouterr().out) == {"PendingSecretRefused": [1.0]}
+    assert metrics(capsys.readouterr().out) == {
+        "PendingSecretRefused": [1.0],
+        "ClientSecretFallback": [0.0],
+    }
     assert portal.record
     assert portal.record.pending
     assert (portal.record.pending.version, portal.record.pending.reason) == (
@@ -459,8 +462,10 @@ def test_the_fallback_is_reported_until_the_current_one_works(
     run(event("force"))
     assert portal.record is None
     assert noticed(log) == [("default", "ClientSecretFallback")] * 3
+    capsys.readouterr()
     run()
     assert noticed(log) == [("default", "ClientSecretFallback")] * 3
+    assert metrics(capsys.readouterr().out) == {"ClientSecretFallback": [0.0]}
 
 
 def test_a_promotion_ends_the_fallback(portal: Portal, run: Run, log: Log, event: Event) -> None:

@@ -2,8 +2,10 @@
 
 import io
 import json
+import warnings
 from collections import Counter
 from collections.abc import Callable, Collection
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,7 +20,12 @@ from tests.issuer.conftest import make_settings
 from tests.issuer.simulation.memory_ledger import MemoryLedger
 from token_issuer.authorization_server import AccessToken
 from token_issuer.credentials import CURRENT, ClientCredentials
-from token_issuer.errors import EndpointUnavailable, TokenRefused
+from token_issuer.errors import (
+    ClientRefused,
+    ClientSecretUnreadable,
+    EndpointUnavailable,
+    TokenRefused,
+)
 from token_issuer.handler import READS_PER_SECOND
 from token_issuer.invocation import Invocation
 from token_issuer.issuance import Steps, issue_tokens
@@ -46,6 +53,7 @@ HANGS = timedelta(seconds=ASK_SECONDS)
 AWS = timedelta(milliseconds=15)  # latency of a call
 PACKED, PAGE = 75, 10  # tenants in a parameter, parameters a page
 PREFIX = "/visma/tokens/"
+STACK = "simulation"
 
 
 class Killed(BaseException):
@@ -84,6 +92,8 @@ class World:
     refused: Collection[str] = ()
     hanging: Collection[str] = ()
     broken: Collection[str] = ()  # are answered 500
+    secrets: dict[str, str] = field(default_factory=lambda: {CURRENT: "v1"})  # by stage
+    dead_secret: str = ""  # a version that is refused
     is_unchecked: bool = False  # versions of tokens can't be read
     documents: dict[str, str] = field(default_factory=dict)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
@@ -101,6 +111,7 @@ class World:
     deadline: datetime = START
     runs: int = 0
     killed: int = 0
+    metrics: io.StringIO = field(default_factory=io.StringIO)  # lines of EMF
 
     def configure(self, names: Collection[str], **members: object) -> None:
         """Pack the tenants into parameters of 8 KB."""
@@ -132,7 +143,8 @@ class World:
             return None
 
     def _outside(self) -> Outside:
-        logger = Logger(service="simulation", stream=io.StringIO())
+        # its lines are read by nobody, and would take half the time
+        logger = Logger(service=STACK, stream=io.StringIO(), level="CRITICAL")
         clock = Clock(now=self.seconds, sleep=self.sleep)
         margin = STORE_SECONDS + RECORD_SECONDS + REPORT_SECONDS
         writes = Pacer(
@@ -170,13 +182,13 @@ class World:
         return Outside(
             now=lambda: self.now,
             settings=self.settings,
-            telemetry=Quiet(logger, "simulation", lambda *_: None),
+            telemetry=Captured(logger, STACK, self.metrics),
             ledger=self.ledger,
             sources=Sources(
                 ledger=self.ledger,
                 read_tenants=partial(read_tenants, ssm, self.settings.tenants_path, pacer=reads),
                 read_versions=partial(read_versions, ssm=ssm, pacer=reads),
-                read_stages=lambda _: {CURRENT: "v1"},
+                read_stages=lambda _: self.secrets,
                 has_time=lambda: self.time_left() >= self.settings.period.total_seconds() / 2,
                 settings=self.settings,
             ),
@@ -194,12 +206,16 @@ class World:
         )
 
     def _read_credentials(self, client: str, stage: str) -> ClientCredentials:
-        assert stage == CURRENT
+        if stage not in self.secrets:
+            raise ClientSecretUnreadable("no such version", code="ResourceNotFoundException")
         return ClientCredentials(
-            client_id=client, client_secret="s", auth_method="client_secret_post", version="v1"
+            client_id=client,
+            client_secret="s",
+            auth_method="client_secret_post",
+            version=self.secrets[stage],
         )
 
-    def _fetch(self, tenant: Tenant, _: ClientCredentials) -> AccessToken:
+    def _fetch(self, tenant: Tenant, credentials: ClientCredentials) -> AccessToken:
         record = self.ledger.records.get(tenant.name)
         failure = record.failure if record else None
         if failure and failure.next_attempt_at and self.now < failure.next_attempt_at:
@@ -210,6 +226,8 @@ class World:
         self._pass(HANGS if tenant.name in self.hanging else self.latency)
         if tenant.name in self.hanging or self.is_down(issued_at):
             raise EndpointUnavailable("no answer", is_timeout=tenant.name in self.hanging)
+        if credentials.version == self.dead_secret:
+            raise ClientRefused("invalid_client", code="invalid_client")
         if tenant.name in self.broken:
             raise EndpointUnavailable("The token endpoint answered HTTP 500", code="500")
         if tenant.name in self.refused:
@@ -285,8 +303,15 @@ def _error(code: str, operation: str) -> ClientError:
     return ClientError(answer, operation)
 
 
-class Quiet(Telemetry):
-    """Measures nothing, since that is printed."""
+class Captured(Telemetry):
+    """Writes metrics to a stream."""
+
+    def __init__(self, logger: Logger, stack: str, metrics: io.StringIO) -> None:
+        super().__init__(logger, stack, lambda *_: None)
+        self._metrics = metrics
 
     def _measure(self, report: Report, seconds: float) -> None:
-        """Say nothing."""
+        with redirect_stdout(self._metrics), warnings.catch_warnings():
+            # that CloudWatch takes nothing so old, or of the future: it is simulated time
+            warnings.filterwarnings("ignore", "This metric doesn't meet the requirements")
+            super()._measure(report, seconds)
