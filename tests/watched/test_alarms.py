@@ -1,0 +1,273 @@
+"""Which alarms fire in which trouble, when, and when they recover: real runs in simulated time.
+
+A span is in minutes since the event: when an alarm fires, and when it recovers. An event falls two
+minutes after a tick, so that the next run comes three or four minutes later; and in the middle of
+tokens' lives, of which the first are due at once.
+"""
+
+from copy import deepcopy
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.watched.cloudwatch import Fired
+from tests.watched.installation import Installation, minute, names, read_alarms
+from token_issuer.credentials import CURRENT, PREVIOUS
+
+EVENT = 122  # minutes
+HOUR, DAY = 60, 1440
+
+
+@pytest.fixture(scope="module")
+def running() -> Installation:
+    """Return one that has run for two hours."""
+    running = Installation()
+    running.run_until(EVENT)
+    return running
+
+
+@pytest.fixture
+def installation(running: Installation) -> Installation:
+    return deepcopy(running)
+
+
+def outage(installation: Installation, minutes: int) -> None:
+    begin, end = minute(EVENT), minute(EVENT + minutes)
+    installation.world.is_down = lambda at: begin <= at < end
+
+
+# Nothing is wrong
+
+
+@pytest.mark.parametrize("period", [1, 2, 5, 10, 15])
+@pytest.mark.parametrize("delay", [0, 2])  # minutes, until a metric is seen
+def test_in_healthy_hours_only_a_new_stack_fires_until_its_first_run_has_ended(
+    period: int, delay: int
+) -> None:
+    installation = Installation(tenants=50, period=period, delay=timedelta(minutes=delay))
+    installation.run_until(3 * HOUR)
+
+    fired = installation.fired(begin=-10)
+
+    assert fired == [Fired("NoRunAlarm", minute(-10), minute(1 + delay))]
+
+
+@pytest.mark.long
+def test_in_a_healthy_week_with_a_short_outage_each_day_none_fires() -> None:
+    installation = Installation()
+    outages = [minute(day * DAY + 67 * day) for day in range(1, 7)]
+    installation.world.is_down = lambda at: any(
+        begin <= at < begin + timedelta(minutes=9) for begin in outages
+    )
+    installation.run_until(7 * DAY)
+
+    assert installation.alarms(since=0) == {}
+
+
+# The authorization server
+
+
+def test_an_outage_of_fifteen_minutes(installation: Installation) -> None:
+    outage(installation, 15)
+    installation.run_until(EVENT + 3 * HOUR)
+
+    assert installation.alarms(since=EVENT) == {"FailuresAlarm": (14, 19)}
+
+
+def test_an_outage_of_two_hours(installation: Installation) -> None:
+    outage(installation, 2 * HOUR)
+    installation.run_until(EVENT + 4 * HOUR)
+
+    assert installation.alarms(since=EVENT) == {
+        "FailuresAlarm": (14, 126),
+        "SoonestExpiryAlarm": (24, 126),
+    }
+
+
+def test_an_outage_while_refused_tenants_wait(installation: Installation) -> None:
+    installation.world.refused = set(names(9))
+    installation.run_until(EVENT + 2 * HOUR)
+    installation.world.is_down = lambda at: minute(EVENT + 2 * HOUR) <= at
+    installation.run_until(EVENT + 3 * HOUR)
+
+    assert installation.alarms(since=EVENT + 2 * HOUR) == {
+        "FailuresAlarm": (15, None),
+        "SoonestExpiryAlarm": (24, None),
+        "RefusedTenantsAlarm": (-51, None),
+    }
+
+
+def test_a_short_outage_does_not_hide_a_revoked_tenant(installation: Installation) -> None:
+    installation.world.refused = {"t0007"}
+    installation.run_until(EVENT + 2 * HOUR)
+    begin = EVENT + 2 * HOUR
+    installation.world.is_down = lambda at: minute(begin) <= at < minute(begin + 12)
+    installation.run_until(EVENT + 5 * HOUR)
+
+    assert installation.alarms(since=begin) == {"RefusedTenantsAlarm": (-30, None)}
+
+
+# The schedule and the runs
+
+
+def test_a_dead_schedule(installation: Installation) -> None:
+    installation.is_scheduled = False
+    installation.run_until(EVENT + 2 * HOUR)
+    installation.is_scheduled = True
+    installation.run_until(EVENT + 4 * HOUR)
+
+    assert installation.alarms(since=EVENT) == {"NoRunAlarm": (14, 126)}
+
+
+@pytest.mark.parametrize(
+    ("period", "spans"),
+    [
+        (1, {"NoRunAlarm": (5, 122), "SoonestExpiryAlarm": (122, 125)}),  # four runs to catch up
+        (15, {"NoRunAlarm": (31, 122)}),
+    ],
+)
+def test_a_dead_schedule_of_another_period(period: int, spans: dict[str, object]) -> None:
+    installation = Installation(period=period)
+    installation.run_until(2 * HOUR)
+    installation.is_scheduled = False
+    installation.run_until(4 * HOUR)
+    installation.is_scheduled = True
+    installation.run_until(6 * HOUR)
+
+    assert installation.alarms(since=2 * HOUR) == spans
+
+
+def test_half_an_hour_of_runs_that_serve_nobody(installation: Installation) -> None:
+    installation.world.documents.clear()  # a wrong path, for instance
+    installation.run_until(EVENT + 30)
+    installation.world.configure(names(200))
+    installation.run_until(EVENT + HOUR)
+    installation.purge_queue()
+    installation.run_until(EVENT + 2 * HOUR)
+
+    assert installation.alarms(since=EVENT) == {
+        "RunRaisedAlarm": (4, 36),
+        "FailedInvocationsAlarm": (5, 68),
+        "NoRunAlarm": (14, 36),
+    }
+
+
+# Tenants
+
+
+def test_one_revoked_tenant_of_two_hundred(installation: Installation) -> None:
+    installation.world.refused = {"t0007"}
+    installation.run_until(EVENT + 4 * HOUR)
+    installation.world.refused = ()
+    installation.run_until(EVENT + 6 * HOUR)
+
+    assert installation.alarms(since=EVENT) == {"RefusedTenantsAlarm": (90, 279)}
+
+
+def test_one_revoked_tenant_of_three() -> None:
+    installation = Installation(tenants=3)
+    installation.run_until(EVENT)
+    installation.world.refused = {"t0001"}
+    installation.run_until(EVENT + 4 * HOUR)
+    installation.world.refused = ()
+    installation.run_until(EVENT + 6 * HOUR)
+
+    assert installation.alarms(since=EVENT) == {"RefusedTenantsAlarm": (89, 279)}
+
+
+def test_a_tenant_that_was_never_granted_is_told_of_after_an_hour() -> None:
+    installation = Installation()
+    installation.world.refused = {"t0007"}
+    installation.run_until(3 * HOUR)
+
+    assert installation.alarms(since=0) == {"RefusedTenantsAlarm": (62, None)}
+
+
+def test_a_third_of_the_tenants_refused_for_four_hours(installation: Installation) -> None:
+    installation.world.refused = set(names(200)[:66])
+    installation.run_until(EVENT + 4 * HOUR)
+    installation.world.refused = ()  # who has no token waits for up to an hour
+    installation.run_until(EVENT + 6 * HOUR)
+
+    assert installation.alarms(since=EVENT) == {
+        "MassRefusalAlarm": (30, 255),
+        "RefusedTenantsAlarm": (64, 319),
+    }
+
+
+def test_a_quarter_of_the_tenants_vanishes(installation: Installation) -> None:
+    installation.world.configure(names(150))
+    installation.run_until(EVENT + 3 * HOUR)
+
+    assert installation.alarms(since=EVENT) == {"VanishedAlarm": (14, 60)}
+
+
+def test_a_document_with_a_typo(installation: Installation) -> None:
+    installation.world.documents["/visma/tenants/typo"] = "{"
+    installation.run_until(EVENT + 3 * HOUR)
+    del installation.world.documents["/visma/tenants/typo"]
+    installation.run_until(EVENT + 4 * HOUR)
+
+    assert installation.alarms(since=EVENT) == {
+        "FailuresAlarm": (14, 185),
+        "DocumentsAlarm": (59, 184),
+    }
+
+
+def test_a_client_secret_that_is_refused_while_the_previous_one_serves(
+    installation: Installation,
+) -> None:
+    world = installation.world
+    world.secrets, world.dead_secret = {CURRENT: "v2", PREVIOUS: "v1"}, "v2"
+    installation.run_until(EVENT + HOUR)
+    world.dead_secret = ""
+    installation.run_until(EVENT + 2 * HOUR)
+
+    assert installation.alarms(since=EVENT) == {"SecretFallbackAlarm": (4, 65)}
+
+
+# The quota
+
+
+@pytest.mark.long
+def test_thousands_of_tenants_beyond_the_quota_until_it_is_raised() -> None:
+    installation = Installation(tenants=3000)
+    for hour in range(10):  # 2.4 a second are enough for 4,200
+        installation.world.configure(names(3000 + 300 * hour))
+        installation.run_until((hour + 1) * HOUR)
+    installation.allow_writes(8, quota=10)
+    installation.run_until(14 * HOUR)
+
+    assert installation.alarms(since=0) == {"FullRunsAlarm": (575, 608)}
+
+
+@pytest.mark.long
+def test_slowly_more_tenants_than_can_be_written() -> None:
+    installation = Installation(tenants=1600)  # one a second is enough for 1,750
+    installation.allow_writes(1, quota=1.25)
+    for hour in range(36):  # a sixteenth more in a day
+        installation.world.configure(names(1600 + 4 * hour))
+        installation.run_until((hour + 1) * HOUR)
+
+    assert installation.alarms(since=0) == {"FullRunsAlarm": (1360, None)}
+
+
+# The template
+
+
+def test_each_alarm_fires_in_a_test_of_this_file() -> None:
+    tests = Path(__file__).read_text()
+
+    assert not [one.name for one in read_alarms() if f'"{one.name}": (' not in tests]
+
+
+@pytest.mark.parametrize("period", [1, 2, 5, 10, 15])
+def test_cloudwatch_would_take_each_alarm(period: int) -> None:
+    """https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html"""
+    for alarm in read_alarms(period):
+        days = 7 if alarm.period >= 3600 else 1
+        assert alarm.period % 60 == 0
+        assert alarm.period * alarm.evaluated <= days * 86_400
+        assert 1 <= alarm.to_alarm <= alarm.evaluated
+        assert alarm.period >= period * 60  # else a period without a run is nothing unusual
