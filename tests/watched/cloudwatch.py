@@ -19,14 +19,15 @@ Assumed:
 """
 
 import ast
-import json
 import operator
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+from tests.watched.emf import read_samples
 
 MINUTE = 60  # seconds
 LOOKED_AT_BEYOND = 2  # data points, see above
@@ -80,20 +81,9 @@ class Metrics:
         insort(self._values[metric], (at.timestamp(), seen.timestamp(), value))
 
     def put_emf(self, lines: Iterable[str]) -> None:
-        """Take lines of the embedded metric format.
-
-        https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
-        """
-        for line in lines:
-            content = json.loads(line)
-            at = datetime.fromtimestamp(content["_aws"]["Timestamp"] / 1000, UTC)
-            for directive in content["_aws"]["CloudWatchMetrics"]:
-                for names in directive["Dimensions"]:
-                    dimensions = frozenset((name, content[name]) for name in names)
-                    for one in directive["Metrics"]:
-                        metric = Metric(directive["Namespace"], one["Name"], dimensions)
-                        for value in content[one["Name"]]:
-                            self.put(metric, value, at)
+        """Take lines of the embedded metric format."""
+        for one in read_samples(lines):
+            self.put(Metric(one.namespace, one.name, one.dimensions), one.value, one.at)
 
     def read(self, metric: Metric, begin: float, end: float, *, now: float) -> list[float]:
         """Return the values of [begin, end) that are seen by now."""

@@ -11,9 +11,9 @@ from typing import Any
 from cfnlint.decode import cfn_yaml
 
 from tests.conftest import PROJECT
+from tests.issuer.simulation.world import STACK
 from tests.watched.insights import Query, parse_query
 
-STACK = "token-issuer"
 PSEUDO = {"AWS::StackName": STACK, "AWS::Region": "eu-north-1", "LogGroup": "the function's"}
 SEARCH = re.compile(
     r"SEARCH\('\{(?P<schema>[\w,]+)\} MetricName=\"(?P<name>\w+)\" service=\"(?P<service>[^\"]+)\"'"

@@ -2,18 +2,15 @@
 
 import io
 import json
-import warnings
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from tests.issuer.simulation.world import START, World
-from tests.watched.dashboard import STACK
+from tests.issuer.simulation.world import STACK, START, Captured, World
+from tests.watched.emf import Sample, read_samples
 from token_issuer.run import Outside
-from token_issuer.telemetry import Telemetry
 
 PERIOD = timedelta(minutes=5)
 HOUR = timedelta(hours=1)
@@ -27,28 +24,27 @@ WITHDRAWN, GRANTED_AGAIN = MIDNIGHT + 4 * HOUR, MIDNIGHT + 13 * HOUR
 
 @dataclass
 class WatchedWorld(World):
-    """One whose telemetry is the real one, and its lines are kept."""
+    """One that keeps its log lines, too."""
 
     said: io.StringIO = field(default_factory=io.StringIO)
     log: list[dict[str, Any]] = field(default_factory=list)
-    metrics: list[dict[str, Any]] = field(default_factory=list)
 
     def _outside(self) -> Outside:
         logger = Logger(service="watched", stream=self.said)
         logger.registered_handler.setStream(self.said)  # type: ignore[attr-defined]
-        return replace(super()._outside(), telemetry=Telemetry(logger, STACK, lambda *_: None))
+        return replace(super()._outside(), telemetry=Captured(logger, STACK, self.metrics))
 
     def watch(self, at: datetime) -> None:
         """Run once, and keep what the run says; its log lines have the time of its end."""
-        printed = io.StringIO()
-        with redirect_stdout(printed), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "This metric doesn't meet")  # by the real clock
-            self.tick(at)
-        self.metrics += map(json.loads, printed.getvalue().splitlines())
+        self.tick(at)
         stamp = {"@timestamp": f"{self.now:%Y-%m-%d %H:%M}"}
         self.log += [json.loads(line) | stamp for line in self.said.getvalue().splitlines()]
         self.said.seek(0)
         self.said.truncate()
+
+    def samples(self) -> list[Sample]:
+        """Return what the runs have measured."""
+        return list(read_samples(self.metrics.getvalue().splitlines()))
 
 
 def simulate(*, tenants: int = 300, until: datetime = MIDNIGHT + DAY) -> WatchedWorld:

@@ -1,10 +1,10 @@
 """Lines in CloudWatch's embedded metric format (EMF), read as CloudWatch does."""
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 STATISTICS: dict[str, Callable[[list[float]], float]] = {"Minimum": min, "Maximum": max, "Sum": sum}
 
@@ -20,9 +20,12 @@ class Sample:
     value: float
 
 
-def read_samples(lines: Iterable[dict[str, Any]]) -> Iterator[Sample]:
-    """Yield what EMF lines say."""
-    for line in lines:
+def read_samples(lines: Iterable[str]) -> Iterator[Sample]:
+    """Yield what they say.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+    """
+    for line in map(json.loads, lines):
         at = datetime.fromtimestamp(line["_aws"]["Timestamp"] / 1000, UTC)
         for directive in line["_aws"]["CloudWatchMetrics"]:
             for names in directive["Dimensions"]:

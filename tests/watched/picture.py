@@ -19,7 +19,7 @@ from tests.watched.dashboard import (
     read_widgets,
 )
 from tests.watched.day import DAY, MIDNIGHT, simulate
-from tests.watched.emf import Sample, by_period, read_samples
+from tests.watched.emf import Sample, by_period
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,16 +35,16 @@ ROWS = 9  # of a table, its head apart
 
 def draw(
     widgets: list[dict[str, Any]],
-    metrics: Iterable[dict[str, Any]],
+    samples: list[Sample],
     log: Iterable[dict[str, Any]],
     path: Path,
 ) -> None:
-    """Draw the widgets as SVG, with the day's EMF lines and log lines."""
+    """Draw the widgets as SVG, with what the day has measured and logged."""
     import matplotlib as mpl  # noqa: PLC0415  it takes a second
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     parsed = [parse_widget(one) for one in widgets]
-    samples, lines = list(read_samples(metrics)), list(log)
+    lines = list(log)
     height = max(one.place.y + one.place.height for one in parsed)
     style: Any = {
         "svg.hashsalt": "operations",
@@ -154,4 +154,4 @@ def cut(text: str, width: int) -> str:
 if __name__ == "__main__":
     random.seed("operations")  # repeats have jitter
     day = simulate()
-    draw(read_widgets(), day.metrics, day.log, PICTURE)
+    draw(read_widgets(), day.samples(), day.log, PICTURE)

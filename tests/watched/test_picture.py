@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.issuer.simulation.world import STACK
 from tests.watched.dashboard import (
-    STACK,
     Chart,
     Table,
     fingerprint,
@@ -14,7 +14,7 @@ from tests.watched.dashboard import (
     read_widgets,
 )
 from tests.watched.day import MIDNIGHT, WARM_UP, WatchedWorld, simulate
-from tests.watched.emf import by_period, read_samples
+from tests.watched.emf import by_period
 from tests.watched.picture import PICTURE, draw, values_of
 
 HOUR = timedelta(hours=1)
@@ -52,7 +52,7 @@ def test_the_dashboard_shows_what_it_must() -> None:
 
 
 def test_each_line_has_the_numbers_that_runs_have_measured(morning: WatchedWorld) -> None:
-    samples = list(read_samples(morning.metrics))
+    samples = morning.samples()
     lines = [
         line
         for one in WIDGETS
@@ -77,7 +77,7 @@ def test_a_picture_has_every_title_label_and_failure(morning: WatchedWorld, tmp_
     paths = tmp_path / "one.svg", tmp_path / "other.svg"
 
     for path in paths:
-        draw(WIDGETS, morning.metrics, morning.log, path)
+        draw(WIDGETS, morning.samples(), morning.log, path)
 
     one, other = (path.read_text() for path in paths)
     assert one == other
@@ -109,7 +109,7 @@ def test_what_cannot_be_drawn_is_an_error(change: dict[str, Any], named: str) ->
 
 
 def test_a_period_has_the_statistic_of_its_samples(morning: WatchedWorld) -> None:
-    samples = [one for one in read_samples(morning.metrics) if one.name == "TenantsConfigured"]
+    samples = [one for one in morning.samples() if one.name == "TenantsConfigured"]
 
     hours = {stat: by_period(samples, stat, HOUR) for stat in ("Sum", "Minimum", "Maximum")}
 

@@ -53,7 +53,7 @@ HANGS = timedelta(seconds=ASK_SECONDS)
 AWS = timedelta(milliseconds=15)  # latency of a call
 PACKED, PAGE = 75, 10  # tenants in a parameter, parameters a page
 PREFIX = "/visma/tokens/"
-STACK = "simulation"
+STACK = "token-issuer"
 
 
 class Killed(BaseException):
@@ -144,7 +144,7 @@ class World:
 
     def _outside(self) -> Outside:
         # its lines are read by nobody, and would take half the time
-        logger = Logger(service=STACK, stream=io.StringIO(), level="CRITICAL")
+        logger = Logger(service="simulation", stream=io.StringIO(), level="CRITICAL")
         clock = Clock(now=self.seconds, sleep=self.sleep)
         margin = STORE_SECONDS + RECORD_SECONDS + REPORT_SECONDS
         writes = Pacer(
