@@ -186,12 +186,16 @@ class Telemetry:
         )
 
     def _event(self, kind: str, **detail: object) -> bool:
+        """Put it, unless one of the run could not be: the others would cost their time in vain."""
         try:
-            self._put_event(kind, {"stack": self._stack, **detail})
+            if not self._undelivered:
+                self._put_event(kind, {"stack": self._stack, **detail})
+                return True
         except EventUndelivered as error:
             self._undelivered.append(error)
-            return False
-        return True
+        else:
+            self._undelivered.append(self._undelivered[0])
+        return False
 
     def token_failed(self, subject: str, error: IssuerError) -> None:
         """Say why a tenant, or a parameter that can't be read, was not served."""

@@ -176,18 +176,19 @@ ENTRY_REFUSED = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailu
 def test_without_events_a_run_goes_on_and_says_so(
     account: Account, app: Client, run: Run, log: Log, *, is_call: bool
 ) -> None:
-    app.tenants.clear()
     account.configure("globex")
+    account.configure("hooli")
+    app.tenants.difference_update({tenant_id("acme"), tenant_id("hooli")})
 
     with Stubber(events_client()) as stubber:
         if is_call:
             stubber.add_client_error("put_events", "AccessDeniedException")
         else:
             stubber.add_response("put_events", ENTRY_REFUSED)
-        assert counts(run()) == {"issued": 1, "failed": 1}
+        assert counts(run()) == {"issued": 1, "failed": 2}  # the second is not tried
 
     [line] = [line for line in log() if line["message"] == "Events undelivered"]
-    assert (line["level"], line["warning"], line["events"]) == ("WARNING", "EventUndelivered", 1)
+    assert (line["level"], line["warning"], line["events"]) == ("WARNING", "EventUndelivered", 2)
     code = "AccessDeniedException" if is_call else "InternalFailure"
     assert line["detail"] == f"Putting Token Issuance Failing failed: {code}"
     assert ("events:PutEvents" in line["remedy"]) is is_call
