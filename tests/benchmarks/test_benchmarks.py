@@ -23,7 +23,6 @@ from benchmarks.prices import ALARM_METRICS, METRICS, Counted, bill
 from tests.conftest import PROJECT
 from tests.issuer.test_template import RESOURCES
 from tests.watched.day import MIDNIGHT, WARM_UP, simulate
-from tests.watched.emf import read_samples
 
 FIGURE = Figure(name="a tick", shown="108", beside="7 Scan", value=108, most=120)
 COUNTED = Counted(
@@ -153,7 +152,7 @@ def test_the_bill_has_the_metrics_of_the_alarms_in_the_template() -> None:
 def test_the_bill_has_the_metrics_of_a_run_in_which_nothing_fails() -> None:
     world = simulate(tenants=12, until=MIDNIGHT - WARM_UP + timedelta(minutes=10))
 
-    assert len({one.name for one in read_samples(world.metrics)}) == METRICS
+    assert len({one.name for one in world.samples()}) == METRICS
 
 
 def test_the_pages_keep_their_words_and_get_new_tables(tmp_path: Path) -> None:

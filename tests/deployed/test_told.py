@@ -88,22 +88,22 @@ def test_an_alarm_is_heard_on_the_topic_and_says_what_to_do(
 ) -> None:
     topic = local.stack.outputs["AlarmTopicArn"]
     account.sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue[1])
-    name = f"{local.stack.name}: a token expires"
+    name = f"{local.stack.name}: client secret fallback"
 
     account.cloudwatch.put_metric_data(
         Namespace=NAMESPACE,
         MetricData=[
             {
-                "MetricName": "SoonestExpirySeconds",
+                "MetricName": "ClientSecretFallback",
                 "Dimensions": [{"Name": "service", "Value": local.stack.name}],
-                "Value": 599,
+                "Value": 1,
             }
         ],
     )
 
     [message] = [json.loads(one["Message"]) for one in received() if one.get("TopicArn") == topic]
     assert (message["AlarmName"], message["NewStateValue"]) == (name, "ALARM")
-    assert "docs/operations.md#soonestexpiryalarm" in message["AlarmDescription"]
+    assert "docs/operations.md#secretfallbackalarm" in message["AlarmDescription"]
 
 
 def test_the_dashboard_is_the_stacks(account: Account, local: Local) -> None:

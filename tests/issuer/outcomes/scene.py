@@ -24,7 +24,7 @@ from tests.issuer.outcomes.broken_server import Break, BrokenServer, broken_serv
 from tests.issuer.outcomes.observation import Observed, observe
 from tests.issuer.outcomes.scripted_aws import ScriptedAws, scripted_aws
 from token_issuer.errors import IssuerError
-from token_issuer.handler import aws_clients, lambda_handler
+from token_issuer.handler import aws_clients, events_client, lambda_handler
 
 CLIENT_OF = {"acme": "default", "globex": "default", "hooli": "sales"}
 ALL = frozenset(CLIENT_OF)
@@ -187,8 +187,9 @@ def opened_scene() -> Iterator[Scene]:
         variables = ENVIRONMENT | CREDENTIALS | {"AWS_ENDPOINT_URL": aws.url}
         for name, value in variables.items():
             environment.setenv(name, value)
-        aws_clients.cache_clear()  # they know the endpoint that was set when they were made
-        stack.callback(aws_clients.cache_clear)
+        for made in (aws_clients, events_client):
+            made.cache_clear()  # they know the endpoint that was set when they were made
+            stack.callback(made.cache_clear)
         yield Scene(
             visma_connect=visma_connect,
             elsewhere=stack.enter_context(socket.create_server(("127.0.0.1", 0))),
