@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from token_issuer.errors import EventUndelivered
+from token_issuer.errors import EventUndelivered, name_and_place
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -21,7 +21,7 @@ class EventBus:
     def __init__(self, make_client: "Callable[[], EventBridgeClient]") -> None:
         """Take how to make the client, which most runs don't need: a cold start is shorter."""
         self._make_client = make_client
-        self._making = Lock()  # which is not thread-safe
+        self._making = Lock()  # making clients is not thread-safe
 
     def put(self, kind: str, detail: Mapping[str, object]) -> None:
         """Put one event of a kind (`detail-type`); raises EventUndelivered.
@@ -29,10 +29,10 @@ class EventBus:
         A refused entry is no error of the call:
         https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
         """
-        with self._making:
-            client = self._make_client()
         text = json.dumps(detail)
         try:
+            with self._making:
+                client = self._make_client()
             [answer] = client.put_events(
                 Entries=[{"Source": SOURCE, "DetailType": kind, "Detail": text}]
             )["Entries"]
@@ -40,6 +40,8 @@ class EventBus:
             raise _undelivered(kind, error.response["Error"]["Code"]) from error
         except BotoCoreError as error:
             raise _undelivered(kind, type(error).__name__) from error
+        except Exception as error:  # a defect here must not keep a token from being recorded
+            raise _undelivered(kind, name_and_place(error)) from error
         if code := answer.get("ErrorCode"):
             raise _undelivered(kind, code)
 

@@ -118,7 +118,7 @@ def _attempt(client: "_Client", renewal: Renewal, started_at: datetime, steps: S
         now = steps.now()
         # first, since a run may end after any step: told twice at worst
         told = renewal.is_to_be_told(failure, now) and steps.tell_failing(
-            renewal.tenant, failure, renewal.issued.expires_at if renewal.issued else None
+            renewal.tenant, failure, renewal.live_until(now)
         )
         try:
             steps.record_failure(

@@ -112,13 +112,13 @@ class Fallback:
 class ClientRecord:
     """What the ledger knows of a client's secret beside what Secrets Manager does.
 
-    `told` is when an event last told of what.
+    `told_at` says by reason when an event last told of it.
     """
 
     client: str
     pending: Pending | None = None
     fallback: Fallback | None = None
-    told: dict[str, datetime] = field(default_factory=dict)
+    told_at: dict[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,7 +253,7 @@ class Ledger:
         remarkable = {
             "pending": record.pending and _members(record.pending),
             "fallback": record.fallback and _members(record.fallback),
-            "told": record.told,
+            "told_at": record.told_at,
         }
         members: dict[str, Any] = {name: value for name, value in remarkable.items() if value}
         if not members:
@@ -421,7 +421,7 @@ def _client_record(client: str, item: dict[str, Any]) -> ClientRecord | None:
             client=client,
             pending=Pending(**_checked(Pending, pending)) if pending is not None else None,
             fallback=Fallback(**_checked(Fallback, fallback)) if fallback is not None else None,
-            told={what: _time(at) for what, at in item.get("told", {}).items()},
+            told_at={reason: _time(at) for reason, at in item.get("told_at", {}).items()},
         )
     except (AttributeError, TypeError, ValueError):
         return None

@@ -86,6 +86,12 @@ class Renewal:
             ),
         )
 
+    def live_until(self, now: datetime) -> datetime | None:
+        """Return until when consumers have a token, None where they have none."""
+        issued = self.issued
+        is_there = issued and issued.lives(now) and self.reason != Reason.LOST
+        return issued.expires_at if issued and is_there else None
+
     def is_to_be_told(self, error: IssuerError, now: datetime) -> bool:
         """Tell whether a failure is lasting, and no event has said so within a day."""
         told_at = self.failure.told_at if self.failure else None
@@ -106,10 +112,8 @@ class Renewal:
         A lasting refusal is waited for, once there is no live token.
         """
         last = self.failure
-        lost = self.reason == Reason.LOST
-        live = self.issued is not None and self.issued.lives(now) and not lost
         steps = last.waits if last and last.purpose == self.purpose else 0
-        lasting = isinstance(error, TenantRefused) and not live
+        lasting = isinstance(error, TenantRefused) and not self.live_until(now)
         return Record(
             tenant=self.tenant.name,
             client=self.tenant.client,

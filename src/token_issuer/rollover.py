@@ -1,7 +1,7 @@
 """A new client secret: prove the pending version, promote it, tell where another one serves."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -97,36 +97,38 @@ class Rollover:
             yield client, _notice_of(fallback)
         if probe:
             return
+        secret = self.secret(client)
         refusals = [
             one
-            for one in (self.secret(client).closed, notice, fallback and _notice_of(fallback))
+            for one in (secret.closed, notice, fallback and _notice_of(fallback))
             if isinstance(one, REFUSED)
         ]
         lasting = {one.reason for one in refusals} | ({pending.reason} if pending else set())
-        if not (isinstance(notice, Promoted) or self.secret(client).works):
+        if not secret.works and not isinstance(notice, Promoted):
             # that no version works is known in those runs only that ask
             lasting |= {ClientRefused.__name__, ClientSecretInvalid.__name__}
-        told = {reason: at for reason, at in record.told.items() if reason in lasting}
+        last_told = {reason: at for reason, at in record.told_at.items() if reason in lasting}
         concluded = ClientRecord(
             client=client,
             pending=pending,
             fallback=fallback,
-            told=self._tell(client, refusals, told),
+            told_at=last_told | self._tell(client, refusals, last_told),
         )
         if concluded != record:
             yield from self._record(concluded)
 
     def _tell(
-        self, client: str, refusals: Iterable[IssuerError], told: dict[str, datetime]
+        self, client: str, refusals: Iterable[IssuerError], last_told: Mapping[str, datetime]
     ) -> dict[str, datetime]:
         """Put an event for each refusal that none has told of within a day; return when."""
         now = self.now()
-        told = {reason: at for reason, at in told.items() if was_told(at, now)}
-        for refusal in refusals:
-            is_due = refusal.reason not in told and self.has_time(TELL_SECONDS)
-            if is_due and self.tell_refused(client, refusal):
-                told[refusal.reason] = now
-        return told
+        return {
+            refusal.reason: now
+            for refusal in refusals
+            if not was_told(last_told.get(refusal.reason), now)
+            and self.has_time(TELL_SECONDS + RECORD_SECONDS)
+            and self.tell_refused(client, refusal)
+        }
 
     def _prove(
         self, record: ClientRecord, facts: Facts, *, force: bool

@@ -2,7 +2,10 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -206,6 +209,30 @@ def test_a_bus_that_is_not_reached_takes_no_event(environment: dict[str, str]) -
 
     with pytest.raises(EventUndelivered, match="Putting Token Removed failed: EndpointConn"):
         EventBus(lambda: nowhere).put("Token Removed", {})
+
+
+@pytest.mark.parametrize("entries", [[], [{}, {}], None], ids=["none", "two", "no list"])
+def test_a_defect_of_the_bus_is_no_failure_of_ours(entries: object) -> None:
+    client: Any = SimpleNamespace(put_events=lambda **_: {"Entries": entries})
+
+    with pytest.raises(EventUndelivered, match=r"Token Removed failed: .*Error in event_bus.py"):
+        EventBus(lambda: client).put("Token Removed", {})
+
+
+def test_the_client_is_made_by_one_at_a_time() -> None:
+    making = Barrier(2, timeout=0.3)
+    client: Any = SimpleNamespace(put_events=lambda **_: {"Entries": [{}]})
+
+    def make() -> Any:  # noqa: ANN401  a part of boto3's
+        with pytest.raises(BrokenBarrierError):
+            making.wait()  # for a second one
+        making.reset()
+        return client
+
+    bus = EventBus(make)
+    with ThreadPoolExecutor(2) as pool:
+        for put in [pool.submit(bus.put, "Token Removed", {}) for _ in range(2)]:
+            put.result()
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)

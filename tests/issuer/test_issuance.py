@@ -652,6 +652,16 @@ def test_a_tenant_whose_failing_was_told_of_recovers_before_that_is_recorded() -
     assert [one for one in world.done if "globex" in one] == ["store globex", "record globex"]
 
 
+def test_a_failure_that_was_not_told_of_has_no_recovery() -> None:
+    world = World({"acme": [EndpointUnavailable("HTTP 503")]})
+    world.issue([renewal("acme")])
+    world.answers.clear()
+
+    world.issue([renewal("acme", record=world.records["acme"])])
+
+    assert not [one for one in world.done if one.startswith("tell")]
+
+
 def test_a_failure_that_cannot_be_recorded_says_both() -> None:
     world = World(
         {

@@ -487,6 +487,26 @@ def test_a_changed_document_ends_the_wait_and_its_count() -> None:
     assert again.failure.waits == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "hours", "is_due"),
+    [
+        pytest.param(TokenRefused("no"), 0, False, id="just told"),
+        pytest.param(TokenRefused("no"), 23.9, False, id="within a day"),
+        pytest.param(TokenRefused("no"), 24, True, id="a day later"),
+        pytest.param(TokenRefused("no"), -0.1, True, id="told in the future: a clock set back"),
+        pytest.param(EndpointUnavailable("503"), 24, False, id="in passing"),
+    ],
+)
+def test_a_lasting_failure_is_told_once_a_day(
+    error: IssuerError, hours: float, *, is_due: bool
+) -> None:
+    told = fail(None, told=True)
+    again = fail(told, at=NOW + timedelta(hours=1))  # which keeps when it was told
+    [renewal] = plan([ACME], [again], force=True).renewals
+
+    assert renewal.is_to_be_told(error, NOW + timedelta(hours=hours)) is is_due
+
+
 def test_a_new_secret_version_ends_the_wait() -> None:
     assert reasons(plan([ACME], [waiting()], version_of_secret="v2")) == {"acme": Reason.MISSING}
 

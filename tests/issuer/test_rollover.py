@@ -27,7 +27,9 @@ from token_issuer.client_secret import ClientSecret
 from token_issuer.credentials import ClientCredentials, promote
 from token_issuer.errors import (
     ClientRefused,
+    ClientSecretInvalid,
     ClientSecretUnreadable,
+    EndpointBreakerOpen,
     EndpointUnavailable,
     IssuerError,
     LedgerUnwritable,
@@ -1169,6 +1171,87 @@ def test_a_probe_tells_of_a_fallback_and_keeps_nothing() -> None:
 
     assert notice.startswith("ClientSecretFallback")
     assert (world.asked, world.records, world.unstaged) == ([], {}, [])
+
+
+# Who is told
+
+
+def test_a_refusal_is_told_again_after_a_day_while_it_lasts() -> None:
+    world = World()
+    world.answers["v2"] = [REFUSED]
+    for hours in (0, 1, 23.9, 24, 25, 48):
+        world.now = NOW + timedelta(hours=hours)
+        world.conclude(force=True)
+
+    assert world.told == ["default: PendingSecretRefused"] * 3
+
+
+def test_what_nobody_heard_is_told_by_the_next_run() -> None:
+    world = World()
+    world.answers["v2"] = [REFUSED]
+    world.is_heard = False
+    world.conclude()
+    assert world.records["default"].told_at == {}
+    world.is_heard = True
+
+    world.conclude()
+    world.conclude()
+
+    assert world.told == ["default: PendingSecretRefused"]
+    assert world.records["default"].told_at == {"PendingSecretRefused": NOW}
+
+
+def test_what_there_is_no_time_to_record_is_not_told() -> None:
+    world = World()
+    world.answers["v2"] = [REFUSED]
+    world.conclude()
+    world.now += timedelta(days=2)
+    world.seconds_left = 8.9
+    world.conclude()
+    assert len(world.told) == 1
+    world.seconds_left = 9
+
+    world.described = {}
+    world.ask("v1", "v2")
+    world.conclude()
+
+    assert world.told[1:] == ["default: ClientSecretFallback"]
+
+
+@pytest.mark.parametrize(
+    "why", [REFUSED, ClientSecretInvalid("not JSON")], ids=lambda one: one.reason
+)
+def test_that_no_version_works_is_told_until_one_does(why: IssuerError) -> None:
+    world = World()
+    del world.stages["AWSPENDING"]
+    told = [f"default: {why.reason}"]
+    for _ in range(2):  # in the second of which nobody asks
+        world.rollover.secret("default").close(why)
+        world.conclude()
+        world.conclude()
+    assert world.told == told
+
+    world.ask("v1")
+    world.conclude()
+    assert world.records == {}
+
+    world.rollover.secret("default").close(why)
+    world.conclude()
+    assert world.told == told * 2
+    world.stages["AWSPENDING"] = "v2"
+    world.conclude()
+    assert world.promoted
+    assert world.records == {}
+
+
+def test_where_nothing_more_is_asked_for_no_refusal_is_told() -> None:
+    world = World()
+    del world.stages["AWSPENDING"]
+    world.rollover.secret("default").close(EndpointBreakerOpen("503"))
+
+    world.conclude()
+
+    assert world.told == []
 
 
 # What is remembered

@@ -176,6 +176,18 @@ def test_one_revoked_tenant_of_three() -> None:
     assert installation.alarms(since=EVENT) == {"RefusedTenantsAlarm": (89, 279)}
 
 
+def test_where_all_are_refused_it_is_not_the_customers_however_few_they_are() -> None:
+    installation = Installation(tenants=2)
+    installation.run_until(EVENT)
+    installation.world.refused = set(names(2))
+    installation.run_until(EVENT + 2 * HOUR)
+
+    assert installation.alarms(since=EVENT) == {
+        "MassRefusalAlarm": (34, None),
+        "RefusedTenantsAlarm": (89, None),
+    }
+
+
 def test_a_tenant_that_was_never_granted_is_told_of_after_an_hour() -> None:
     installation = Installation()
     installation.world.refused = {"t0007"}

@@ -77,7 +77,7 @@ class MemoryLedger(Ledger):
         self.records[tenant] = replace(self.records[tenant], issued=issued)
 
     def record_client(self, record: ClientRecord) -> None:
-        if record.pending or record.fallback or record.told:
+        if record.pending or record.fallback or record.told_at:
             self.clients[record.client] = record
         else:
             self.clients.pop(record.client, None)
