@@ -101,8 +101,9 @@ def test_an_alarm_is_heard_on_the_topic_and_says_what_to_do(
         ],
     )
 
-    [message] = [json.loads(one["Message"]) for one in received() if one.get("TopicArn") == topic]
-    assert (message["AlarmName"], message["NewStateValue"]) == (name, "ALARM")
+    heard = [json.loads(one["Message"]) for one in received() if one.get("TopicArn") == topic]
+    [message] = [one for one in heard if one["AlarmName"] == name]  # others may be OK by now
+    assert message["NewStateValue"] == "ALARM"
     assert "docs/operations.md#secretfallbackalarm" in message["AlarmDescription"]
 
 
