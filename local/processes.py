@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -60,6 +61,9 @@ def _end(running: subprocess.Popen[bytes]) -> None:
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
     """Let a signal wait for the end of the block: a process that is being started gets an end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python raises in the main thread only
+        return
     came: list[int] = []
     handlers = {
         number: signal.signal(number, lambda *it: came.append(it[0])) for number in STOPPING

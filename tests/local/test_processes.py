@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from local.processes import run
 from tests.conftest import PROJECT
 
 INTERRUPTED_WHILE_IT_STARTS = """
@@ -43,3 +45,11 @@ def test_a_signal_while_a_process_starts_ends_it_too(tmp_path: Path) -> None:
         assert not Path(f"/proc/{child}").exists(), name
         assert further == []
         assert ended.returncode == -signal.SIGINT, ended.stderr
+
+
+def test_processes_may_be_started_by_any_thread(tmp_path: Path) -> None:
+    def start(number: int) -> None:
+        run(["true"], env=os.environ, cwd=tmp_path, log=tmp_path / f"{number}.log")
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(start, range(4))) == [None] * 4
