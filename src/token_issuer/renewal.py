@@ -397,7 +397,8 @@ def _in_order(
 
     A tenant is broken whose last attempt failed in a run that served others of its client: it
     comes last, and starves nobody. Not for long, since an outage that begins or ends in a run
-    leaves a few that merely look it.
+    leaves a few that merely look it. Of those that are as urgent, who has not failed comes first:
+    five that hang end a client's run, and the next one tries others.
     """
     served = {(one.client, one.attempted_at) for one in records if one.failure is None}
 
@@ -411,9 +412,11 @@ def _in_order(
     def lot(renewal: Renewal) -> float:
         return _fraction(f"{renewal.tenant.name} {now}")
 
-    ordered = sorted(
-        renewals, key=lambda one: (is_broken(one), *_urgency(one, now, settings), lot(one))
-    )
+    def place(renewal: Renewal) -> tuple[bool, int, int, bool, float]:
+        rank, minutes = _urgency(renewal, now, settings)
+        return is_broken(renewal), rank, minutes, renewal.failure is not None, lot(renewal)
+
+    ordered = sorted(renewals, key=place)
     return _with_scouts(ordered, sorted(renewals, key=lot))
 
 

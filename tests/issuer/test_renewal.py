@@ -487,6 +487,17 @@ def test_a_changed_document_ends_the_wait_and_its_count() -> None:
     assert again.failure.waits == 1
 
 
+def test_of_those_that_are_as_urgent_who_has_not_failed_comes_first() -> None:
+    hanging = EndpointUnavailable("no answer", is_timeout=True)
+    failed = [fail(None, f"a{number}", hanging) for number in range(5)]
+    others = [f"b{number}" for number in range(5)]
+    tenants = [make_tenant(name) for name in (*(one.tenant for one in failed), *others)]
+
+    for minutes in range(1, 6):  # whatever the lot
+        renewals = plan(tenants, failed, now=NOW + timedelta(minutes=minutes)).renewals
+        assert {one.tenant.name for one in renewals[:5]} == set(others)
+
+
 @pytest.mark.parametrize(
     ("error", "hours", "is_due"),
     [
