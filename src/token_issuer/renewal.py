@@ -26,6 +26,7 @@ WAITS = (1, 2, 4, 8, 12)  # periods
 CHECKED = 300  # token parameters a run that are compared with the ledger
 ROW = 4  # tenants of a client that have failed, at most, before a scout: five would end its run
 FORGIVEN = 2.5  # periods after which a broken tenant has its place in the order again
+WITHOUT_TOKEN = 1  # in the order: those whose token is gone, or not what it should be
 JITTER = 0.5  # of a period, by which ticks may come early: so much less is waited
 TOLD_AGAIN = 24  # hours after which an event says again what lasts
 
@@ -397,7 +398,7 @@ def _in_order(
 
     A tenant is broken whose last attempt failed in a run that served others of its client: it
     comes last, and starves nobody. Not for long, since an outage that begins or ends in a run
-    leaves a few that merely look it. Of those that are as urgent, who has not failed comes first:
+    leaves a few that merely look it. Of those without a token, who has not failed comes first:
     five that hang end a client's run, and the next one tries others.
     """
     served = {(one.client, one.attempted_at) for one in records if one.failure is None}
@@ -414,7 +415,8 @@ def _in_order(
 
     def place(renewal: Renewal) -> tuple[bool, int, int, bool, float]:
         rank, minutes = _urgency(renewal, now, settings)
-        return is_broken(renewal), rank, minutes, renewal.failure is not None, lot(renewal)
+        tried = rank == WITHOUT_TOKEN and renewal.failure is not None
+        return is_broken(renewal), rank, minutes, tried, lot(renewal)
 
     ordered = sorted(renewals, key=place)
     return _with_scouts(ordered, sorted(renewals, key=lot))
@@ -464,4 +466,4 @@ def _urgency(renewal: Renewal, now: datetime, settings: Settings) -> tuple[int, 
     gone = life <= timedelta(0) or renewal.reason == Reason.LOST
     if issued and not gone and now >= floor_of(issued, settings):
         return 0, minutes
-    return (1 if gone or renewal.reason == Reason.CHANGED else 2), minutes
+    return (WITHOUT_TOKEN if gone or renewal.reason == Reason.CHANGED else 2), minutes

@@ -487,7 +487,7 @@ def test_a_changed_document_ends_the_wait_and_its_count() -> None:
     assert again.failure.waits == 1
 
 
-def test_of_those_that_are_as_urgent_who_has_not_failed_comes_first() -> None:
+def test_of_those_without_a_token_who_has_not_failed_comes_first() -> None:
     hanging = EndpointUnavailable("no answer", is_timeout=True)
     failed = [fail(None, f"a{number}", hanging) for number in range(5)]
     others = [f"b{number}" for number in range(5)]
