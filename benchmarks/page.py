@@ -22,8 +22,12 @@ def show(console: Console, figures: Sequence[Figure], counted: Sequence[Counted]
         style = None if one.holds else "red"
         table.add_row(one.name, one.shown, one.must, one.beside, style=style)
     console.print(table)
-    for row in _bill(counted) if counted else []:
-        console.print(row, highlight=False)
+    if counted:
+        head, *rows = _bill(counted)
+        costs = Table(*head, title="Dollars a month", show_lines=True)
+        for row in rows:
+            costs.add_row(*row)
+        console.print(costs)
 
 
 def write(path: Path, figures: Sequence[Figure]) -> None:
@@ -41,23 +45,21 @@ def write(path: Path, figures: Sequence[Figure]) -> None:
 
 def write_bill(path: Path, counted: Sequence[Counted]) -> None:
     """Put the bill into the page, in place of the last one."""
-    _replace(path, _bill(counted))
+    head, *rows, total = _bill(counted)
+    bold = [cell and f"**{cell}**" for cell in total]
+    table = (head, ["---"] * len(head), *rows, bold)
+    _replace(path, [f"| {' | '.join(row)} |".replace("|  |", "| |") for row in table])
 
 
-def _bill(counted: Sequence[Counted]) -> list[str]:
+def _bill(counted: Sequence[Counted]) -> list[list[str]]:
+    """Return rows: the numbers of tenants, quantities, lines, and the sum."""
     lines = list(bill(counted))
     totals = [sum(some) for some in zip(*(line.dollars for line in lines), strict=True)]
     return [
-        f"| tenants | | {' | '.join(f'{one.tenants:,}' for one in counted)} |",
-        "| --- | --- |" + " --- |" * len(counted),
-        *(f"| | {name} | {' | '.join(values)} |" for name, values in quantities(counted)),
-        *(
-            f"| {line.what} | {line.arithmetic} | "
-            + " | ".join(f"${one:.2f}" for one in line.dollars)
-            + " |"
-            for line in lines
-        ),
-        "| **a month** | | " + " | ".join(f"**${one:.2f}**" for one in totals) + " |",
+        ["tenants", "", *(f"{one.tenants:,}" for one in counted)],
+        *(["", name, *values] for name, values in quantities(counted)),
+        *([line.what, line.arithmetic, *map("${:.2f}".format, line.dollars)] for line in lines),
+        ["a month", "", *map("${:.2f}".format, totals)],
     ]
 
 

@@ -92,12 +92,12 @@ class ClientSecret:
                 self._in_use, self.stage, self.version = found, stage, found.version
                 return found
         why = self.failure or ClientSecretUnreadable(f"Client {self.client} has no version to try")
-        others = len(self._refused) - isinstance(why, ClientRefused)
-        if others:
+        of_current = 1 if isinstance(why, ClientRefused) else 0
+        if len(self._refused) > of_current:
             passed_over.insert(0, "no other version of its secret works")
-        raise (
-            type(why)("; ".join([why.detail, *passed_over]), code=why.code) if passed_over else why
-        )
+        if passed_over:
+            why = type(why)("; ".join([why.detail, *passed_over]), code=why.code)
+        raise why
 
     def _pass_over(
         self, stage: str, error: ClientSecretInvalid | ClientSecretUnreadable, told: list[str]

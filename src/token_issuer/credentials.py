@@ -11,6 +11,7 @@ from token_issuer.errors import (
     ClientSecretInvalid,
     ClientSecretUnreadable,
     PendingSecretUndecided,
+    aws_code,
 )
 
 if TYPE_CHECKING:
@@ -83,9 +84,9 @@ def promote(
             RemoveFromVersionId=current,
         )
     except (ClientError, BotoCoreError) as error:
-        code = _code(error)
+        code = aws_code(error)
         is_elsewhere = code == "InvalidParameterException"  # than where it was
-        if not is_elsewhere or read_stages(secretsmanager, prefix, client)[CURRENT] != pending:
+        if not is_elsewhere or read_stages(secretsmanager, prefix, client).get(CURRENT) != pending:
             raise PendingSecretUndecided(
                 f"Promoting the pending version of secret {secret_id} failed: {code}", code=code
             ) from error
@@ -101,14 +102,8 @@ def unstage(secretsmanager: "SecretsManagerClient", prefix: str, client: str, ve
 
 
 def _unreadable(what: str, error: ClientError | BotoCoreError) -> ClientSecretUnreadable:
-    code = _code(error)
+    code = aws_code(error)
     return ClientSecretUnreadable(f"{what} failed: {code}", code=code)
-
-
-def _code(error: ClientError | BotoCoreError) -> str:
-    if isinstance(error, ClientError):
-        return error.response["Error"]["Code"]
-    return type(error).__name__
 
 
 def _parse_credentials(secret_id: str, text: str | None, version: str) -> ClientCredentials:

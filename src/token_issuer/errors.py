@@ -49,6 +49,8 @@ from pathlib import PurePath
 from traceback import walk_tb
 from typing import ClassVar, Self
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 AGAIN = "The next run tries again."
 HEALTH = (
     "If it lasts: look at the AWS Health Dashboard, and at the function's network if it is in a"
@@ -236,6 +238,13 @@ class Unexpected(TenantFailed):
     """The issuer met something that it has no name for: a defect of the issuer."""
 
     remedy = "Report it as a bug, with this detail; the other tenants are served."
+
+
+def aws_code(error: ClientError | BotoCoreError) -> str:
+    """Return what AWS calls a failure, or botocore where no answer came."""
+    if isinstance(error, ClientError):
+        return error.response["Error"]["Code"]
+    return type(error).__name__
 
 
 def name_and_place(defect: Exception) -> str:
@@ -494,7 +503,7 @@ class TokensUnchecked(IssuerError):
 class EventUndelivered(IssuerError):
     """EventBridge did not take an event."""
 
-    remedy = f"A failing tenant is told of again at its next attempt. {HEALTH}"
+    remedy = f"What fails is told of again at its next attempt. {HEALTH}"
     remedies: ClassVar = {
         "AccessDeniedException": (
             "Compare the function's role with template.yaml: it needs events:PutEvents on the"

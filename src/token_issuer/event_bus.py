@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from token_issuer.errors import EventUndelivered, name_and_place
+from token_issuer.errors import EventUndelivered, aws_code, name_and_place
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -36,10 +36,8 @@ class EventBus:
             [answer] = client.put_events(
                 Entries=[{"Source": SOURCE, "DetailType": kind, "Detail": text}]
             )["Entries"]
-        except ClientError as error:
-            raise _undelivered(kind, error.response["Error"]["Code"]) from error
-        except BotoCoreError as error:
-            raise _undelivered(kind, type(error).__name__) from error
+        except (ClientError, BotoCoreError) as error:
+            raise _undelivered(kind, aws_code(error)) from error
         except Exception as error:  # a defect here must not keep a token from being recorded
             raise _undelivered(kind, name_and_place(error)) from error
         if code := answer.get("ErrorCode"):

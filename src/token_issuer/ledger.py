@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from token_issuer.errors import LedgerUnreadable, LedgerUnwritable
+from token_issuer.errors import LedgerUnreadable, LedgerUnwritable, aws_code
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -154,7 +154,7 @@ class Ledger:
         try:
             items = [_decoded(item) for page in pages for item in page["Items"]]
         except (ClientError, BotoCoreError) as error:
-            code = _code(error)
+            code = aws_code(error)
             raise LedgerUnreadable(f"Reading {self._table} failed: {code}", code=code) from error
         records, clients, documents, checked = {}, {}, {}, ""
         for item in items:
@@ -311,7 +311,7 @@ class Ledger:
         try:
             call(TableName=self._table, Key={"key": {"S": key}}, **request)
         except (ClientError, BotoCoreError) as error:
-            code = _code(error)
+            code = aws_code(error)
             if code == "ConditionalCheckFailedException":
                 return False
             raise failure(f"Writing {key} to {self._table} failed: {code}", code=code) from error
@@ -340,12 +340,6 @@ def _expressions(update: str, condition: str, values: Mapping[str, Any]) -> dict
     if values:
         request["ExpressionAttributeValues"] = {f":{n}": _encoded(v) for n, v in values.items()}
     return request
-
-
-def _code(error: ClientError | BotoCoreError) -> str:
-    if isinstance(error, ClientError):
-        return error.response["Error"]["Code"]
-    return type(error).__name__
 
 
 def _text(time: datetime) -> str:

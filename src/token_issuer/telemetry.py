@@ -110,7 +110,7 @@ class Report:
 class Telemetry:
     """What the issuer says while it runs; messages are constant, the rest stands in fields.
 
-    Events are for whoever acts upon them, and are put at least once: docs/operations.md.
+    Events are for whoever acts upon them: docs/operations.md.
     """
 
     def __init__(

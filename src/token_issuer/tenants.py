@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from token_issuer.errors import DocumentInvalid, NoTimeLeft, TenantsUnreadable
+from token_issuer.errors import DocumentInvalid, NoTimeLeft, TenantsUnreadable, aws_code
 from token_issuer.pacing import Pacer
 
 if TYPE_CHECKING:
@@ -79,11 +79,9 @@ def read_tenants(
             parameters += page["Parameters"]
     except NoTimeLeft as error:
         raise TenantsUnreadable(f"Listing {path}: {error.detail}") from None
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
+    except (ClientError, BotoCoreError) as error:
+        code = aws_code(error)
         raise TenantsUnreadable(f"Listing {path} failed: {code}", code=code) from error
-    except BotoCoreError as error:
-        raise TenantsUnreadable(f"Listing {path} failed: {type(error).__name__}") from error
     return parse_configuration(parameters, path, last_good)
 
 

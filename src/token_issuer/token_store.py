@@ -17,6 +17,7 @@ from token_issuer.errors import (
     StoreFailed,
     StoreUnavailable,
     TokensUnchecked,
+    aws_code,
 )
 from token_issuer.pacing import Pacer
 
@@ -85,7 +86,7 @@ def read_versions(parameters: Collection[str], *, ssm: "SSMClient", pacer: Pacer
     except NoTimeLeft as error:
         raise TokensUnchecked(f"Reading the versions of tokens: {error.detail}") from None
     except (ClientError, BotoCoreError) as error:
-        code = _code(error)
+        code = aws_code(error)
         raise TokensUnchecked(f"Reading the versions of tokens failed: {code}", code=code) from None
     return versions
 
@@ -105,7 +106,7 @@ def delete_tokens(
         except NoTimeLeft as error:
             failures |= dict.fromkeys(names, error)
         except (ClientError, BotoCoreError) as error:
-            failures |= {name: _failure(f"Deleting {name}", _code(error), "") for name in names}
+            failures |= {name: _failure(f"Deleting {name}", aws_code(error), "") for name in names}
         else:
             gone = {*answer.get("DeletedParameters", []), *answer.get("InvalidParameters", [])}
             failures |= {
@@ -114,12 +115,6 @@ def delete_tokens(
                 if name not in gone
             }
     return failures
-
-
-def _code(error: ClientError | BotoCoreError) -> str:
-    if isinstance(error, ClientError):
-        return error.response["Error"]["Code"]
-    return type(error).__name__
 
 
 def _failure(what: str, code: str, message: str) -> StoreFailed:

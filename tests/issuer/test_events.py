@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+from aws_lambda_powertools import Logger
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.stub import Stubber
@@ -20,6 +21,7 @@ from tests.issuer.conftest import CLIENT_SECRET, Account, Log, Run, tenant_id
 from token_issuer.errors import EventUndelivered
 from token_issuer.event_bus import SOURCE, EventBus
 from token_issuer.handler import events_client
+from token_issuer.telemetry import Telemetry
 
 NEW = "new-7zR2pXw9Lm4Tb8YcH6vKq"
 SAMPLES = sorted((PROJECT / "events/put").glob("*.json"))
@@ -195,6 +197,21 @@ def test_without_events_a_run_goes_on_and_says_so(
     code = "AccessDeniedException" if is_call else "InternalFailure"
     assert line["detail"] == f"Putting Token Issuance Failing failed: {code}"
     assert ("events:PutEvents" in line["remedy"]) is is_call
+
+
+def test_after_one_that_could_not_be_put_no_more_are_tried_in_the_run(log: Log) -> None:
+    tried = []
+
+    def put(kind: str, _: object) -> None:
+        tried.append(kind)
+        raise EventUndelivered("nobody takes it")
+
+    telemetry = Telemetry(Logger(service="token-issuer"), "issuer", put)
+    for name in ("acme", "globex", "hooli"):
+        telemetry.token_removed(name, because="disabled")
+
+    assert tried == ["Token Removed"]
+    assert len(log()) == 3
 
 
 def test_a_bus_that_is_not_reached_takes_no_event(environment: dict[str, str]) -> None:

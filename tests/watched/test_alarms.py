@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.watched.cloudwatch import Fired
+from tests.issuer.simulation.world import STACK
+from tests.watched.cloudwatch import Fired, Metric, Metrics
 from tests.watched.installation import Installation, minute, names, read_alarms
 from token_issuer.credentials import CURRENT, PREVIOUS
+from token_issuer.telemetry import NAMESPACE
 
 EVENT = 122  # minutes
 HOUR, DAY = 60, 1440
@@ -35,6 +37,41 @@ def installation(running: Installation) -> Installation:
 def outage(installation: Installation, minutes: int) -> None:
     begin, end = minute(EVENT), minute(EVENT + minutes)
     installation.world.is_down = lambda at: begin <= at < end
+
+
+# Where the thresholds are
+
+MINIMAL = {"SoonestExpirySeconds": 599, "TenantsRefused": 1, "TokensFailed": 1, "TokensDeferred": 0}
+
+
+@pytest.mark.parametrize(
+    ("alarm", "measured", "fires"),
+    [
+        ("SoonestExpiryAlarm", MINIMAL | {"TenantsRefused": 0}, True),
+        ("SoonestExpiryAlarm", MINIMAL | {"TenantsRefused": 0, "SoonestExpirySeconds": 600}, False),
+        ("SoonestExpiryAlarm", MINIMAL, False),
+        ("SoonestExpiryAlarm", MINIMAL | {"TokensFailed": 2}, True),
+        ("SoonestExpiryAlarm", MINIMAL | {"TokensDeferred": 1}, True),
+        ("FullRunsAlarm", {"RunSeconds": 256}, False),
+        ("FullRunsAlarm", {"RunSeconds": 256.1}, True),
+        ("MassRefusalAlarm", {"TenantsRefused": 3, "TenantsConfigured": 30}, False),
+        ("MassRefusalAlarm", {"TenantsRefused": 3, "TenantsConfigured": 29}, True),
+        ("MassRefusalAlarm", {"TenantsRefused": 2, "TenantsConfigured": 3}, False),
+        ("MassRefusalAlarm", {"TenantsRefused": 2, "TenantsConfigured": 2}, True),
+    ],
+)
+def test_what_is_measured_for_seven_hours_fires_or_not(
+    alarm: str, measured: dict[str, float], *, fires: bool
+) -> None:
+    metrics, [watched] = Metrics(), [one for one in read_alarms() if one.name == alarm]
+    for name, value in measured.items():
+        metric = Metric(NAMESPACE, name, frozenset({("service", STACK)}))
+        for number in range(0, 7 * HOUR, 5):
+            metrics.put(metric, value, minute(number))
+
+    points = watched.points(metrics, minute(7 * HOUR).timestamp())
+
+    assert watched.is_breached(points) is fires
 
 
 # Nothing is wrong
@@ -156,24 +193,16 @@ def test_half_an_hour_of_runs_that_serve_nobody(installation: Installation) -> N
 # Tenants
 
 
-def test_one_revoked_tenant_of_two_hundred(installation: Installation) -> None:
-    installation.world.refused = {"t0007"}
-    installation.run_until(EVENT + 4 * HOUR)
-    installation.world.refused = ()
-    installation.run_until(EVENT + 6 * HOUR)
-
-    assert installation.alarms(since=EVENT) == {"RefusedTenantsAlarm": (90, 279)}
-
-
-def test_one_revoked_tenant_of_three() -> None:
-    installation = Installation(tenants=3)
+@pytest.mark.parametrize(("tenants", "fires"), [(200, 90), (3, 89)])
+def test_one_revoked_tenant(tenants: int, fires: int) -> None:
+    installation = Installation(tenants=tenants)
     installation.run_until(EVENT)
     installation.world.refused = {"t0001"}
     installation.run_until(EVENT + 4 * HOUR)
     installation.world.refused = ()
     installation.run_until(EVENT + 6 * HOUR)
 
-    assert installation.alarms(since=EVENT) == {"RefusedTenantsAlarm": (89, 279)}
+    assert installation.alarms(since=EVENT) == {"RefusedTenantsAlarm": (fires, 279)}
 
 
 def test_where_all_are_refused_it_is_not_the_customers_however_few_they_are() -> None:
