@@ -6,10 +6,11 @@ from itertools import batched
 
 from token_issuer.errors import IssuerError, LedgerUnwritable, NoTimeLeft
 from token_issuer.ledger import Record
-from token_issuer.pacing import RECORD_SECONDS
+from token_issuer.pacing import RECORD_SECONDS, REPORT_SECONDS
 from token_issuer.renewal import Removal
 
 TOGETHER = 10  # parameters in one request
+STEP_SECONDS = 2 * RECORD_SECONDS + REPORT_SECONDS  # to mark and delete, or to forget and tell
 
 
 def remove_tokens(  # noqa: PLR0913  what a run does it with
@@ -28,7 +29,7 @@ def remove_tokens(  # noqa: PLR0913  what a run does it with
     for some in batched(removals, TOGETHER, strict=False):
         marked = []
         for removal in some:
-            if time_left() < 2 * RECORD_SECONDS:
+            if time_left() < STEP_SECONDS:
                 yield removal, NoTimeLeft("The run ended before its removal")
                 continue
             try:
@@ -39,7 +40,7 @@ def remove_tokens(  # noqa: PLR0913  what a run does it with
         failures = delete_tokens([one.parameter for one in marked if one.parameter])
         for removal in marked:
             failure = failures.get(removal.parameter or "")
-            if not failure and time_left() < 2 * RECORD_SECONDS:
+            if not failure and time_left() < STEP_SECONDS:
                 failure = NoTimeLeft("The run ended before its removal")
             if not failure:
                 try:

@@ -298,6 +298,7 @@ class Telemetry:
             "TenantsConfigured": report.configured,
             "TenantsVanished": report.vanished,
             "TenantsRefused": len(refused),
+            "OwnFailures": len(report.all_failures) - len(refused),
             "DocumentsUnreadable": report.unreadable,
             "WritesThrottled": report.throttled,
             ClientSecretFallback.__name__: 0,  # its alarm ends with the first run without one

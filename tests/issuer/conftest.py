@@ -204,11 +204,16 @@ def account(empty_account: Account) -> Account:
     return empty_account
 
 
+def log_to(stream: io.StringIO) -> None:
+    """Have the function log there; setStream would flush the stream before, which may be closed."""
+    # the same logger as the handler's: Powertools keeps one for each service
+    Logger(service="token-issuer").registered_handler.stream = stream  # type: ignore[attr-defined]
+
+
 @pytest.fixture
 def log_stream() -> io.StringIO:
     stream = io.StringIO()
-    # the same logger as the handler's: Powertools keeps one for each service
-    Logger(service="token-issuer").registered_handler.setStream(stream)  # type: ignore[attr-defined]
+    log_to(stream)
     return stream
 
 

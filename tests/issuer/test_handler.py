@@ -675,6 +675,7 @@ def test_a_full_run_is_measured(
         "TenantsConfigured": [3.0],
         "TenantsVanished": [0.0],
         "TenantsRefused": [2.0],
+        "OwnFailures": [1.0],
         "DocumentsUnreadable": [1.0],
         "WritesThrottled": [0.0],
         "ClientSecretFallback": [0.0],

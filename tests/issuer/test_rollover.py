@@ -1361,7 +1361,7 @@ def test_a_step_that_has_no_time_left_is_the_next_runs(gone: str, read: int, ask
 
     def passing(step: str) -> None:
         if step == gone:
-            world.seconds_left = 13.9 if step == "read" else 20.9
+            world.seconds_left = {"before": 20.9, "read": 13.9, "asked": 22.9}[step]
 
     def read_version(client: str, stage: str) -> ClientCredentials:
         passing("read")
@@ -1380,7 +1380,7 @@ def test_a_step_that_has_no_time_left_is_the_next_runs(gone: str, read: int, ask
     assert notice == f"PendingSecretUndecided: NoTimeLeft{whose}: The run ended before its turn"
 
     assert (len(stages_read), len(world.asked), world.promoted) == (read, asked, [])
-    world.seconds_left = 21.0
+    world.seconds_left = 23.0
     assert world.conclude() == ["promoted v2 for acme"]
 
 

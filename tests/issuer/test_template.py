@@ -283,7 +283,8 @@ def test_each_period_has_its_expression_and_time_out() -> None:
             "Seconds": int(minutes) * 60,
             "Timeout": int(minutes) * 60 - 10,
             "Full": int(minutes) * 60 - 10 - 34,
-            "Silent": {"1": 5, "2": 4}.get(minutes, 3),
+            "Two": (2 * int(minutes) + 5) * 60,
+            "Three": (3 * int(minutes) + 3) * 60,
         }
         for minutes in allowed
     }

@@ -5,6 +5,7 @@ minutes after a tick, so that the next run comes three or four minutes later; an
 tokens' lives, of which the first are due at once.
 """
 
+from collections.abc import Callable
 from copy import deepcopy
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from tests.issuer.simulation.world import STACK
 from tests.watched.cloudwatch import Fired, Metric, Metrics
-from tests.watched.installation import Installation, minute, names, read_alarms
+from tests.watched.installation import Installation, Span, minute, names, read_alarms
 from token_issuer.credentials import CURRENT, PREVIOUS
 from token_issuer.telemetry import NAMESPACE
 
@@ -32,11 +33,6 @@ def running() -> Installation:
 @pytest.fixture
 def installation(running: Installation) -> Installation:
     return deepcopy(running)
-
-
-def outage(installation: Installation, minutes: int) -> None:
-    begin, end = minute(EVENT), minute(EVENT + minutes)
-    installation.world.is_down = lambda at: begin <= at < end
 
 
 # Where the thresholds are
@@ -105,21 +101,22 @@ def test_in_a_healthy_week_with_a_short_outage_each_day_none_fires() -> None:
 # The authorization server
 
 
+def outage(installation: Installation, minutes: int) -> None:
+    begin, end = minute(EVENT), minute(EVENT + minutes)
+    installation.world.is_down = lambda at: begin <= at < end
+    installation.run_until(EVENT + minutes + 2 * HOUR)
+
+
 def test_an_outage_of_fifteen_minutes(installation: Installation) -> None:
     outage(installation, 15)
-    installation.run_until(EVENT + 3 * HOUR)
 
-    assert installation.alarms(since=EVENT) == {"FailuresAlarm": (14, 19)}
+    assert installation.alarms(since=EVENT) == {"FailuresAlarm": (17, 19)}
 
 
-def test_an_outage_of_two_hours(installation: Installation) -> None:
-    outage(installation, 2 * HOUR)
-    installation.run_until(EVENT + 4 * HOUR)
+def test_two_runs_that_fail_are_no_alarm(installation: Installation) -> None:
+    outage(installation, 12)
 
-    assert installation.alarms(since=EVENT) == {
-        "FailuresAlarm": (14, 126),
-        "SoonestExpiryAlarm": (24, 126),
-    }
+    assert installation.alarms(since=EVENT) == {}
 
 
 def test_an_outage_while_refused_tenants_wait(installation: Installation) -> None:
@@ -129,7 +126,7 @@ def test_an_outage_while_refused_tenants_wait(installation: Installation) -> Non
     installation.run_until(EVENT + 3 * HOUR)
 
     assert installation.alarms(since=EVENT + 2 * HOUR) == {
-        "FailuresAlarm": (15, None),
+        "FailuresAlarm": (17, None),
         "SoonestExpiryAlarm": (24, None),
         "RefusedTenantsAlarm": (-51, None),
     }
@@ -145,64 +142,150 @@ def test_a_short_outage_does_not_hide_a_revoked_tenant(installation: Installatio
     assert installation.alarms(since=begin) == {"RefusedTenantsAlarm": (-30, None)}
 
 
-# The schedule and the runs
+# The schedule
 
 
-def test_a_dead_schedule(installation: Installation) -> None:
+def dead_schedule(installation: Installation) -> None:
     installation.is_scheduled = False
     installation.run_until(EVENT + 2 * HOUR)
     installation.is_scheduled = True
     installation.run_until(EVENT + 4 * HOUR)
-
-    assert installation.alarms(since=EVENT) == {"NoRunAlarm": (14, 126)}
 
 
 @pytest.mark.parametrize(
     ("period", "spans"),
     [
-        (1, {"NoRunAlarm": (5, 122), "SoonestExpiryAlarm": (122, 125)}),  # four runs to catch up
-        (15, {"NoRunAlarm": (31, 122)}),
+        (1, {"NoRunAlarm": (7, 122), "SoonestExpiryAlarm": (122, 131)}),  # four runs to catch up
+        (2, {"NoRunAlarm": (8, 122), "SoonestExpiryAlarm": (122, 131)}),
+        (5, {"NoRunAlarm": (14, 126)}),
+        (10, {"NoRunAlarm": (25, 131)}),
+        (15, {"NoRunAlarm": (36, 135)}),
     ],
 )
-def test_a_dead_schedule_of_another_period(period: int, spans: dict[str, object]) -> None:
+def test_a_dead_schedule(period: int, spans: dict[str, object]) -> None:
     installation = Installation(period=period)
-    installation.run_until(2 * HOUR)
-    installation.is_scheduled = False
-    installation.run_until(4 * HOUR)
-    installation.is_scheduled = True
-    installation.run_until(6 * HOUR)
+    installation.run_until(EVENT)
 
-    assert installation.alarms(since=2 * HOUR) == spans
+    dead_schedule(installation)
+
+    assert installation.alarms(since=EVENT) == spans
 
 
-def test_half_an_hour_of_runs_that_serve_nobody(installation: Installation) -> None:
-    installation.world.documents.clear()  # a wrong path, for instance
+# Troubles that last
+
+
+def two_hours_of_outage(installation: Installation) -> None:
+    outage(installation, 2 * HOUR)
+
+
+def half_an_hour_of_runs_that_serve_nobody(installation: Installation) -> None:
+    world = installation.world
+    documents = dict(world.documents)
+    world.documents.clear()  # a wrong path, for instance
     installation.run_until(EVENT + 30)
-    installation.world.configure(names(200))
+    world.documents |= documents
     installation.run_until(EVENT + HOUR)
     installation.purge_queue()
     installation.run_until(EVENT + 2 * HOUR)
 
-    assert installation.alarms(since=EVENT) == {
-        "RunRaisedAlarm": (4, 36),
-        "FailedInvocationsAlarm": (5, 68),
-        "NoRunAlarm": (14, 36),
-    }
+
+def refuse(installation: Installation, tenants: int) -> None:
+    """For four hours; who has no token waits for up to twelve periods then."""
+    installation.world.refused = set(names(tenants))
+    installation.run_until(EVENT + 4 * HOUR)
+    installation.world.refused = ()
+    installation.run_until(EVENT + 9 * HOUR)
+
+
+def one_revoked_tenant(installation: Installation) -> None:
+    refuse(installation, 1)
+
+
+def a_third_of_the_tenants_refused(installation: Installation) -> None:
+    refuse(installation, installation.tenants // 3)
+
+
+def a_quarter_of_the_tenants_vanishes(installation: Installation) -> None:
+    installation.world.configure(names(installation.tenants * 3 // 4))
+    installation.run_until(EVENT + 3 * HOUR)
+
+
+def a_document_with_a_typo(installation: Installation) -> None:
+    installation.world.documents["/visma/tenants/typo"] = "{"
+    installation.run_until(EVENT + 3 * HOUR)
+    del installation.world.documents["/visma/tenants/typo"]
+    installation.run_until(EVENT + 4 * HOUR)
+
+
+def a_client_secret_that_is_refused_while_the_previous_one_serves(
+    installation: Installation,
+) -> None:
+    world = installation.world
+    world.secrets, world.dead_secret = {CURRENT: "v2", PREVIOUS: "v1"}, "v2"
+    installation.run_until(EVENT + HOUR)
+    world.dead_secret = ""
+    installation.run_until(EVENT + 3 * HOUR)
+
+
+TROUBLES: list[tuple[Callable[[Installation], None], dict[str, Span]]] = [
+    (two_hours_of_outage, {"FailuresAlarm": (17, 126), "SoonestExpiryAlarm": (24, 134)}),
+    (
+        half_an_hour_of_runs_that_serve_nobody,
+        {
+            "RunRaisedAlarm": (4, 44),
+            "FailedInvocationsAlarm": (5, 68),
+            "NoRunAlarm": (14, 36),
+        },
+    ),
+    (one_revoked_tenant, {"RefusedTenantsAlarm": (90, 279)}),
+    (
+        a_third_of_the_tenants_refused,
+        {"MassRefusalAlarm": (34, 255), "RefusedTenantsAlarm": (64, 319)},
+    ),
+    (a_quarter_of_the_tenants_vanishes, {"VanishedAlarm": (17, 60)}),
+    (a_document_with_a_typo, {"FailuresAlarm": (17, 184), "DocumentsAlarm": (59, 184)}),
+    (
+        a_client_secret_that_is_refused_while_the_previous_one_serves,
+        {"SecretFallbackAlarm": (4, 75)},
+    ),
+]
+
+
+@pytest.mark.parametrize(("trouble", "spans"), TROUBLES, ids=[one.__name__ for one, _ in TROUBLES])
+def test_a_trouble_that_lasts_fires_once(
+    trouble: Callable[[Installation], None], spans: dict[str, Span], installation: Installation
+) -> None:
+    trouble(installation)
+
+    assert installation.alarms(since=EVENT) == spans
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("period", [1, 2, 5, 10, 15])
+@pytest.mark.parametrize(("trouble", "spans"), TROUBLES, ids=[one.__name__ for one, _ in TROUBLES])
+def test_it_fires_once_at_any_period_however_late_ticks_and_metrics_are(
+    trouble: Callable[[Installation], None], spans: dict[str, Span], period: int
+) -> None:
+    installation = Installation(tenants=60, period=period, seed=period)
+    installation.run_until(EVENT)
+
+    trouble(installation)
+
+    for delay in range(3):
+        installation.delay = timedelta(minutes=delay)
+        assert installation.alarms(since=EVENT).keys() == spans.keys()
 
 
 # Tenants
 
 
-@pytest.mark.parametrize(("tenants", "fires"), [(200, 90), (3, 89)])
-def test_one_revoked_tenant(tenants: int, fires: int) -> None:
-    installation = Installation(tenants=tenants)
+def test_one_revoked_tenant_of_three() -> None:
+    installation = Installation(tenants=3)
     installation.run_until(EVENT)
-    installation.world.refused = {"t0001"}
-    installation.run_until(EVENT + 4 * HOUR)
-    installation.world.refused = ()
-    installation.run_until(EVENT + 6 * HOUR)
 
-    assert installation.alarms(since=EVENT) == {"RefusedTenantsAlarm": (fires, 279)}
+    one_revoked_tenant(installation)
+
+    assert installation.alarms(since=EVENT) == {"RefusedTenantsAlarm": (89, 279)}
 
 
 def test_where_all_are_refused_it_is_not_the_customers_however_few_they_are() -> None:
@@ -212,7 +295,7 @@ def test_where_all_are_refused_it_is_not_the_customers_however_few_they_are() ->
     installation.run_until(EVENT + 2 * HOUR)
 
     assert installation.alarms(since=EVENT) == {
-        "MassRefusalAlarm": (34, None),
+        "MassRefusalAlarm": (39, None),
         "RefusedTenantsAlarm": (89, None),
     }
 
@@ -223,49 +306,6 @@ def test_a_tenant_that_was_never_granted_is_told_of_after_an_hour() -> None:
     installation.run_until(3 * HOUR)
 
     assert installation.alarms(since=0) == {"RefusedTenantsAlarm": (62, None)}
-
-
-def test_a_third_of_the_tenants_refused_for_four_hours(installation: Installation) -> None:
-    installation.world.refused = set(names(200)[:66])
-    installation.run_until(EVENT + 4 * HOUR)
-    installation.world.refused = ()  # who has no token waits for up to an hour
-    installation.run_until(EVENT + 6 * HOUR)
-
-    assert installation.alarms(since=EVENT) == {
-        "MassRefusalAlarm": (30, 255),
-        "RefusedTenantsAlarm": (64, 319),
-    }
-
-
-def test_a_quarter_of_the_tenants_vanishes(installation: Installation) -> None:
-    installation.world.configure(names(150))
-    installation.run_until(EVENT + 3 * HOUR)
-
-    assert installation.alarms(since=EVENT) == {"VanishedAlarm": (14, 60)}
-
-
-def test_a_document_with_a_typo(installation: Installation) -> None:
-    installation.world.documents["/visma/tenants/typo"] = "{"
-    installation.run_until(EVENT + 3 * HOUR)
-    del installation.world.documents["/visma/tenants/typo"]
-    installation.run_until(EVENT + 4 * HOUR)
-
-    assert installation.alarms(since=EVENT) == {
-        "FailuresAlarm": (14, 185),
-        "DocumentsAlarm": (59, 184),
-    }
-
-
-def test_a_client_secret_that_is_refused_while_the_previous_one_serves(
-    installation: Installation,
-) -> None:
-    world = installation.world
-    world.secrets, world.dead_secret = {CURRENT: "v2", PREVIOUS: "v1"}, "v2"
-    installation.run_until(EVENT + HOUR)
-    world.dead_secret = ""
-    installation.run_until(EVENT + 2 * HOUR)
-
-    assert installation.alarms(since=EVENT) == {"SecretFallbackAlarm": (4, 65)}
 
 
 # The quota
@@ -311,4 +351,6 @@ def test_cloudwatch_would_take_each_alarm(period: int) -> None:
         assert alarm.period % 60 == 0
         assert alarm.period * alarm.evaluated <= days * 86_400
         assert 1 <= alarm.to_alarm <= alarm.evaluated
-        assert alarm.period >= period * 60  # else a period without a run is nothing unusual
+        # a tick may be late, and a run fill its period, and a metric be late: in less, none is seen
+        holds_a_run = alarm.period >= (2 * period + 3) * 60
+        assert holds_a_run or alarm.evaluated > 1 or alarm.name == "FailedInvocationsAlarm"

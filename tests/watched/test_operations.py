@@ -21,10 +21,12 @@ def test_each_alarm_has_a_section_and_each_section_its_alarm() -> None:
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_leads_to_its_section(name: str) -> None:
-    description = ALARMS[name]["AlarmDescription"]
+def test_a_description_says_what_its_section_says_and_leads_there(name: str) -> None:
+    means, _, to_do = ALARMS[name]["AlarmDescription"].partition(" To do: ")
+    [section] = re.findall(r"^\*\*Means:\*\* (.+?)\n\n", SECTIONS[name], re.MULTILINE | re.DOTALL)
 
-    assert description.endswith(f"(docs/operations.md#{name.lower()}).")
+    assert " ".join(section.split()).startswith(means)
+    assert to_do.endswith(f" (docs/operations.md#{name.lower()}).")
 
 
 @pytest.mark.parametrize("name", SECTIONS)

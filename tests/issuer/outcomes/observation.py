@@ -11,6 +11,8 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from tests.issuer.conftest import log_to
+
 
 @dataclass(frozen=True, kw_only=True)
 class Observed:
@@ -26,7 +28,7 @@ def observe(function: Callable[[], dict[str, Any]]) -> Observed:
     report, error = None, None
     log, everything = io.StringIO(), io.StringIO()
     issuer = Logger(service="token-issuer")
-    issuer.registered_handler.setStream(log)  # type: ignore[attr-defined]
+    log_to(log)
     issuer.setLevel(logging.DEBUG)
     root, handler = logging.getLogger(), logging.StreamHandler(everything)
     level = root.level
