@@ -33,7 +33,7 @@ VALUES_OF = {  # who may import what from whom beside errors: values, no work
     },
     "removal": {
         "ledger": {"Record"},
-        "pacing": {"RECORD_SECONDS"},
+        "pacing": {"RECORD_SECONDS", "REPORT_SECONDS"},
         "renewal": {"Removal"},
     },
     "renewal": {
