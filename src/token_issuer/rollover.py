@@ -157,7 +157,8 @@ class Rollover:
                 self._may_ask(secret, version)
                 asked = True
                 self.fetch_token(tenant, credentials)
-            self._need(3 * RECORD_SECONDS + TELL_SECONDS)  # to move two stages, look where they are, tell
+            # to move two stages, to look where they are, to tell
+            self._need(3 * RECORD_SECONDS + TELL_SECONDS)
             self.promote(client, version, current)
         except IssuerError as error:
             if isinstance(error, ClientSecretUnreadable) and error.code == MISSING:
