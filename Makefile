@@ -9,7 +9,7 @@ PYTHON := $(shell for python in python3.13 python3 python; do \
 	&& { echo $$python; break; }; done)
 UV := .tools/uv/bin/uv
 RUN := .venv/bin/python
-LISTS := src/requirements tests/requirements local/requirements/uv local/requirements/ministack \
+LISTS := src/requirements cli/requirements tests/requirements local/requirements/uv local/requirements/ministack \
 	local/requirements/sam
 
 .PHONY: help

@@ -1,0 +1,1 @@
+"""The operator's command of the Visma token issuer."""

@@ -1,0 +1,58 @@
+"""What is printed: tables and words for people, JSON for scripts; never a secret or a token."""
+
+import json
+import sys
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PIPED_COLUMNS = 200  # where nobody has a width
+
+
+def out() -> Console:
+    """Return the console for what was asked for."""
+    return _console(stderr=False)
+
+
+def err() -> Console:
+    """Return the console for progress, questions and failures."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = PIPED_COLUMNS
+    return console
+
+
+def print_json(value: "Mapping[str, Any] | Sequence[Any]") -> None:
+    """Print a value as JSON, for a script."""
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write("\n")
+
+
+def say(text: str, style: str = "") -> None:
+    """Tell on stderr what goes on; a text from elsewhere is not markup."""
+    err().print(text, style=style, markup=False, soft_wrap=True)
+
+
+def shown_span(span: timedelta) -> str:
+    """Return a time span as people read it: its two largest units."""
+    seconds = int(abs(span).total_seconds())
+    days, rest = divmod(seconds, 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, seconds = divmod(rest, 60)
+    if days:
+        text = f"{days} d {hours} h"
+    elif hours:
+        text = f"{hours} h {minutes:02} min"
+    elif minutes:
+        text = f"{minutes} min {seconds:02} s"
+    else:
+        text = f"{seconds} s"
+    return f"-{text}" if span < timedelta(0) else text

@@ -1,0 +1,305 @@
+"""How each tenant is: ledger, configuration and parameters, the worst first."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import partial
+from itertools import batched
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from token_issuer.errors import IssuerError
+from token_issuer.ledger import Memory, Record
+from token_issuer.renewal import renew_at, waits
+from token_issuer.settings import Settings
+from token_issuer.tenants import Configuration, Tenant
+from visma_tokens_cli.screen import out, shown_span
+from visma_tokens_cli.stack import Stack, reads
+
+TEN = 10  # names that GetParameters takes
+BAR = 8  # columns
+NAMED = 5  # tenants that fail alike
+WATCH_SECONDS = 5.0
+BESIDE_ROWS = 12  # lines of a screen that are none of the table's rows
+
+
+class State(StrEnum):
+    """How a tenant is, the worst first."""
+
+    WITHOUT = "no token"
+    LOST = "lost"  # the parameter holds another token than the ledger knows, or none
+    FAILING = "failing"  # its token lives, the last attempt to renew it failed
+    DUE = "due"
+    LEAVING = "leaving"  # vanished from the configuration; goes when its token has expired
+    FRESH = "fresh"
+    DISABLED = "disabled"
+
+
+ORDER = {state: number for number, state in enumerate(State)}
+NOT_WELL = frozenset({State.WITHOUT, State.LOST, State.FAILING})
+STYLES = {
+    State.WITHOUT: "red",
+    State.LOST: "red",
+    State.FAILING: "yellow",
+    State.DISABLED: "dim",
+    State.LEAVING: "dim",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantStatus:
+    """One tenant; times are None where there is no token, `reason` where nothing failed."""
+
+    tenant: str
+    client: str
+    state: State
+    issued_at: datetime | None = None
+    expires_at: datetime | None = None
+    renews_at: datetime | None = None
+    version: int | None = None
+    stored_version: int | None = None
+    reason: str | None = None
+    detail: str | None = None
+    remedy: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what scripts read; times are ISO 8601 in UTC."""
+        return {
+            name: value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
+            for name, value in vars(self).items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """All tenants, the worst first, and what is wrong with documents by parameter or name."""
+
+    at: datetime
+    tenants: list[TenantStatus]
+    documents: dict[str, IssuerError]
+
+    @property
+    def is_well(self) -> bool:
+        """Tell whether each tenant that is to have a token has one, and can be renewed."""
+        return not self.documents and not any(one.state in NOT_WELL for one in self.tenants)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what scripts read."""
+        return {
+            "at": self.at.isoformat(timespec="seconds"),
+            "counts": Counter(str(one.state) for one in self.tenants),
+            "tenants": [one.as_dict() for one in self.tenants],
+            "documents": {
+                name: {"detail": error.detail, "remedy": error.remedy}
+                for name, error in self.documents.items()
+            },
+        }
+
+
+def read_status(stack: Stack, *, failing: bool = False, most: int | None = None) -> Status:
+    """Read ledger and configuration, and the parameters of those that are shown."""
+    memory = stack.read_ledger()
+    configuration = stack.read_tenants(memory.documents)
+    status = assess(memory, configuration, datetime.now(UTC), stack.settings)
+    shown = [one for one in status.tenants if not failing or one.state in NOT_WELL][:most]
+    stored = read_versions(stack, [one.tenant for one in shown if one.version])
+    compared = {one.tenant: compare(one, stored) for one in shown}
+    tenants = [compared.get(one.tenant, one) for one in status.tenants]
+    return replace(status, tenants=sorted(tenants, key=_place))
+
+
+def assess(
+    memory: Memory, configuration: Configuration, now: datetime, settings: Settings
+) -> Status:
+    """Decide how each tenant is by what the ledger knows; pure."""
+    names = configuration.tenants.keys() | memory.records.keys()
+    tenants = [
+        _assess(name, configuration.tenants.get(name), memory.records.get(name), now, settings)
+        for name in names
+    ]
+    return Status(
+        at=now, tenants=sorted(tenants, key=_place), documents=dict(configuration.invalid)
+    )
+
+
+def _assess(
+    name: str, tenant: Tenant | None, record: Record | None, now: datetime, settings: Settings
+) -> TenantStatus:
+    issued = record.issued if record else None
+    failure = record.failure if record else None
+    renews_at = renew_at(name, issued, settings) if issued else None
+    if tenant and not tenant.enabled:
+        state = State.DISABLED
+    elif not tenant:
+        state = State.LEAVING
+    elif issued is None or issued.expires_at <= now:
+        state = State.WITHOUT
+    elif issued.lost_at:
+        state = State.LOST
+    elif failure:
+        state = State.FAILING
+    elif renews_at and renews_at <= now:
+        state = State.DUE
+    else:
+        state = State.FRESH
+    status = TenantStatus(
+        tenant=name,
+        client=tenant.client if tenant else record.client if record else "",
+        state=state,
+        issued_at=issued.issued_at if issued else None,
+        expires_at=issued.expires_at if issued else None,
+        renews_at=renews_at,
+        version=issued.version if issued else None,
+    )
+    if failure is None or tenant is None:
+        return status
+    waiting = record and waits(record, now)
+    until = failure.next_attempt_at
+    again = f"; backing off until {until:%H:%M:%S}Z" if waiting and until else ""
+    recalled = IssuerError.recall(failure.reason, failure.detail, failure.code)
+    return replace(
+        status,
+        reason=failure.reason,
+        detail=f"{failure.detail}{again}",
+        remedy=recalled.remedy,
+        renews_at=until if waiting else renews_at,
+    )
+
+
+def read_versions(stack: Stack, names: Iterable[str]) -> dict[str, int]:
+    """Return the versions of token parameters by tenant, read undecrypted; none where it is gone.
+
+    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
+    """
+    ssm, pacer, path = stack.aws.client("ssm"), reads(), f"{stack.settings.tokens_path}/"
+    versions: dict[str, int] = {}
+    for some in batched(names, TEN, strict=False):
+        page = pacer.send(partial(ssm.get_parameters, Names=[f"{path}{name}" for name in some]))
+        versions |= {one["Name"].removeprefix(path): one["Version"] for one in page["Parameters"]}
+    return versions
+
+
+def compare(status: TenantStatus, stored: Mapping[str, int]) -> TenantStatus:
+    """Say where the parameter holds another token than the ledger's, or none."""
+    if status.version is None:
+        return status
+    version = stored.get(status.tenant)
+    if version == status.version:
+        return replace(status, stored_version=version)
+    detail = (
+        f"The parameter holds version {version}, the ledger knows {status.version}"
+        if version
+        else "The parameter is gone"
+    )
+    is_to_have = status.state in {State.FRESH, State.DUE, State.FAILING, State.LOST}
+    return replace(
+        status,
+        state=State.LOST if is_to_have else status.state,
+        stored_version=version,
+        reason=status.reason or "TokenLost",
+        detail=status.detail or detail,
+        remedy=status.remedy or "Nothing: a run within the hour finds out and issues a new one.",
+    )
+
+
+def _place(status: TenantStatus) -> tuple[int, datetime, str]:
+    late = datetime.max.replace(tzinfo=UTC)
+    return ORDER[status.state], status.expires_at or late, status.tenant
+
+
+# For people
+
+
+def watch_status(stack: Stack, *, failing: bool, most: int | None) -> int:
+    """Show it, and again every five seconds, until Ctrl-C."""
+    console = out()
+
+    def show() -> RenderableType:
+        status = read_status(stack, failing=failing, most=rows)
+        return render(status, failing=failing, most=rows)
+
+    # what doesn't fit the screen would be cut off
+    rows = min(most or console.height, max(1, console.height - BESIDE_ROWS))
+    with Live(show(), console=console, auto_refresh=False, screen=console.is_terminal) as live:
+        while True:
+            time.sleep(WATCH_SECONDS)
+            live.update(show(), refresh=True)
+
+
+def render(status: Status, *, failing: bool, most: int | None) -> RenderableType:
+    """Return the summary, the table, and what is wrong, each with its remedy."""
+    shown = [one for one in status.tenants if not failing or one.state in NOT_WELL]
+    rows = shown[:most]
+    parts: list[RenderableType] = [_summary(status)]
+    if rows:
+        parts.append(_table(rows, status.at))
+    if len(shown) > len(rows):
+        parts.append(Text(f"… and {len(shown) - len(rows)} more: --all", style="dim"))
+    causes: dict[tuple[str, str], list[str]] = {}
+    for one in rows:
+        if one.detail and one.remedy:
+            causes.setdefault((one.detail, one.remedy), []).append(one.tenant)
+    for name, error in status.documents.items():
+        causes.setdefault((error.detail, error.remedy), []).append(name)
+    for (detail, remedy), names in causes.items():
+        some = ", ".join(names[:NAMED])
+        if len(names) > NAMED:
+            some += f" and {len(names) - NAMED} more"
+        parts.append(Text.assemble("\n", (f"{some}: {detail}", "yellow"), f"\n{remedy}"))
+    return Group(*parts)
+
+
+def _summary(status: Status) -> Text:
+    counts = Counter(one.state for one in status.tenants)
+    text = Text(f"{len(status.tenants)} tenants")
+    for state in State:
+        if counts[state]:
+            text.append(", " if "," in text.plain or ":" in text.plain else ": ")
+            text.append(f"{counts[state]} {state}", style=STYLES.get(state, ""))
+    if status.documents:
+        text.append(f"; {len(status.documents)} documents can't be used", style="red")
+    return text
+
+
+def _table(rows: list[TenantStatus], now: datetime) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("Tenant", overflow="fold")
+    table.add_column("State", no_wrap=True)
+    table.add_column("Expires in", no_wrap=True)
+    table.add_column("Renews in", no_wrap=True, justify="right")
+    table.add_column("Version", no_wrap=True, justify="right")
+    table.add_column("Last failure", overflow="ellipsis", no_wrap=True)
+    for one in rows:
+        table.add_row(
+            one.tenant,
+            Text(str(one.state), style=STYLES.get(one.state, "green")),
+            _expiry(one, now),
+            _renewal(one, now),
+            str(one.version or ""),
+            one.reason or "",
+        )
+    return table
+
+
+def _expiry(one: TenantStatus, now: datetime) -> Text:
+    if one.expires_at is None or one.issued_at is None or one.expires_at <= now:
+        return Text("expired" if one.expires_at else "", style="red")
+    left = one.expires_at - now
+    whole = max(one.expires_at - one.issued_at, timedelta(seconds=1))
+    filled = min(BAR, -(-BAR * left // whole))
+    bar = f"{'━' * filled}{'╌' * (BAR - filled)} "
+    return Text.assemble((bar, "red" if left < timedelta(minutes=5) else "green"), shown_span(left))
+
+
+def _renewal(one: TenantStatus, now: datetime) -> str:
+    if one.renews_at is None or one.state in {State.DISABLED, State.LEAVING}:
+        return ""
+    return shown_span(one.renews_at - now) if one.renews_at > now else "next run"

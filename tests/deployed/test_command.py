@@ -1,0 +1,55 @@
+"""`visma-tokens` from its wheel, against the deployed stack."""
+
+import json
+
+import pytest
+
+from tests.deployed.command import Command
+
+
+def test_status_shows_the_worst_first_with_its_remedy(command: Command) -> None:
+    done = command("status")
+
+    lines = [line.split() for line in done.out.splitlines()]
+    assert lines[0] == ["4", "tenants:", "1", "no", "token,", "3", "fresh"]
+    assert [line[0] for line in lines if line and line[0] in ("acme", "globex", "initech")] == [
+        "initech",
+        "acme",
+        "globex",
+    ]
+    assert "ask the tenant's administrator to grant the application" in done.out
+    assert done.code == 1
+
+
+def test_status_is_json_for_scripts(command: Command) -> None:
+    found = json.loads(command("status", "--json").out)
+
+    assert found["counts"] == {"no token": 1, "fresh": 3}
+    assert found["tenants"][0]["reason"] == "TokenRefused"
+    assert {one["tenant"]: one["stored_version"] == one["version"] for one in found["tenants"]}
+
+
+def test_renew_shows_the_report(command: Command) -> None:
+    done = command("renew", "acme", "--force")
+
+    assert done.out == "1 issued, 0 fresh, 0 failed, 0 deferred, 0 removed\n"
+    assert done.code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--stack-name", "nope"), "There is no stack nope in eu-north-1."),
+        (("--region", "eu-west-1"), "There is no stack token-issuer in eu-west-1."),
+        (("--endpoint-url", "http://127.0.0.1:9"), "AWS could not be reached"),
+        (("--profile", "nobody"), "The config profile (nobody) could not be found."),
+    ],
+)
+def test_what_is_not_there_is_said_with_a_remedy(
+    arguments: tuple[str, ...], words: str, command: Command
+) -> None:
+    done = command("status", *arguments)
+
+    assert done.err.startswith(words)
+    assert len(done.err.splitlines()) == 2
+    assert (done.out, done.code) == ("", 3)
