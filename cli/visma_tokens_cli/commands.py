@@ -1,5 +1,6 @@
 """The command line: each command says what it does, and leaves it to a module of that name."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -61,3 +62,67 @@ def renew(
     report = invoke(open_stack(options), event | ({"force": True} if force else {}))
     print_report(report, as_json=options.as_json)
     return NOT_WELL if report["failed"] else WELL
+
+
+secret = typer.Typer(
+    help="Stage a new client secret, and see what became of it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(secret, name="secret")
+Client = Annotated[str, typer.Option(help="Whose secret, as tenant documents name it.")]
+
+
+@secret.command("stage", epilog="visma-tokens secret stage --file client.json")
+@with_options
+def stage_secret(
+    *,
+    client: Client = "default",
+    file: Annotated[
+        Path | None,
+        typer.Option(help='{"client_id": …, "client_secret": …}; - is standard input.'),
+    ] = None,
+    create: Annotated[bool, typer.Option("--create", help="The first one of a client.")] = False,
+    options: Options,
+) -> int:
+    """Stage a client secret that is typed, or in a file; the next run proves it and promotes it.
+
+    Leave the old one active in the Visma developer portal until then.
+    """
+    from visma_tokens_cli import screen
+    from visma_tokens_cli import secret as secrets
+    from visma_tokens_cli.stack import open_stack
+
+    stack = open_stack(options)
+    document = secrets.read_document(file)
+    version = (secrets.create if create else secrets.stage)(stack, client, document)
+    if options.as_json:
+        screen.print_json({"client": client, "version": version})
+    elif create:
+        screen.out().print(f"Created, version {version}: the next run uses it.")
+    else:
+        screen.out().print(f"Staged as version {version}: the next run proves it.")
+        screen.out().print("See what became of it: visma-tokens secret status")
+    return WELL
+
+
+@secret.command("status", epilog="visma-tokens secret status --client default")
+@with_options
+def secret_status(
+    *,
+    client: Annotated[
+        str | None, typer.Option(help="Whose secret; else all that tenants name.")
+    ] = None,
+    options: Options,
+) -> int:
+    """Show the versions of client secrets, who is current, and what became of the pending one."""
+    from visma_tokens_cli import screen
+    from visma_tokens_cli.secret import read_secrets, render
+    from visma_tokens_cli.stack import open_stack
+
+    found = read_secrets(open_stack(options), client)
+    if options.as_json:
+        screen.print_json([one.as_dict() for one in found])
+    else:
+        screen.out().print(render(found))
+    return WELL if all(one.is_well for one in found) else NOT_WELL

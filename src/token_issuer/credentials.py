@@ -48,7 +48,7 @@ def read_credentials(
         answer = secretsmanager.get_secret_value(SecretId=secret_id, VersionStage=stage)
     except (ClientError, BotoCoreError) as error:
         raise _unreadable(f"Reading secret {secret_id}", error) from error
-    return _parse_credentials(secret_id, answer.get("SecretString"), answer["VersionId"])
+    return parse_credentials(secret_id, answer.get("SecretString"), answer["VersionId"])
 
 
 def read_stages(secretsmanager: "SecretsManagerClient", prefix: str, client: str) -> dict[str, str]:
@@ -106,7 +106,8 @@ def _unreadable(what: str, error: ClientError | BotoCoreError) -> ClientSecretUn
     return ClientSecretUnreadable(f"{what} failed: {code}", code=code)
 
 
-def _parse_credentials(secret_id: str, text: str | None, version: str) -> ClientCredentials:
+def parse_credentials(secret_id: str, text: str | None, version: str) -> ClientCredentials:
+    """Check the text of a version of a secret; raises ClientSecretInvalid, which quotes nothing."""
     if text is None:
         raise ClientSecretInvalid(f"Secret {secret_id} is binary, not text")
     try:

@@ -1,0 +1,225 @@
+"""Client secrets: stage a new one, and say what became of it."""
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.prompt import Prompt
+from rich.table import Table
+from rich.text import Text
+
+from token_issuer.credentials import CURRENT, MISSING, PENDING, PREVIOUS, parse_credentials
+from token_issuer.errors import ClientSecretInvalid, IssuerError
+from token_issuer.ledger import ClientRecord
+from visma_tokens_cli.failures import CommandFailed
+from visma_tokens_cli.options import UNCHANGED
+from visma_tokens_cli.screen import err
+from visma_tokens_cli.stack import Stack
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """A version of a client secret; nothing of what is in it."""
+
+    version: str
+    stages: tuple[str, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretStatus:
+    """The versions of a client's secret, and what the ledger knows of them."""
+
+    client: str
+    secret_id: str
+    versions: list[Version]
+    record: ClientRecord
+
+    @property
+    def is_well(self) -> bool:
+        """Tell whether the current version serves, and none is pending for a reason."""
+        return self.record.pending is None and self.record.fallback is None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what scripts read; times are ISO 8601 in UTC."""
+        return {
+            "client": self.client,
+            "secret_id": self.secret_id,
+            "versions": [
+                {
+                    "version": one.version,
+                    "stages": one.stages,
+                    "created_at": one.created_at.isoformat(timespec="seconds"),
+                }
+                for one in self.versions
+            ],
+            "notices": [
+                {"reason": one.reason, "detail": one.detail, "remedy": one.remedy}
+                for one in self.notices()
+            ],
+        }
+
+    def notices(self) -> list[IssuerError]:
+        """Return why a version is pending still, and why another one than the current serves."""
+        found = []
+        if pending := self.record.pending:
+            until = pending.next_attempt_at
+            again = f"; tried again at {until:%H:%M}Z" if until else "; tried again in the next run"
+            detail = f"{pending.detail}{again}"
+            found.append(IssuerError.recall(pending.reason, detail, None))
+        if fallback := self.record.fallback:
+            detail = f"{fallback.stage} serves: {fallback.detail}"
+            found.append(IssuerError.recall("ClientSecretFallback", detail, None))
+        return found
+
+
+def read_document(file: Path | None) -> str:
+    """Return a client secret document: from a file, from stdin, or from a person who types it.
+
+    Raises CommandFailed where it is none; never with anything of what is in it.
+    """
+    if file is None:
+        text = _ask()
+    elif str(file) == STDIN:
+        text = sys.stdin.read()
+    else:
+        try:
+            text = file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            why = type(error).__name__
+            raise CommandFailed(f"{file} can't be read: {why}", "", code=UNCHANGED) from None
+    try:
+        parse_credentials(f"in {file}" if file else "as typed", text, "")
+    except ClientSecretInvalid as error:
+        raise CommandFailed(error.detail, error.remedy, code=UNCHANGED) from None
+    return text.strip()
+
+
+def _ask() -> str:
+    console = err()
+    if not (sys.stdin.isatty() and console.is_terminal):
+        raise CommandFailed(
+            "There is no terminal to ask for the client secret",
+            "Give it as a file, or as `--file -` on standard input.",
+            code=UNCHANGED,
+        )
+    document = {
+        "client_id": Prompt.ask("Client ID", console=console),
+        "client_secret": Prompt.ask("Client secret (not shown)", console=console, password=True),
+    }
+    return json.dumps({name: value.strip() for name, value in document.items()})
+
+
+def stage(stack: Stack, client: str, document: str) -> str:
+    """Stage a client secret as pending, and return its version; the first one is current at once.
+
+    https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html
+    """
+    secretsmanager = stack.aws.client("secretsmanager")
+    secret_id = _secret_id(stack, client)
+    try:
+        answer = secretsmanager.put_secret_value(
+            SecretId=secret_id, SecretString=document, VersionStages=[PENDING]
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != MISSING:
+            raise
+        raise CommandFailed(
+            f"There is no secret {secret_id}",
+            "Give another --client, or --create for the first version.",
+            code=UNCHANGED,
+        ) from None
+    return answer["VersionId"]
+
+
+def create(stack: Stack, client: str, document: str) -> str:
+    """Create the secret of a client that has none yet, and return its version."""
+    secret_id = _secret_id(stack, client)
+    try:
+        answer = stack.aws.client("secretsmanager").create_secret(
+            Name=secret_id, SecretString=document
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceExistsException":
+            raise
+        raise CommandFailed(
+            f"There is a secret {secret_id} already", "Leave --create out.", code=UNCHANGED
+        ) from None
+    return answer["VersionId"]
+
+
+def read_secrets(stack: Stack, client: str | None) -> list[SecretStatus]:
+    """Read the versions of a client's secret, or of all that tenants name."""
+    memory = stack.read_ledger()
+    if client is None:
+        tenants = stack.read_tenants(memory.documents).tenants.values()
+        clients = sorted({one.client for one in tenants} or {"default"})
+    else:
+        clients = [client]
+    return [_read(stack, one, memory.clients.get(one, ClientRecord(client=one))) for one in clients]
+
+
+def _read(stack: Stack, client: str, record: ClientRecord) -> SecretStatus:
+    secret_id = _secret_id(stack, client)
+    try:
+        # those with a stage are twenty at most, so one page holds them
+        answer = stack.aws.client("secretsmanager").list_secret_version_ids(SecretId=secret_id)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != MISSING:
+            raise
+        raise CommandFailed(
+            f"There is no secret {secret_id}",
+            f"Create it: visma-tokens secret stage --client {client} --create",
+        ) from None
+    versions = [
+        Version(
+            version=one["VersionId"],
+            stages=tuple(sorted(one["VersionStages"])),
+            created_at=one["CreatedDate"],
+        )
+        for one in answer["Versions"]
+        if one.get("VersionStages")
+    ]
+    return SecretStatus(
+        client=client,
+        secret_id=secret_id,
+        versions=sorted(versions, key=lambda one: one.created_at, reverse=True),
+        record=record,
+    )
+
+
+def _secret_id(stack: Stack, client: str) -> str:
+    return f"{stack.settings.client_secrets_prefix}/{client}"
+
+
+MEANINGS = {
+    CURRENT: "current: tokens are asked for with it",
+    PENDING: "pending: the next run proves it",
+    PREVIOUS: "previous: the way back",
+}
+
+
+def render(secrets: list[SecretStatus]) -> RenderableType:
+    """Return a table for each secret, and what is to be told of it."""
+    parts: list[RenderableType] = []
+    for secret in secrets:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, title=secret.secret_id, title_justify="left")
+        table.add_column("Version", overflow="fold")
+        table.add_column("Stage")
+        table.add_column("Created")
+        for one in secret.versions:
+            stages = ", ".join(MEANINGS.get(stage, stage) for stage in one.stages)
+            table.add_row(one.version, stages, f"{one.created_at:%Y-%m-%d %H:%M}")
+        parts.append(table)
+        for notice in secret.notices():
+            words = (f"{notice.reason}: {notice.detail}", "yellow")
+            parts.append(Text.assemble(words, f"\n{notice.remedy}"))
+    return Group(*parts)
