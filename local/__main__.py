@@ -48,11 +48,13 @@ def keep_up(console: "Console") -> int:
             "LOG_GROUP": local.stack.outputs["LogGroupName"],
             "VISMA_CONNECT": local.visma_connect.url,
         }
-        say("\nIn another terminal, for the AWS CLI and curl:\n")
+        say("\nIn another terminal, for visma-tokens, the AWS CLI and curl:\n")
         say("unset AWS_PROFILE AWS_SESSION_TOKEN")
+        say(f"export PATH={local.command.parent}:$PATH")
         for name, value in variables.items():
             say(f"export {name}={value}")
         say("\nThen, for instance:\n")
+        say("visma-tokens status --watch")
         say("aws lambda invoke --function-name $FUNCTION --payload fileb://events/all.json out")
         say("aws logs tail $LOG_GROUP --format short")
         say(f"curl -X POST $VISMA_CONNECT/local/grants/{TENANTS[NOT_GRANTED]}")

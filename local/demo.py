@@ -1,7 +1,8 @@
 """The main job on this machine: the schedule fires, a consumer reads the tokens."""
 
-import hashlib
 import json
+import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -10,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from local.authorization_server import SCOPES, VismaConnect, serving
 from local.aws import Account, Stack, build, deploy, log_lines, ministack
+from local.command import install
 
 CLIENT_ID, CLIENT_SECRET = "demoapp", "not-a-real-secret"
 TENANTS = {
@@ -33,6 +33,7 @@ class Local:
     """The running pieces."""
 
     folder: Path
+    command: Path  # visma-tokens
     account: Account
     visma_connect: VismaConnect
     stack: Stack
@@ -59,10 +60,18 @@ def running(say: "Progress") -> Iterator[Local]:
                 TokenEndpoint=visma_connect.token_endpoint,
             )
             say.done(f"sam deploy: stack {stack.name}, one run a minute")
+            command = install(folder)
+            say.done("visma-tokens, installed from its wheel")
             configure(account, visma_connect)
             say.done(f"Secret visma/clients/default; tenants {', '.join(TENANTS)}")
             say.done(f"On purpose, {NOT_GRANTED} has not granted the application")
-            yield Local(folder=folder, account=account, visma_connect=visma_connect, stack=stack)
+            yield Local(
+                folder=folder,
+                command=command,
+                account=account,
+                visma_connect=visma_connect,
+                stack=stack,
+            )
 
 
 def configure(account: Account, visma_connect: VismaConnect) -> None:
@@ -104,11 +113,10 @@ def demo(console: Console) -> None:
         progress.done(
             f"The schedule fired: {finished['issued']} issued, {finished['failed']} failed"
         )
-        role = local.account.make_role(
-            "consumer", policy_arn=local.stack.outputs["ReadTokensPolicyArn"]
-        )
-        progress.done("Reading as a consumer, with nothing but ReadTokensPolicyArn:")
-        show_tokens(console, local, local.account.assume(role))
+        names = read_as_consumer(local)
+        progress.done(f"Read with nothing but ReadTokensPolicyArn: {', '.join(names)}")
+        progress.done("visma-tokens status:\n")
+        show_status(console, local)
     if (finished["issued"], finished["failed"]) != (len(TENANTS) - 1, 1):
         raise SystemExit(f"Expected all but {NOT_GRANTED} to have a token")
 
@@ -128,29 +136,24 @@ def wait_for_run(local: Local, tell: Callable[[float], None]) -> dict[str, Any]:
     raise SystemExit(f"The schedule did not fire within {SCHEDULE_SECONDS:.0f} seconds")
 
 
-def show_tokens(console: Console, local: Local, consumer: Account) -> None:
-    """Print what a consumer can read, and why a tenant has nothing."""
-    failures = {
-        line["tenant"]: line
-        for line in log_lines(local.account, local.stack)
-        if line.get("message") == "Token failed"
-    }
-    rows = Table("Tenant", "Parameter", "Version", "Expires in", "Fingerprint", box=SIMPLE_HEAD)
-    for name in TENANTS:
-        if failure := failures.get(name):
-            rows.add_row(name, f"none: {failure['reason']}", style="red")
-            continue
-        parameter = consumer.ssm.get_parameter(Name=f"/visma/tokens/{name}", WithDecryption=True)
-        token = parameter["Parameter"]["Value"]
-        minutes, seconds = divmod(local.visma_connect.claims(token)["exp"] - int(time.time()), 60)
-        rows.add_row(
-            name,
-            parameter["Parameter"]["Name"],
-            str(parameter["Parameter"]["Version"]),
-            f"{minutes} min {seconds} s",
-            hashlib.sha256(token.encode()).hexdigest()[:8],
-        )
-    console.print(rows)
-    for name, failure in failures.items():  # as an operator reads them
-        words = f"{name}: {failure['detail']}.\n{failure['remedy']}"
-        console.print(words, highlight=False, markup=False)
+def read_as_consumer(local: Local) -> list[str]:
+    """Read the tokens as a role with ReadTokensPolicyArn may, and return whose these are."""
+    policy_arn = local.stack.outputs["ReadTokensPolicyArn"]
+    consumer = local.account.assume(local.account.make_role("consumer", policy_arn=policy_arn))
+    names = [name for name in TENANTS if name != NOT_GRANTED]
+    for name in names:
+        answer = consumer.ssm.get_parameter(Name=f"/visma/tokens/{name}", WithDecryption=True)
+        local.visma_connect.claims(answer["Parameter"]["Value"])  # raises unless it is a token
+    return names
+
+
+def show_status(console: Console, local: Local) -> None:
+    """Print what `visma-tokens status` says, on the width of this console."""
+    done = subprocess.run(  # noqa: S603  the command of this checkout
+        [local.command, "status"],
+        env=os.environ | local.account.environment | {"COLUMNS": str(console.width)},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,  # 1 says that a tenant is not well, which is on purpose
+    )
+    console.print(done.stdout, end="", highlight=False, markup=False)

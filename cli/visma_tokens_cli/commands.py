@@ -11,6 +11,7 @@ app = typer.Typer(
     name="visma-tokens",
     help="See and change what the Visma token issuer does.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # boxes around help cost a third of a second
     pretty_exceptions_enable=False,  # their tracebacks show values
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -67,6 +68,7 @@ def renew(
 secret = typer.Typer(
     help="Stage a new client secret, and see what became of it.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 app.add_typer(secret, name="secret")

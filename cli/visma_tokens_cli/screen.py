@@ -1,6 +1,7 @@
 """What is printed: tables and words for people, JSON for scripts; never a secret or a token."""
 
 import json
+import os
 import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+FINE_MINUTES = 2  # below, seconds matter
 PIPED_COLUMNS = 200  # where nobody has a width
 
 
@@ -25,7 +27,7 @@ def err() -> Console:
 
 def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False)
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPED_COLUMNS
     return console
 
@@ -42,17 +44,15 @@ def say(text: str, style: str = "") -> None:
 
 
 def shown_span(span: timedelta) -> str:
-    """Return a time span as people read it: its two largest units."""
+    """Return a time span as people read it, as fine as it matters."""
     seconds = int(abs(span).total_seconds())
-    days, rest = divmod(seconds, 86_400)
-    hours, rest = divmod(rest, 3600)
-    minutes, seconds = divmod(rest, 60)
+    days, hours, minutes = seconds // 86_400, seconds // 3600, seconds // 60
     if days:
-        text = f"{days} d {hours} h"
+        text = f"{days} d {hours % 24} h"
     elif hours:
-        text = f"{hours} h {minutes:02} min"
-    elif minutes:
-        text = f"{minutes} min {seconds:02} s"
+        text = f"{hours} h {minutes % 60} min"
+    elif minutes >= FINE_MINUTES:
+        text = f"{minutes} min"
     else:
         text = f"{seconds} s"
     return f"-{text}" if span < timedelta(0) else text

@@ -265,12 +265,13 @@ def _summary(status: Status) -> Text:
             text.append(", " if "," in text.plain or ":" in text.plain else ": ")
             text.append(f"{counts[state]} {state}", style=STYLES.get(state, ""))
     if status.documents:
-        text.append(f"; {len(status.documents)} documents can't be used", style="red")
+        count = len(status.documents)
+        text.append(f"; {count} document{'s' if count > 1 else ''} can't be used", style="red")
     return text
 
 
 def _table(rows: list[TenantStatus], now: datetime) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("Tenant", overflow="fold")
     table.add_column("State", no_wrap=True)
     table.add_column("Expires in", no_wrap=True)

@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from local.aws import Account
-from local.command import install
 from local.demo import Local, Progress, running, wait_for_run
 from tests.deployed.command import Command, environment_of
 
@@ -66,15 +65,9 @@ def invoke(local: Local, account: Account) -> Invoke:
     return call
 
 
-@pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return `visma-tokens`, installed from its wheel."""
-    return install(tmp_path_factory.mktemp("command"))
-
-
 @pytest.fixture
-def command(installed: Path, account: Account, tmp_path: Path) -> Command:
-    return Command(path=installed, folder=tmp_path, environment=environment_of(account))
+def command(local: Local, account: Account, tmp_path: Path) -> Command:
+    return Command(path=local.command, folder=tmp_path, environment=environment_of(account))
 
 
 @pytest.fixture(scope="session")

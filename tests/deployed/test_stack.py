@@ -1,16 +1,13 @@
-import io
 import json
-import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from rich.console import Console
 
 from local.aws import Account, Stack, log_lines
-from local.demo import NOT_GRANTED, TENANTS, Local, show_tokens
+from local.demo import NOT_GRANTED, TENANTS, Local
 from tests.conftest import Event, counts
 from tests.deployed.conftest import Invoke, versions
 
@@ -65,20 +62,6 @@ def test_boto3_is_the_runtimes_and_not_ours(local: Local) -> None:
 
     assert {"token_issuer", "requests", "aws_lambda_powertools"} <= packages
     assert not {"boto3", "botocore"} & packages
-
-
-def test_tokens_are_shown_without_colour_in_80_columns(
-    account: Account, consumer: Account, local: Local
-) -> None:
-    screen = io.StringIO()
-    terminal = Console(file=screen, force_terminal=True, no_color=True, width=80)
-
-    show_tokens(terminal, local, consumer)
-
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue())
-    assert re.findall(r"\x1b\[(?:[0-9;]*;)?[349][0-9]m", screen.getvalue()) == []
-    assert max(map(len, plain.splitlines())) <= 80
-    assert all(f"/visma/tokens/{name} " in plain for name in versions(account))
 
 
 # Events, as people send them
