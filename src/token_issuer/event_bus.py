@@ -29,8 +29,8 @@ class EventBus:
         A refused entry is no error of the call:
         https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
         """
-        text = json.dumps(detail)
         try:
+            text = json.dumps(detail)
             with self._making:
                 client = self._make_client()
             [answer] = client.put_events(

@@ -172,7 +172,8 @@ class Removal:
 class Plan:
     """What a run does: `renewals` in order; `expiries` are those of all that are to have tokens.
 
-    `refused` are the tenants whose last OAuth answer without a live token was a refusal.
+    `refused` are the tenants whose last OAuth answer without a live token was a refusal, and
+    `doubtful` those whose last attempt was refused, with one or without.
     """
 
     renewals: list[Renewal]
@@ -182,6 +183,7 @@ class Plan:
     leaving: dict[str, datetime]  # vanished, with a token that lives until then
     expiries: dict[str, datetime]
     refused: frozenset[str]
+    doubtful: frozenset[str]
 
     def as_dicts(self, failures: Mapping[str, IssuerError]) -> list[dict[str, str]]:
         """Return one row for each tenant, as a dry run reports it."""
@@ -226,7 +228,8 @@ def plan_run(facts: Facts, *, force: bool, now: datetime, settings: Settings) ->
             waiting[tenant.name] = _failure_again(failure)
         else:
             renewals.append(replace(renewal, reason=reason or Reason.MISSING))
-    expiries = {name: one.issued.expires_at for name, one in records.items() if one.issued}
+    served = {name: one for name, one in records.items() if _is_served(name, configured)}
+    refusals = {kind.__name__ for kind in TenantRefused.kinds()}
     removals = _removals(facts, now, settings) if facts.whole else []
     gone = configured.keys() | {one.record.tenant for one in removals}
     return Plan(
@@ -239,15 +242,18 @@ def plan_run(facts: Facts, *, force: bool, now: datetime, settings: Settings) ->
             for name, one in records.items()
             if facts.whole and name not in gone
         },
-        expiries={
-            name: expires_at
-            for name, expires_at in expiries.items()
-            if name in configured and configured[name].enabled
-        },
+        expiries={name: one.issued.expires_at for name, one in served.items() if one.issued},
         refused=frozenset(
-            name for name, one in records.items() if one.failure and one.failure.waits
+            name for name, one in served.items() if one.failure and one.failure.waits
+        ),
+        doubtful=frozenset(
+            name for name, one in served.items() if one.failure and one.failure.reason in refusals
         ),
     )
+
+
+def _is_served(name: str, configured: Mapping[str, Tenant]) -> bool:
+    return name in configured and configured[name].enabled
 
 
 def _removals(facts: Facts, now: datetime, settings: Settings) -> list[Removal]:

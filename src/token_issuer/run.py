@@ -63,6 +63,7 @@ def _run(invocation: Invocation, outside: Outside, started_at: datetime) -> Repo
         planned=plan.as_dicts(facts.failures) if invocation.dry_run else None,
         expiries=plan.expiries,
         refused=plan.refused,
+        doubtful=plan.doubtful,
         configured=sum(one.enabled for one in facts.configuration.tenants.values()),
         vanished=len(plan.leaving),
         unreadable=len(facts.configuration.invalid),

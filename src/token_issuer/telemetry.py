@@ -1,7 +1,7 @@
 """What a run says: its report, log lines, metrics and events, all their names, nothing secret."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -30,8 +30,8 @@ class Report:
     Those of `unserved` were known before anybody was asked; a tenant may be in both, since it goes
     on with its last good document.
     `notices` are of client secrets, and hit nobody by themselves.
-    `expiries` are those of the tokens of configured, enabled tenants; `refused` had no token and a
-    refusal before this run.
+    `expiries` are those of the tokens of configured, enabled tenants. Before this run, `refused`
+    had no token and a refusal, and the last attempt of `doubtful` was refused.
     """
 
     started_at: datetime
@@ -48,6 +48,7 @@ class Report:
     deferred: dict[str, Deferred] = field(default_factory=dict)
     expiries: dict[str, datetime] = field(default_factory=dict)
     refused: frozenset[str] = frozenset()
+    doubtful: frozenset[str] = frozenset()
     throttled: int = 0
     writes_per_second: float | None = None
     notices: list[IssuerError] = field(default_factory=list)
@@ -65,17 +66,29 @@ class Report:
         return self._seconds_to(self.expiries)
 
     @property
-    def soonest_expiry_seconds_of_ours(self) -> int | None:
-        """Return the same without tokens that have expired and are lastingly refused."""
-        refused = self.refused | {
+    def refused_now(self) -> frozenset[str]:
+        """Return who is refused in this run, or was and has had no token nor another answer."""
+        return frozenset(
             name for name, one in self.failures.items() if isinstance(one, TenantRefused)
+        ) | {
+            name
+            for name in self.refused
+            if self.expiries.get(name, self.finished_at) <= self.finished_at
         }
+
+    def soonest_expiry_seconds_without(self, others: Collection[str]) -> int | None:
+        """Return the same without the tokens of others."""
         return self._seconds_to(
-            {
-                name: expires_at
-                for name, expires_at in self.expiries.items()
-                if name not in refused or expires_at > self.finished_at
-            }
+            {name: end for name, end in self.expiries.items() if name not in others}
+        )
+
+    @property
+    def expired_and_refused(self) -> frozenset[str]:
+        """Return whose token has expired since it is lastingly refused."""
+        return frozenset(
+            name
+            for name in self.refused_now
+            if self.expiries.get(name, self.finished_at) <= self.finished_at
         )
 
     def _seconds_to(self, expiries: dict[str, datetime]) -> int | None:
@@ -288,7 +301,7 @@ class Telemetry:
         """Write the metrics as of the run's end: a line of EMF, and one a reason of failures."""
         metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._stack)
         metrics.set_timestamp(report.finished_at)
-        refused = [one for one in report.failures.values() if isinstance(one, TenantRefused)]
+        refused = sum(isinstance(one, TenantRefused) for one in report.failures.values())
         for name, count in {
             "TokensIssued": report.issued,
             "TokensFresh": report.fresh,
@@ -297,16 +310,20 @@ class Telemetry:
             "TokensRemoved": report.removed,
             "TenantsConfigured": report.configured,
             "TenantsVanished": report.vanished,
-            "TenantsRefused": len(refused),
-            "OwnFailures": len(report.all_failures) - len(refused),
+            "TenantsRefused": len(report.refused_now),  # in an outage, too
+            "OwnFailures": len(report.all_failures) - refused,
             "DocumentsUnreadable": report.unreadable,
             "WritesThrottled": report.throttled,
             ClientSecretFallback.__name__: 0,  # its alarm ends with the first run without one
             **Counter(one.reason for one in report.notices),
         }.items():
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)
-        if (soonest := report.soonest_expiry_seconds_of_ours) is not None:
-            metrics.add_metric(name="SoonestExpirySeconds", unit=MetricUnit.Seconds, value=soonest)
+        for name, others in {
+            "SoonestExpirySeconds": report.expired_and_refused,
+            "SoonestOwnExpirySeconds": report.refused_now | report.doubtful,
+        }.items():
+            if (soonest := report.soonest_expiry_seconds_without(others)) is not None:
+                metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=soonest)
         if (pace := report.writes_per_second) is not None:
             metrics.add_metric(name="WritesPerSecond", unit=MetricUnit.CountPerSecond, value=pace)
         metrics.add_metric(name="RunSeconds", unit=MetricUnit.Seconds, value=round(seconds, 3))

@@ -128,7 +128,7 @@ def test_a_bill_is_the_sum_of_its_arithmetic() -> None:
     )
     assert lines["KMS"] == pytest.approx([1 + tokens * 0.03e-4, 1 + tokens * 0.3e-4])
     assert lines["Secrets Manager"] == pytest.approx([0.4 + ticks * 0.05e-4] * 2)
-    watching = 15 * 0.3 + 15 * 0.1 + 3
+    watching = 16 * 0.3 + 15 * 0.1 + 3
     assert lines["CloudWatch"] == pytest.approx(
         [tokens * 500e-9 * 0.5 + watching, tokens * 5000e-9 * 0.5 + watching]
     )

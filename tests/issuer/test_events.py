@@ -21,6 +21,7 @@ from tests.issuer.conftest import CLIENT_SECRET, Account, Log, Run, tenant_id
 from token_issuer.errors import EventUndelivered
 from token_issuer.event_bus import SOURCE, EventBus
 from token_issuer.handler import events_client
+from token_issuer.pacing import TELL_SECONDS
 from token_issuer.telemetry import Telemetry
 
 NEW = "new-7zR2pXw9Lm4Tb8YcH6vKq"
@@ -178,9 +179,16 @@ ENTRY_REFUSED = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailu
 
 
 @pytest.mark.parametrize("is_call", [True, False], ids=["the call", "its entry"])
-def test_without_events_a_run_goes_on_and_says_so(
-    account: Account, app: Client, run: Run, log: Log, *, is_call: bool
+def test_without_events_a_run_goes_on_and_says_so(  # noqa: PLR0913  what a test is given
+    account: Account,
+    app: Client,
+    run: Run,
+    log: Log,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_call: bool,
 ) -> None:
+    monkeypatch.setenv("CONCURRENCY", "1")  # else both may be tried side by side
     account.configure("globex")
     account.configure("hooli")
     app.tenants.difference_update({tenant_id("acme"), tenant_id("hooli")})
@@ -197,6 +205,13 @@ def test_without_events_a_run_goes_on_and_says_so(
     code = "AccessDeniedException" if is_call else "InternalFailure"
     assert line["detail"] == f"Putting Token Issuance Failing failed: {code}"
     assert ("events:PutEvents" in line["remedy"]) is is_call
+
+
+def test_a_call_of_the_bus_takes_no_longer_than_the_deadline_reckons_with() -> None:
+    config: Any = events_client().meta.config
+
+    assert config.connect_timeout + config.read_timeout <= TELL_SECONDS
+    assert config.retries["total_max_attempts"] == 1
 
 
 def test_after_one_that_could_not_be_put_no_more_are_tried_in_the_run(log: Log) -> None:
@@ -234,6 +249,13 @@ def test_a_defect_of_the_bus_is_no_failure_of_ours(entries: object) -> None:
 
     with pytest.raises(EventUndelivered, match=r"Token Removed failed: .*Error in event_bus.py"):
         EventBus(lambda: client).put("Token Removed", {})
+
+
+def test_a_detail_that_is_no_json_is_no_failure_of_ours_either() -> None:
+    client: Any = SimpleNamespace(put_events=lambda **_: {"Entries": [{}]})
+
+    with pytest.raises(EventUndelivered, match="TypeError"):
+        EventBus(lambda: client).put("Token Removed", {"at": object()})
 
 
 def test_the_client_is_made_by_one_at_a_time() -> None:

@@ -664,6 +664,7 @@ def test_a_full_run_is_measured(
     assert began + whole["RunSeconds"][0] - 0.002 < at / 1000 < ended + 0.001
     values = {name: value for name, value in whole.items() if name != "_aws"}
     assert 3590 <= values.pop("SoonestExpirySeconds")[0] <= 3600
+    assert 3590 <= values.pop("SoonestOwnExpirySeconds")[0] <= 3600
     assert values.pop("RunSeconds")[0] > 0
     assert values == {
         "service": "issuer",
@@ -861,6 +862,35 @@ def test_a_refused_tenant_leaves_the_soonest_expiry_once_its_token_has_expired(
     visma_connect.faults[tenant_id("acme")] = Fault(status=503)
     assert run({"force": True})["failures"][0]["reason"] == "EndpointUnavailable"
     assert "SoonestExpirySeconds" not in metrics_of(capsys.readouterr().out)[0]
+
+
+def test_whoever_is_refused_is_counted_until_another_answer_but_not_among_our_tokens(
+    account: Account, run: Run, capsys: pytest.CaptureFixture[str], visma_connect: VismaConnect
+) -> None:
+    visma_connect.lifetime = 2
+    account.configure("acme")
+    run()
+    app, measured = visma_connect.clients["default-id"], []
+    granted = set(app.tenants)
+
+    def measure() -> None:
+        capsys.readouterr()
+        run({"force": True})
+        metrics = metrics_of(capsys.readouterr().out)[0]
+        own = "SoonestOwnExpirySeconds" in metrics
+        measured.append((metrics["TenantsRefused"][0], metrics["OwnFailures"][0], own))
+
+    app.tenants.clear()
+    measure()
+    time.sleep(2)
+    measure()
+    visma_connect.faults[tenant_id("acme")] = Fault(status=503)
+    measure()
+    visma_connect.faults.clear()
+    app.tenants.update(granted)
+    measure()
+
+    assert measured == [(1, 0, False), (1, 0, False), (1, 1, False), (0, 0, True)]
 
 
 def test_a_tenant_that_fails_in_passing_stays_in_the_soonest_expiry(

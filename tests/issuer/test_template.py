@@ -273,6 +273,21 @@ def test_an_invocation_is_not_repeated_and_not_kept_longer_than_a_period() -> No
     assert RESOURCES["FailedInvocations"]["Properties"]["SqsManagedSseEnabled"] is True
 
 
+@pytest.mark.parametrize(
+    "alarm", [name for name, one in RESOURCES.items() if one["Type"] == "AWS::CloudWatch::Alarm"]
+)
+def test_each_alarm_tells_when_it_fires_and_when_it_is_over(alarm: str) -> None:
+    topic = {"Fn::If": ["MakesAlarmTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]}
+    properties = RESOURCES[alarm]["Properties"]
+
+    assert (properties["AlarmActions"], properties["OKActions"]) == ([topic], [topic])
+    assert TEMPLATE["Conditions"]["MakesAlarmTopic"] == {
+        "Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]
+    }
+    assert RESOURCES["AlarmTopic"]["Condition"] == "MakesAlarmTopic"
+    assert TEMPLATE["Outputs"]["AlarmTopicArn"]["Value"] == topic
+
+
 def test_each_period_has_its_expression_and_time_out() -> None:
     allowed = TEMPLATE["Parameters"]["SchedulePeriodMinutes"]["AllowedValues"]
 
@@ -285,6 +300,7 @@ def test_each_period_has_its_expression_and_time_out() -> None:
             "Full": int(minutes) * 60 - 10 - 34,
             "Two": (2 * int(minutes) + 5) * 60,
             "Three": (3 * int(minutes) + 3) * 60,
+            "Failing": {"10": 25, "15": 35}.get(minutes, 3 * int(minutes) + 3) * 60,
         }
         for minutes in allowed
     }

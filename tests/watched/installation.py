@@ -89,8 +89,8 @@ class Installation:
         self._purged_at = minute(self.ticked)
 
     def fired(self, *, begin: int | None = None) -> list[Fired]:
-        """Return which alarms have fired from that minute on; else from the fourth tick on."""
-        first = minute(3 * self.period) + self.delay if begin is None else minute(begin)
+        """Return which alarms have fired from that minute on; else once the first run is seen."""
+        first = minute(3) + self.delay if begin is None else minute(begin)
         alarms = read_alarms(self.period)
         return list(watch(alarms, self._metrics(), first, minute(self.ticked)))
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.issuer.simulation.world import STACK
 from tests.watched.cloudwatch import Fired, Metric, Metrics
+from tests.watched.emf import read_samples
 from tests.watched.installation import Installation, Span, minute, names, read_alarms
 from token_issuer.credentials import CURRENT, PREVIOUS
 from token_issuer.telemetry import NAMESPACE
@@ -37,23 +38,20 @@ def installation(running: Installation) -> Installation:
 
 # Where the thresholds are
 
-MINIMAL = {"SoonestExpirySeconds": 599, "TenantsRefused": 1, "TokensFailed": 1, "TokensDeferred": 0}
+RUN = {"RunSeconds": 1}
 
 
 @pytest.mark.parametrize(
     ("alarm", "measured", "fires"),
     [
-        ("SoonestExpiryAlarm", MINIMAL | {"TenantsRefused": 0}, True),
-        ("SoonestExpiryAlarm", MINIMAL | {"TenantsRefused": 0, "SoonestExpirySeconds": 600}, False),
-        ("SoonestExpiryAlarm", MINIMAL, False),
-        ("SoonestExpiryAlarm", MINIMAL | {"TokensFailed": 2}, True),
-        ("SoonestExpiryAlarm", MINIMAL | {"TokensDeferred": 1}, True),
+        ("SoonestExpiryAlarm", {"SoonestOwnExpirySeconds": 599}, True),
+        ("SoonestExpiryAlarm", {"SoonestOwnExpirySeconds": 600}, False),
         ("FullRunsAlarm", {"RunSeconds": 256}, False),
         ("FullRunsAlarm", {"RunSeconds": 256.1}, True),
-        ("MassRefusalAlarm", {"TenantsRefused": 3, "TenantsConfigured": 30}, False),
-        ("MassRefusalAlarm", {"TenantsRefused": 3, "TenantsConfigured": 29}, True),
-        ("MassRefusalAlarm", {"TenantsRefused": 2, "TenantsConfigured": 3}, False),
-        ("MassRefusalAlarm", {"TenantsRefused": 2, "TenantsConfigured": 2}, True),
+        ("MassRefusalAlarm", RUN | {"TenantsRefused": 3, "TenantsConfigured": 30}, False),
+        ("MassRefusalAlarm", RUN | {"TenantsRefused": 3, "TenantsConfigured": 29}, True),
+        ("MassRefusalAlarm", RUN | {"TenantsRefused": 2, "TenantsConfigured": 3}, False),
+        ("MassRefusalAlarm", RUN | {"TenantsRefused": 2, "TenantsConfigured": 2}, True),
     ],
 )
 def test_what_is_measured_for_seven_hours_fires_or_not(
@@ -140,6 +138,70 @@ def test_a_short_outage_does_not_hide_a_revoked_tenant(installation: Installatio
     installation.run_until(EVENT + 5 * HOUR)
 
     assert installation.alarms(since=begin) == {"RefusedTenantsAlarm": (-30, None)}
+
+
+@pytest.mark.parametrize("minutes", [28, 45, 120])
+@pytest.mark.parametrize(("refused", "mass"), [(1, False), (60, True)])
+def test_refusals_are_told_of_through_an_outage(
+    minutes: int, refused: int, *, mass: bool, installation: Installation
+) -> None:
+    installation.world.refused = set(names(refused))
+    installation.run_until(EVENT + 3 * HOUR)
+    begin, end = minute(EVENT + 3 * HOUR), minute(EVENT + 3 * HOUR + minutes)
+    installation.world.is_down = lambda at: begin <= at < end
+    installation.run_until(EVENT + 6 * HOUR)
+
+    alarms = installation.alarms(since=EVENT)
+
+    assert alarms["RefusedTenantsAlarm"][1] is None
+    assert alarms.get("MassRefusalAlarm", (0, 0))[1] == (None if mass else 0)
+
+
+def test_a_revoked_tenant_beside_another_failure_is_no_token_of_ours_that_expires(
+    installation: Installation,
+) -> None:
+    installation.world.documents["/visma/tenants/typo"] = "{"
+    installation.world.refused = {"t0007"}
+    installation.run_until(EVENT + 2 * HOUR)
+
+    assert installation.alarms(since=EVENT).keys() == {
+        "FailuresAlarm",
+        "DocumentsAlarm",
+        "RefusedTenantsAlarm",
+    }
+
+
+def test_one_run_that_fails_is_no_alarm_where_it_is_the_only_one(
+    installation: Installation,
+) -> None:
+    fresh = Installation()
+    fresh.world.is_down = lambda at: at < minute(4)
+    fresh.run_until(HOUR)
+    installation.is_scheduled = False
+    installation.run_until(EVENT + HOUR)
+    installation.is_scheduled = True
+    installation.world.is_down = lambda at: at < minute(EVENT + HOUR + 5)
+    installation.run_until(EVENT + 2 * HOUR)
+
+    assert fresh.alarms(since=0) == {}
+    assert installation.alarms(since=EVENT).keys() == {"NoRunAlarm", "SoonestExpiryAlarm"}
+
+
+@pytest.mark.parametrize("period", [1, 2, 5, 10, 15])
+def test_an_outage_is_told_of_before_tokens_have_ended(period: int) -> None:
+    installation = Installation(tenants=60, period=period)
+    installation.run_until(EVENT)
+
+    outage(installation, 2 * HOUR)
+
+    lines = installation.world.metrics.getvalue().splitlines()
+    ended = [
+        one.at
+        for one in read_samples(lines)
+        if one.name == "SoonestExpirySeconds" and one.value <= 0
+    ]
+    told = installation.alarms(since=EVENT)["FailuresAlarm"][0]
+    assert minute(EVENT + told) < ended[0]
 
 
 # The schedule
@@ -233,7 +295,7 @@ TROUBLES: list[tuple[Callable[[Installation], None], dict[str, Span]]] = [
         half_an_hour_of_runs_that_serve_nobody,
         {
             "RunRaisedAlarm": (4, 44),
-            "FailedInvocationsAlarm": (5, 68),
+            "FailedInvocationsAlarm": (5, 78),
             "NoRunAlarm": (14, 36),
         },
     ),
