@@ -7,13 +7,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aws_lambda_powertools import Logger
 
 from local.authorization_server import SCOPES, Fault, VismaConnect
 from tests.conftest import Event, counts
 from tests.issuer.conftest import KEY_ARN, Account, Log, Run, tenant_id
-from token_issuer.errors import TenantsGone, TenantsUnreadable
+from token_issuer.errors import NoTimeLeft, TenantsGone, TenantsUnreadable
 from token_issuer.handler import aws_clients
 from token_issuer.pacing import RECORD_SECONDS, STORE_SECONDS
+from token_issuer.telemetry import Report, Telemetry
 
 
 def test_one_run_stores_a_token_for_every_tenant(
@@ -891,6 +893,27 @@ def test_whoever_is_refused_is_counted_until_another_answer_but_not_among_our_to
     measure()
 
     assert measured == [(1, 0, False), (1, 0, False), (1, 1, False), (0, 0, True)]
+
+
+def test_whoever_was_refused_and_is_deferred_is_not_among_our_tokens(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+    report = Report(
+        started_at=now,
+        finished_at=now,
+        expiries={"acme": now + timedelta(seconds=60), "globex": now + timedelta(seconds=900)},
+        deferred={"acme": NoTimeLeft("The run ended before its turn")},
+        doubtful=frozenset({"acme"}),
+    )
+
+    Telemetry(Logger(service="token-issuer"), "issuer", lambda *_: None).run_finished(
+        report, measured=True
+    )
+
+    [metrics] = metrics_of(capsys.readouterr().out)
+    assert metrics["SoonestExpirySeconds"] == [60.0]
+    assert metrics["SoonestOwnExpirySeconds"] == [900.0]
 
 
 def test_a_tenant_that_fails_in_passing_stays_in_the_soonest_expiry(
