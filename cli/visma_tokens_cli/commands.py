@@ -128,3 +128,65 @@ def secret_status(
     else:
         screen.out().print(render(found))
     return WELL if all(one.is_well for one in found) else NOT_WELL
+
+
+@app.command(epilog="visma-tokens doctor acme")
+@with_options
+def doctor(
+    tenant: Annotated[
+        str | None, typer.Argument(metavar="TENANT", help="Whose token to try.")
+    ] = None,
+    *,
+    options: Options,
+) -> int:
+    """Look at the whole chain, and say what to do; 1 where something is broken."""
+    from visma_tokens_cli.doctor import examine, print_findings
+    from visma_tokens_cli.stack import open_stack
+
+    return print_findings(examine(open_stack(options), tenant), as_json=options.as_json)
+
+
+@app.command(
+    epilog="""visma-tokens token acme --exec 'curl -H "Authorization: Bearer $VISMA_TOKEN" …'"""
+)
+@with_options
+def token(
+    name: Annotated[str, typer.Argument(metavar="NAME")],
+    *,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the token and nothing else; in --json, as token.")
+    ] = False,
+    exec_: Annotated[
+        str | None,
+        typer.Option(
+            "--exec",
+            metavar="COMMAND",
+            help="Become this shell command, with the token in its environment: VISMA_TOKEN.",
+        ),
+    ] = None,
+    options: Options,
+) -> int:
+    """Tell what is known of a tenant's token, not the token; 1 where it has expired."""
+    import os
+    from datetime import UTC, datetime
+
+    from visma_tokens_cli import screen
+    from visma_tokens_cli.stack import open_stack
+    from visma_tokens_cli.token import execute, live_value, look_up, print_token
+
+    if exec_ is not None and (show or options.as_json):
+        raise typer.BadParameter("--exec prints nothing that --show or --json could change")
+    environment = dict(os.environ)  # before --endpoint-url is added
+    stack = open_stack(options)
+    found, stored = look_up(stack, name)
+    now = datetime.now(UTC)
+    value = live_value(stack, found, stored, now) if show or exec_ is not None else ""
+    if exec_ is not None:
+        execute(exec_, value, environment)
+    if options.as_json:
+        screen.print_json(found.as_dict() | ({"token": value} if show else {}))
+    elif show:
+        screen.print_bare(value)
+    else:
+        print_token(stack, found, stored, now)
+    return NOT_WELL if found.has_expired(now) else WELL

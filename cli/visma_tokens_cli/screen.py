@@ -1,8 +1,9 @@
-"""What is printed: tables and words for people, JSON for scripts; never a secret or a token."""
+"""What is printed: tables and words for people, JSON for scripts; a token by `print_bare` alone."""
 
 import json
 import os
 import sys
+import textwrap
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +39,25 @@ def print_json(value: "Mapping[str, Any] | Sequence[Any]") -> None:
     sys.stdout.write("\n")
 
 
+def print_bare(text: str) -> None:
+    """Print a text as it is, for a script."""
+    sys.stdout.write(f"{text}\n")
+
+
 def say(text: str, style: str = "") -> None:
     """Tell on stderr what goes on; a text from elsewhere is not markup."""
     err().print(text, style=style, markup=False, soft_wrap=True)
+
+
+def labelled(label: str, text: str, columns: int, console: Console) -> str:
+    """Return a label and, from that column on, a text that is wrapped to the console's width."""
+    return textwrap.fill(
+        text,
+        width=max(console.width, 2 * columns),
+        initial_indent=label.ljust(columns),
+        subsequent_indent=" " * columns,
+        break_on_hyphens=False,
+    )
 
 
 def shown_span(span: timedelta) -> str:

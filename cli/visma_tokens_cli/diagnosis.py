@@ -1,0 +1,371 @@
+"""What each check of the doctor comes to, by the facts alone; pure."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from token_issuer.errors import (
+    ClientFailed,
+    ClientRefused,
+    EndpointFailed,
+    IssuerError,
+    StoreDenied,
+    TenantRefused,
+)
+from token_issuer.ledger import Memory
+from token_issuer.settings import Settings
+from token_issuer.tenants import Configuration
+from visma_tokens_cli.screen import shown_span
+from visma_tokens_cli.status import TenantStatus
+
+PROMISE = timedelta(minutes=5)  # that a token which is read has left
+LATE = 3  # periods without a run
+NAMED = 3  # of those that have the same
+DEPLOY = "Deploy the stack again"
+
+WRITES_PER_SECOND = {False: 3.0, True: 10.0}  # that AWS allows, by higher throughput
+SHARE = 0.8  # of these that the function may take
+TURN_SECONDS = 1770.0  # between two tokens of a tenant, on average, where they live for an hour
+IDLE_SECONDS = 30.0  # of a period, at its end, in which no tenant is started
+RECOMMENDED = 1250.0  # tenants for a write a second, to catch up in time with 20 minutes
+
+
+class Check(StrEnum):
+    """What is looked at, in this order."""
+
+    STACK = "stack"
+    ROLE = "role"
+    SCHEDULE = "schedule"
+    RUN = "last run"
+    SECRET = "client secret"  # noqa: S105  a name
+    ENDPOINT = "token endpoint"
+    REQUEST = "token request"
+    KEY = "key"
+    TOKEN = "stored token"  # noqa: S105  a name
+    LEDGER = "ledger"
+    ALARMS = "alarms"
+    QUOTA = "quota"
+
+
+class State(StrEnum):
+    """What a check came to; unknown is what could not be looked at."""
+
+    WELL = "well"
+    BROKEN = "broken"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a check came to, why, and what to do where it is broken; nothing in it is secret."""
+
+    check: Check
+    state: State
+    detail: str
+    remedy: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Return what scripts read."""
+        return {name: str(value) for name, value in vars(self).items()}
+
+
+def well(check: Check, detail: str) -> Finding:
+    """Return that all is well."""
+    return Finding(check=check, state=State.WELL, detail=detail)
+
+
+def broken(check: Check, detail: str, remedy: str) -> Finding:
+    """Return that something is broken."""
+    return Finding(check=check, state=State.BROKEN, detail=detail, remedy=remedy)
+
+
+def unknown(check: Check, why: str) -> Finding:
+    """Return that it could not be looked at."""
+    return Finding(check=check, state=State.UNKNOWN, detail=why)
+
+
+# The stack
+
+
+def judge_stack(name: str, region: str, status: str, version: str) -> Finding:
+    """Tell whether the last deployment has ended, and well."""
+    detail = f"{name} in {region}: {status}, version {version}"
+    if status.endswith("_IN_PROGRESS") and "_COMPLETE" not in status:
+        return unknown(Check.STACK, f"{detail}; wait until the deployment has ended")
+    if "_COMPLETE" not in status:
+        events = f"aws cloudformation describe-stack-events --stack-name {name}"
+        return broken(Check.STACK, detail, f"{events} says why; {DEPLOY.lower()}.")
+    if "ROLLBACK" in status:
+        detail += "; the last deployment failed and was rolled back"
+    return well(Check.STACK, detail)
+
+
+def judge_schedule(state: str, expression: str, *, period: timedelta, parameter: str) -> Finding:
+    """Tell whether the schedule is on, with the function's period.
+
+    `parameter` is the template's ScheduleState.
+    """
+    minutes = round(period.total_seconds() / 60)
+    detail = f"{'on' if state == 'ENABLED' else 'off'}, {expression}"
+    if state != "ENABLED" and parameter == "DISABLED":
+        return broken(Check.SCHEDULE, detail, "Deploy the stack with ScheduleState=ENABLED.")
+    if state != "ENABLED":
+        return broken(
+            Check.SCHEDULE,
+            detail,
+            "Enable it in EventBridge Scheduler, where somebody has turned it off: to"
+            " CloudFormation it is on, so that a deployment would change nothing.",
+        )
+    if expression != f"rate({minutes} minute{'' if minutes == 1 else 's'})":
+        return broken(
+            Check.SCHEDULE,
+            f"{detail}, while the function counts on {minutes} min",
+            "Correct the expression in EventBridge Scheduler, where somebody has changed it.",
+        )
+    return well(Check.SCHEDULE, detail)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastRun:
+    """A full run: its counts, or the failure because of which it served nobody."""
+
+    at: datetime
+    counts: Mapping[str, int]
+    failure: IssuerError | None = None
+
+
+COUNTED = {  # by metric: the names in the report
+    "TokensIssued": "issued",
+    "TokensFresh": "fresh",
+    "TokensFailed": "failed",
+    "TokensDeferred": "deferred",
+    "TokensRemoved": "removed",
+}
+
+
+def parse_run(line: object, at: datetime) -> LastRun | None:
+    """Return the run that a line of the log is the end of, None for any other line.
+
+    The end of a full run is the line with its metrics: `Run finished` is also a probe's.
+    """
+    if not isinstance(line, dict):
+        return None
+    if line.get("message") == "Run failed" and line.get("reason") != "EventInvalid":
+        failure = IssuerError(str(line.get("detail")))
+        failure.remedy = str(line.get("remedy"))
+        return LastRun(at=at, counts={}, failure=failure)
+    if "RunSeconds" not in line:
+        return None
+    values = {name: line.get(metric) for metric, name in COUNTED.items()}
+    counts = {
+        name: int(value[0] if isinstance(value, list) else value)
+        for name, value in values.items()
+        if value
+    }
+    return LastRun(at=at, counts=counts)
+
+
+def judge_run(run: LastRun | None, now: datetime, *, period: timedelta, log: str) -> Finding:
+    """Tell whether a full run has ended within three periods, and served."""
+    look = f"See the schedule above, and `aws logs tail {log} --since 1h`."
+    if run is None:
+        return broken(Check.RUN, "none within the last hour", look)
+    ago = f"{shown_span(now - run.at)} ago"
+    if run.failure:
+        return broken(Check.RUN, f"{ago}, and failed: {run.failure.detail}", run.failure.remedy)
+    detail = ", ".join([ago, *(f"{count} {name}" for name, count in run.counts.items())])
+    if now - run.at > LATE * period:
+        return broken(Check.RUN, f"{detail}; that is more than {LATE} periods", look)
+    return well(Check.RUN, detail)
+
+
+# Asking for a token
+
+
+def choose_tenant(configuration: Configuration, memory: Memory | None, now: datetime) -> str | None:
+    """Return the first enabled tenant whose token lives, else the first enabled one."""
+    names = [one.name for one in configuration.tenants.values() if one.enabled]
+    records = memory.records if memory else {}
+
+    def lives(name: str) -> bool:
+        record = records.get(name)
+        return bool(record and record.issued and record.issued.lives(now))
+
+    return next(filter(lives, names), names[0] if names else None)
+
+
+def judge_probe(tenant: str, report: Mapping[str, Any], endpoint: str) -> list[Finding]:
+    """Tell what the function's try to have a token says of the endpoint, and of the tenant."""
+    kinds = {kind.__name__: kind for kind in IssuerError.kinds()}
+    failures = report["failures"]
+    # a tenant whose document can't be used was asked for with the last good one, or not at all
+    failures = [one for one in failures if one["reason"] != "DocumentInvalid"] or failures
+    if not failures and report["deferred"]:
+        why = "the function had no time to ask"
+        return [unknown(Check.ENDPOINT, why), unknown(Check.REQUEST, why)]
+    if not failures:
+        return [
+            well(Check.ENDPOINT, f"{endpoint} answers the function"),
+            well(Check.REQUEST, f"a token could be had for {tenant}"),
+        ]
+    failure = failures[0]
+    kind = kinds.get(failure["reason"], IssuerError)
+    if issubclass(kind, EndpointFailed):
+        return [
+            broken(Check.ENDPOINT, f"{endpoint}: {failure['detail']}", failure["remedy"]),
+            unknown(Check.REQUEST, f"the endpoint gave no answer for {tenant}"),
+        ]
+    answered = issubclass(kind, TenantRefused | ClientRefused)
+    return [
+        well(Check.ENDPOINT, f"{endpoint} answers the function")
+        if answered
+        else unknown(Check.ENDPOINT, "it may not have been asked"),
+        broken(Check.REQUEST, f"{tenant}: {failure['detail']}", failure["remedy"]),
+    ]
+
+
+def judge_secrets(failures: Mapping[str, ClientFailed | None]) -> list[Finding]:
+    """Tell by client which secrets can't be used, and which can."""
+    good = sorted(client for client, failure in failures.items() if failure is None)
+    found = [
+        broken(Check.SECRET, f"{client}: {failure.detail}", failure.remedy)
+        for client, failure in sorted(failures.items())
+        if failure
+    ]
+    if good:
+        found.append(well(Check.SECRET, f"{_listed(good)}: as the function wants it"))
+    return found
+
+
+# What is stored
+
+
+def judge_key(state: str) -> Finding:
+    """Tell whether tokens can be encrypted and decrypted."""
+    if state == "Enabled":
+        return well(Check.KEY, "enabled")
+    return broken(Check.KEY, f"its state is {state}", StoreDenied.remedies["InvalidKeyId"])
+
+
+def judge_token(tenant: str, expires_at: datetime | None, now: datetime) -> Finding:
+    """Tell whether a token that could be read keeps the promise of five minutes."""
+    if expires_at is None:
+        return well(Check.TOKEN, f"{tenant}: readable; when it expires is not known")
+    left = expires_at - now
+    remedy = f"Run `visma-tokens renew {tenant}`, which says why it was not renewed."
+    if left <= timedelta(0):
+        return broken(Check.TOKEN, f"{tenant}: expired {shown_span(left)} ago", remedy)
+    detail = f"{tenant}: readable, lives for {shown_span(left)}"
+    if left < PROMISE:
+        return broken(Check.TOKEN, f"{detail}, less than the five minutes promised", remedy)
+    return well(Check.TOKEN, detail)
+
+
+def disagreeing(compared: Sequence[TenantStatus]) -> list[str]:
+    """Return the tenants whose parameter holds another version than the ledger's, or is gone."""
+    return [one.tenant for one in compared if one.version and one.version != one.stored_version]
+
+
+def judge_ledger(names: Sequence[str], tokens: int) -> Finding:
+    """Tell whether ledger and parameters agree, given those that don't and how many there are."""
+    if not names:
+        return well(Check.LEDGER, f"agrees with {_counted(tokens, 'token parameter')}")
+    return broken(
+        Check.LEDGER,
+        f"{len(names)} of {_counted(tokens, 'token parameter')} hold another version or are gone:"
+        f" {_listed(names)}",
+        f"`visma-tokens renew {' '.join(names[:NAMED])}` mends it; a run within the hour does so"
+        " by itself.",
+    )
+
+
+# Who is told, and how many fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarm:
+    """An alarm of the stack, with the topics that it goes to; empty where it is turned off."""
+
+    name: str
+    topics: frozenset[str]
+    is_raised: bool
+
+
+def judge_alarms(
+    expected: Collection[str], alarms: Sequence[Alarm], confirmed: Mapping[str, int | None]
+) -> Finding:
+    """Tell whether each alarm reaches somebody; `confirmed` counts subscriptions by topic.
+
+    It is None where they could not be looked at.
+    """
+    raised = sorted(one.name for one in alarms if one.is_raised)
+    told = f"; raised: {_listed(raised)}" if raised else ""
+    if gone := sorted({*expected} - {one.name for one in alarms}):
+        return broken(
+            Check.ALARMS,
+            f"gone: {_listed(gone)}{told}",
+            "Make them anew: delete them from the stack, or deploy it anew.",
+        )
+    if mute := sorted(one.name for one in alarms if not one.topics):
+        return broken(
+            Check.ALARMS,
+            f"off, or without a topic: {_listed(mute)}{told}",
+            "Turn their actions on in CloudWatch, where somebody has turned them off.",
+        )
+    topics = sorted({topic for one in alarms for topic in one.topics})
+    deaf = [_name(topic) for topic in topics if confirmed.get(topic) == 0]
+    if deaf:
+        return broken(
+            Check.ALARMS,
+            f"nobody is told: {_listed(deaf)} has no confirmed subscription{told}",
+            "Subscribe somebody, who has to confirm: docs/operations.md.",
+        )
+    detail = f"{_counted(len(alarms), 'alarm')} to {_listed([*map(_name, topics)])}{told}"
+    if any(confirmed.get(topic) is None for topic in topics):
+        return unknown(Check.ALARMS, f"{detail}; who is subscribed could not be looked at")
+    return well(Check.ALARMS, detail)
+
+
+def judge_quota(*, is_higher: bool, settings: Settings, tenants: int) -> Finding:
+    """Tell whether Parameter Store takes as many writes as the tenants need.
+
+    The figures are those of docs/operations.md and the README.
+    """
+    allowed, taken = WRITES_PER_SECOND[is_higher], settings.writes_per_second
+    seconds = settings.period.total_seconds()
+    most = int(taken * TURN_SECONDS * (1 - IDLE_SECONDS / seconds))
+    recommended = min(most, int(taken * RECOMMENDED))
+    detail = f"{taken:g} of {allowed:g} writes a second, for {_counted(tenants, 'tenant')}"
+    if taken > SHARE * allowed + 1e-9:
+        higher = "" if is_higher else ", or switch to higher throughput (docs/operations.md)"
+        return broken(
+            Check.QUOTA,
+            detail,
+            f"Deploy the stack with WritesPerSecond={SHARE * allowed:g}{higher}.",
+        )
+    if tenants > most:
+        remedy = (
+            "Move tenants to another account or Region."
+            if is_higher
+            else "Switch to higher throughput and deploy with WritesPerSecond=8"
+            " (docs/operations.md)."
+        )
+        return broken(Check.QUOTA, f"{detail}, which is enough for {most:,}", remedy)
+    if tenants > recommended:
+        detail += f"; above {recommended:,}, an outage of 20 minutes is caught up too late"
+    return well(Check.QUOTA, detail)
+
+
+def _name(arn: str) -> str:
+    return arn.rsplit(":", 1)[-1]
+
+
+def _listed(names: Sequence[str]) -> str:
+    some = ", ".join(names[:NAMED])
+    return f"{some} and {len(names) - NAMED} more" if len(names) > NAMED else some
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,353 @@
+"""The whole chain, looked at from the stack to the quota, each with its remedy."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import batched
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from token_issuer.credentials import read_credentials
+from token_issuer.errors import (
+    ClientFailed,
+    ClientSecretUnreadable,
+    IssuerError,
+    StoreDenied,
+    UnknownTenant,
+    aws_code,
+)
+from token_issuer.ledger import Memory
+from token_issuer.tenants import Configuration
+from visma_tokens_cli import diagnosis
+from visma_tokens_cli.diagnosis import Check, Finding, State, broken, unknown
+from visma_tokens_cli.failures import DENIED, CommandFailed, explain
+from visma_tokens_cli.function import invoke
+from visma_tokens_cli.options import NOT_WELL, WELL
+from visma_tokens_cli.screen import err, labelled, out, print_json
+from visma_tokens_cli.stack import Stack
+from visma_tokens_cli.status import assess, compare, read_versions
+from visma_tokens_cli.token import is_denied, read_token
+
+MARKS = {State.WELL: "✓", State.BROKEN: "✗", State.UNKNOWN: "–"}  # noqa: RUF001  an en dash it is
+STYLES = {State.WELL: "green", State.BROKEN: "red", State.UNKNOWN: "yellow"}
+LABEL_COLUMNS = 2 + max(len(check) for check in Check) + 2
+HUNDRED = 100  # names that DescribeAlarms takes
+SINCE = timedelta(hours=1)
+ENDS = '?"Run failed" ?RunSeconds'  # of runs, in the log
+HIGHER_THROUGHPUT = "/ssm/parameter-store/high-throughput-enabled"
+LASTING = {"ResourceNotFoundException", "InvalidRequestException", "DecryptionFailure"}
+
+Failures = (BotoCoreError, ClientError, CommandFailed, IssuerError)
+type Failure = BotoCoreError | ClientError | CommandFailed | IssuerError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What ledger and documents say, or why they can't be read."""
+
+    memory: Memory | Failure
+    configuration: Configuration | Failure
+    tenant: str | None
+
+
+def examine(stack: Stack, tenant: str | None) -> Iterator[Finding]:
+    """Look at all of it, one after the other; raises CommandFailed for who is not configured."""
+    known = _read_known(stack, tenant)
+    version = stack.outputs.get("Version", "unknown")
+    yield diagnosis.judge_stack(stack.name, stack.region, stack.status, version)
+    yield from _look(Check.ROLE, lambda: _role(stack))
+    yield from _look(Check.SCHEDULE, lambda: _schedule(stack))
+    yield from _look(Check.RUN, lambda: _run(stack))
+    yield from _secrets(stack, known.configuration)
+    yield from _request(stack, known.tenant)
+    yield from _look(Check.KEY, lambda: _key(stack))
+    yield from _look(Check.TOKEN, lambda: _token(stack, known))
+    yield from _look(Check.LEDGER, lambda: _ledger(stack, known))
+    yield from _look(Check.ALARMS, lambda: _alarms(stack))
+    yield from _look(Check.QUOTA, lambda: _quota(stack, known.configuration))
+
+
+def print_findings(findings: Iterable[Finding], *, as_json: bool) -> int:
+    """Print them, as they come where they are for people, and return the exit code."""
+    found = []
+    console = out()
+    with err().status("Looking …") as status:
+        for finding in findings:
+            found.append(finding)
+            if as_json:
+                continue
+            status.stop()  # it is on the line that is printed upon
+            style = STYLES[finding.state]
+            label = f"{MARKS[finding.state]} {finding.check}"
+            lines = labelled(label, finding.detail, LABEL_COLUMNS, console)
+            console.print(lines, style=style, markup=False)
+            if finding.remedy:
+                lines = labelled("", finding.remedy, LABEL_COLUMNS, console)
+                console.print(lines, markup=False)
+            status.start()
+    if as_json:
+        print_json([finding.as_dict() for finding in found])
+    return NOT_WELL if any(one.state is State.BROKEN for one in found) else WELL
+
+
+def _look(check: Check, examine_it: Callable[[], Finding]) -> Iterator[Finding]:
+    """Yield what a check comes to, or why it could not be made."""
+    try:
+        yield examine_it()
+    except Failures as error:
+        yield unknown(check, _why(error))
+
+
+def _why(error: Failure) -> str:
+    return (error if isinstance(error, CommandFailed) else explain(error)).detail
+
+
+def _read_known(stack: Stack, tenant: str | None) -> Known:
+    memory: Memory | Failure
+    configuration: Configuration | Failure
+    try:
+        memory = stack.read_ledger()
+    except Failures as error:
+        memory = error
+    documents = memory.documents if isinstance(memory, Memory) else {}
+    try:
+        configuration = stack.read_tenants(documents)
+    except Failures as error:
+        return Known(memory=memory, configuration=error, tenant=tenant)
+    if tenant is None:
+        ledger = memory if isinstance(memory, Memory) else None
+        tenant = diagnosis.choose_tenant(configuration, ledger, datetime.now(UTC))
+    elif tenant not in configuration.tenants and tenant not in configuration.invalid:
+        raise CommandFailed(f"No tenant document configures {tenant}", UnknownTenant.remedy)
+    return Known(memory=memory, configuration=configuration, tenant=tenant)
+
+
+def _role(stack: Stack) -> Finding:
+    function = stack.aws.client("lambda").get_function_configuration(
+        FunctionName=stack.outputs["FunctionName"]
+    )
+    role = function["Role"].rsplit("/", 1)[-1]
+    try:
+        stack.aws.client("iam").get_role(RoleName=role)
+    except ClientError as error:
+        if aws_code(error) not in {"NoSuchEntity", "NoSuchEntityException"}:
+            raise
+        return broken(
+            Check.ROLE,
+            f"{role} is gone",
+            "Delete the function and it from the stack, or deploy anew.",
+        )
+    return diagnosis.well(Check.ROLE, f"{role}, of the function, is there")
+
+
+def _schedule(stack: Stack) -> Finding:
+    try:
+        schedule = stack.aws.client("scheduler").get_schedule(
+            Name=stack.resource("FunctionSchedule")
+        )
+    except ClientError as error:
+        if aws_code(error) != "ResourceNotFoundException":
+            raise
+        return broken(
+            Check.SCHEDULE, "gone", "Deploy the stack anew: somebody has deleted it by hand."
+        )
+    return diagnosis.judge_schedule(
+        schedule["State"],
+        schedule["ScheduleExpression"],
+        period=stack.settings.period,
+        parameter=stack.parameters.get("ScheduleState", ""),
+    )
+
+
+def _run(stack: Stack) -> Finding:
+    now, group = datetime.now(UTC), stack.outputs["LogGroupName"]
+    pages = (
+        stack.aws.client("logs")
+        .get_paginator("filter_log_events")
+        .paginate(
+            logGroupName=group,
+            startTime=round((now - SINCE).timestamp() * 1000),  # milliseconds
+            filterPattern=ENDS,
+        )
+    )
+    ends = [
+        run
+        for page in pages
+        for event in page["events"]
+        if (run := diagnosis.parse_run(_json(event["message"]), _at(event["timestamp"])))
+    ]
+    last = max(ends, key=lambda run: run.at, default=None)
+    return diagnosis.judge_run(last, now, period=stack.settings.period, log=group)
+
+
+def _json(text: str) -> Any:  # noqa: ANN401  whatever it is
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _at(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _secrets(stack: Stack, configuration: Configuration | Failure) -> Iterator[Finding]:
+    """Read each client's secret as the function does; nothing of it is kept."""
+    if not isinstance(configuration, Configuration):
+        yield unknown(Check.SECRET, _why(configuration))
+        return
+    clients = sorted({one.client for one in configuration.tenants.values() if one.enabled})
+    if not clients:
+        yield unknown(Check.SECRET, "no enabled tenant names a client")
+    secretsmanager, prefix = (
+        stack.aws.client("secretsmanager"),
+        stack.settings.client_secrets_prefix,
+    )
+    failures: dict[str, ClientFailed | None] = {}
+    for client in clients:
+        try:
+            read_credentials(secretsmanager, prefix, client)
+        except ClientSecretUnreadable as error:
+            if error.code in LASTING:
+                failures[client] = error
+            else:
+                yield unknown(Check.SECRET, f"{client}: {_why(error)}; the function may read it")
+        except ClientFailed as error:
+            failures[client] = error
+        else:
+            failures[client] = None
+    yield from diagnosis.judge_secrets(failures)
+
+
+def _request(stack: Stack, tenant: str | None) -> Iterator[Finding]:
+    """Let the function ask for a token, which it doesn't store."""
+    if tenant is None:
+        why = "there is no enabled tenant to try it with"
+        yield from (unknown(Check.ENDPOINT, why), unknown(Check.REQUEST, why))
+        return
+    log = f"`aws logs tail {stack.outputs['LogGroupName']} --since 10m` tells more."
+    try:
+        report = invoke(stack, {"probe": tenant})
+    except CommandFailed as error:
+        yield unknown(Check.ENDPOINT, "the function did not say")
+        yield broken(Check.REQUEST, f"{tenant}: {error.detail}", error.remedy or log)
+    except (BotoCoreError, ClientError) as error:
+        why = _why(error)
+        yield from (unknown(Check.ENDPOINT, why), unknown(Check.REQUEST, why))
+    else:
+        yield from diagnosis.judge_probe(tenant, report, stack.settings.token_endpoint)
+
+
+def _key(stack: Stack) -> Finding:
+    kms: Any = stack.aws.client("kms")  # not among our stubs
+    try:
+        described = kms.describe_key(KeyId=stack.settings.token_key_arn)
+    except ClientError as error:
+        if aws_code(error) != "NotFoundException":
+            raise
+        return diagnosis.judge_key("gone")
+    return diagnosis.judge_key(described["KeyMetadata"]["KeyState"])
+
+
+def _token(stack: Stack, known: Known) -> Finding:
+    tenant = known.tenant
+    if tenant is None:
+        return unknown(Check.TOKEN, "there is no enabled tenant to look at")
+    record = known.memory.records.get(tenant) if isinstance(known.memory, Memory) else None
+    try:
+        stored = read_token(stack, tenant)
+    except ClientError as error:
+        if aws_code(error) == "InvalidKeyId":
+            return broken(
+                Check.TOKEN,
+                f"{tenant}: its key can't be used",
+                StoreDenied.remedies["InvalidKeyId"],
+            )
+        if not is_denied(error):
+            raise
+        policy = stack.outputs["ReadTokensPolicyArn"]
+        return unknown(Check.TOKEN, f"{tenant}: AWS denies you the token; {policy} allows it")
+    if stored is None:
+        return broken(
+            Check.TOKEN,
+            f"{tenant} has none",
+            f"Run `visma-tokens renew {tenant}`, which says why it has none.",
+        )
+    issued = record.issued if record else None
+    ours = issued.expires_at if issued and issued.fingerprint == stored.fingerprint else None
+    ends = [at for at in (stored.expires_at, ours) if at]
+    return diagnosis.judge_token(tenant, min(ends, default=None), datetime.now(UTC))
+
+
+def _ledger(stack: Stack, known: Known) -> Finding:
+    """Compare twice where they disagree: a run may have been writing."""
+    memory, configuration = known.memory, known.configuration
+    if not isinstance(memory, Memory):
+        if isinstance(memory, IssuerError) and not DENIED.fullmatch(memory.code or ""):
+            return broken(Check.LEDGER, memory.detail, memory.remedy)
+        return unknown(Check.LEDGER, _why(memory))
+    if not isinstance(configuration, Configuration):
+        return unknown(Check.LEDGER, _why(configuration))
+    names = [name for name, record in memory.records.items() if record.issued]
+    tokens = len(names)
+    for _ in range(2):
+        now = datetime.now(UTC)
+        status = assess(memory, configuration, now, stack.settings)
+        stored, wanted = read_versions(stack, names), {*names}
+        compared = [compare(one, stored) for one in status.tenants if one.tenant in wanted]
+        names = diagnosis.disagreeing(compared)
+        if not names:
+            break
+        memory = stack.read_ledger()
+    return diagnosis.judge_ledger(names, tokens)
+
+
+def _alarms(stack: Stack) -> Finding:
+    pages = (
+        stack.aws.client("cloudformation")
+        .get_paginator("list_stack_resources")
+        .paginate(StackName=stack.name)
+    )
+    expected = [
+        one["PhysicalResourceId"]
+        for page in pages
+        for one in page["StackResourceSummaries"]
+        if one["ResourceType"] == "AWS::CloudWatch::Alarm" and "PhysicalResourceId" in one
+    ]
+    cloudwatch = stack.aws.client("cloudwatch")
+    alarms = [
+        diagnosis.Alarm(
+            name=one["AlarmName"],
+            topics=frozenset(one["AlarmActions"] if one.get("ActionsEnabled", True) else []),
+            is_raised=one["StateValue"] == "ALARM",
+        )
+        for some in batched(expected, HUNDRED, strict=False)
+        for one in cloudwatch.describe_alarms(AlarmNames=some)["MetricAlarms"]
+    ]
+    topics = {topic for one in alarms for topic in one.topics}
+    return diagnosis.judge_alarms(
+        expected, alarms, {topic: _confirmed(stack, topic) for topic in topics}
+    )
+
+
+def _confirmed(stack: Stack, topic: str) -> int | None:
+    """Return how many subscriptions of a topic are confirmed, None where that is not told."""
+    try:
+        topics = stack.aws.client("sns", region_name=topic.split(":")[3])
+        attributes = topics.get_topic_attributes(TopicArn=topic)["Attributes"]
+        return int(attributes["SubscriptionsConfirmed"])
+    except (ClientError, BotoCoreError, KeyError):
+        return None
+
+
+def _quota(stack: Stack, configuration: Configuration | Failure) -> Finding:
+    if not isinstance(configuration, Configuration):
+        return unknown(Check.QUOTA, _why(configuration))
+    setting = stack.aws.client("ssm").get_service_setting(SettingId=HIGHER_THROUGHPUT)
+    return diagnosis.judge_quota(
+        is_higher=setting["ServiceSetting"]["SettingValue"] == "true",
+        settings=stack.settings,
+        tenants=sum(one.enabled for one in configuration.tenants.values()),
+    )

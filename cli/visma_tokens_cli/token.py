@@ -1,0 +1,287 @@
+"""The stored token of one tenant: what is known of it, and itself only where it is asked for."""
+
+import base64
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from botocore.exceptions import ClientError
+
+from token_issuer.errors import IssuerError, LedgerUnreadable, aws_code
+from token_issuer.ledger import Memory, Record
+from token_issuer.tenants import NAME
+from visma_tokens_cli.failures import DENIED, CommandFailed
+from visma_tokens_cli.options import NOT_WELL
+from visma_tokens_cli.screen import labelled, out, shown_span
+from visma_tokens_cli.stack import Stack
+
+VARIABLE = "VISMA_TOKEN"
+IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")  # and what is executed would inherit that
+LABELS = {
+    "expires_at": "Expires",
+    "issued_at": "Issued",
+    "scope": "Scope",
+    "client": "Client",
+    "client_id": "Client id",
+    "tenant_id": "Tenant id",
+    "fingerprint": "Fingerprint",
+    "version": "Version",
+    "parameter": "Parameter",
+}
+LABEL_COLUMNS = 13
+
+type Execute = Callable[[str, list[str], Mapping[str, str]], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What a token parameter holds."""
+
+    version: int
+    value: str = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the first 16 hex digits of the token's SHA-256, as the ledger has them."""
+        return hashlib.sha256(self.value.encode()).hexdigest()[:16]
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """Return when its claims say that it expires; None where they say nothing."""
+        exp = claims_of(self.value).get("exp")
+        if isinstance(exp, bool) or not isinstance(exp, int | float):
+            return None
+        try:
+            return datetime.fromtimestamp(exp, UTC)
+        except (OverflowError, ValueError):
+            return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenDescription:
+    """What is known of a stored token; None is what is not.
+
+    `in_ledger` tells whether the ledger knows this very token.
+    """
+
+    tenant: str
+    parameter: str
+    version: int | None = None
+    issued_at: datetime | None = None
+    expires_at: datetime | None = None
+    scope: str | None = None
+    client: str | None = None
+    client_id: str | None = None
+    tenant_id: str | None = None
+    fingerprint: str | None = None
+    in_ledger: bool | None = None
+
+    def has_expired(self, now: datetime) -> bool:
+        """Tell whether it is known to have expired."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what scripts read; times are ISO 8601 in UTC."""
+        return {
+            name: value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
+            for name, value in vars(self).items()
+        }
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    """Return a JWT's claims, unverified, and {} for anything else (RFC 7519 §7.2)."""
+    parts = token.split(".")
+    if len(parts) != 3:  # noqa: PLR2004  header, claims, signature
+        return {}
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (ValueError, RecursionError):
+        return {}
+    return claims if isinstance(claims, dict) else {}
+
+
+def describe(
+    tenant: str, parameter: str, *, stored: Stored | None, memory: Memory | None
+) -> TokenDescription:
+    """Put together what the ledger and the token's claims say; pure.
+
+    `stored` and `memory` are None where they could not be read. The ledger counts only where it
+    knows this very token.
+    """
+    record = memory.records.get(tenant) if memory else None
+    issued = record.issued if record else None
+    same = issued if not stored or (issued and issued.fingerprint == stored.fingerprint) else None
+    found = TokenDescription(tenant=tenant, parameter=parameter)
+    if record and same:
+        found = replace(
+            found,
+            version=same.version,
+            issued_at=same.issued_at,
+            expires_at=same.expires_at,
+            scope=same.scope,
+            client=record.client,
+            fingerprint=same.fingerprint,
+        )
+    if not stored:
+        return found
+    claims = claims_of(stored.value)
+    ends = [at for at in (found.expires_at, stored.expires_at) if at]
+    return replace(
+        found,
+        version=stored.version,
+        expires_at=min(ends, default=None),
+        scope=_words(claims.get("scope")) or found.scope,
+        client_id=_words(claims.get("client_id")),
+        tenant_id=_words(claims.get("tenant_id")),
+        fingerprint=stored.fingerprint,
+        in_ledger=same is not None if memory else None,
+    )
+
+
+def _words(claim: object) -> str | None:
+    """Return a claim as text: some servers write scopes as a list (RFC 9068 §2.2.3 wants none)."""
+    words = claim if isinstance(claim, list) else [claim]
+    return " ".join(one for one in words if isinstance(one, str) and one.isprintable()) or None
+
+
+def is_denied(error: ClientError) -> bool:
+    """Tell whether the operator may not do that."""
+    return bool(DENIED.fullmatch(aws_code(error)))
+
+
+def parameter_of(stack: Stack, tenant: str) -> str:
+    """Return the parameter that a tenant's token is in."""
+    return f"{stack.settings.tokens_path}/{tenant}"
+
+
+def read_token(stack: Stack, tenant: str) -> Stored | None:
+    """Read and decrypt a token, None where there is none; raises ClientError.
+
+    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html
+    """
+    if not NAME.fullmatch(tenant):  # acme:3 would be an earlier version
+        return None
+    try:
+        answer = stack.aws.client("ssm").get_parameter(
+            Name=parameter_of(stack, tenant), WithDecryption=True
+        )
+    except ClientError as error:
+        if aws_code(error) == "ParameterNotFound":
+            return None
+        raise
+    return Stored(version=answer["Parameter"]["Version"], value=answer["Parameter"]["Value"])
+
+
+def look_up(stack: Stack, tenant: str) -> tuple[TokenDescription, Stored | None]:
+    """Return what is known of a token, and what is stored, None where AWS denies that.
+
+    Raises CommandFailed where there is none, or nothing of it may be read.
+    """
+    denied: ClientError | None = None
+    try:
+        stored = read_token(stack, tenant)
+    except ClientError as error:
+        if not is_denied(error):
+            raise
+        stored, denied = None, error
+    memory = _read_ledger(stack)
+    record = memory.records.get(tenant) if memory else None
+    if denied and not record:
+        raise _denied(stack, tenant) from denied
+    if not stored and not (denied and record and record.issued):
+        raise no_token(tenant, record)
+    return describe(tenant, parameter_of(stack, tenant), stored=stored, memory=memory), stored
+
+
+def live_value(stack: Stack, found: TokenDescription, stored: Stored | None, now: datetime) -> str:
+    """Return the token; raises CommandFailed where it may not be read, or nobody has a use for it.
+
+    That is so once it has expired.
+    """
+    if stored is None:
+        raise _denied(stack, found.tenant)
+    if found.has_expired(now):
+        raise CommandFailed(_headline(found, now), _renewal(found.tenant), code=NOT_WELL)
+    return stored.value
+
+
+def _read_ledger(stack: Stack) -> Memory | None:
+    try:
+        return stack.read_ledger()
+    except LedgerUnreadable:  # a consumer may not read it, and the token itself says most
+        return None
+
+
+def no_token(tenant: str, record: Record | None) -> CommandFailed:
+    """Say that there is none, and why, where the ledger knows."""
+    failure = record.failure if record else None
+    if failure:
+        recalled = IssuerError.recall(failure.reason, failure.detail, failure.code)
+        return CommandFailed(f"There is no token of {tenant}: {failure.detail}", recalled.remedy)
+    return CommandFailed(
+        f"There is no token of {tenant}",
+        "See `visma-tokens status`: is it configured, is it enabled, was it refused?",
+    )
+
+
+def _denied(stack: Stack, tenant: str) -> CommandFailed:
+    return CommandFailed(
+        f"AWS denies you the token of {tenant}",
+        f"Attach {stack.outputs['ReadTokensPolicyArn']} to your role, or give another --profile.",
+    )
+
+
+def _renewal(tenant: str) -> str:
+    return f"Run `visma-tokens renew {tenant}`; `visma-tokens status` says why it was not renewed."
+
+
+def execute(
+    command: str, token: str, environment: Mapping[str, str], run: Execute = os.execvpe
+) -> NoReturn:
+    """Become a command of the shell that has the token in its environment.
+
+    So its exit code is ours, and signals reach it.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for name in IGNORED_BY_PYTHON:
+        if number := getattr(signal, name, None):
+            signal.signal(number, signal.SIG_DFL)
+    run("sh", ["sh", "-c", command], {**environment, VARIABLE: token})
+    raise AssertionError("an executed command does not return")
+
+
+def print_token(
+    stack: Stack, found: TokenDescription, stored: Stored | None, now: datetime
+) -> None:
+    """Print what is known of a token, and nothing of itself."""
+    console = out()
+    expired = found.has_expired(now)
+    console.print(_headline(found, now), style="red" if expired else "green", markup=False)
+    shown = found.as_dict()
+    for name, label in LABELS.items():
+        if shown[name] is not None:
+            console.print(labelled(label, str(shown[name]), LABEL_COLUMNS, console), markup=False)
+    if expired:
+        console.print(_renewal(found.tenant), markup=False)
+    if stored is None:
+        policy = stack.outputs["ReadTokensPolicyArn"]
+        text = f"From the ledger alone: AWS denies you the token, which {policy} would allow."
+        console.print(text, style="yellow", markup=False)
+    if found.in_ledger is False:
+        console.print("The ledger does not know it: see `visma-tokens status`.", style="yellow")
+
+
+def _headline(found: TokenDescription, now: datetime) -> str:
+    if found.expires_at is None:
+        return f"The token of {found.tenant} does not say when it expires"
+    span = shown_span(abs(found.expires_at - now))
+    if found.has_expired(now):
+        return f"The token of {found.tenant} has expired {span} ago"
+    return f"The token of {found.tenant} lives for {span}"
