@@ -129,11 +129,12 @@ def judge_schedule(state: str, expression: str, *, period: timedelta, parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class LastRun:
-    """A full run: its counts, or the failure because of which it served nobody."""
+    """A full run: its counts, or why it served nobody and what to do."""
 
     at: datetime
     counts: Mapping[str, int]
-    failure: IssuerError | None = None
+    failure: str | None = None
+    remedy: str = ""
 
 
 COUNTED = {  # by metric: the names in the report
@@ -153,9 +154,8 @@ def parse_run(line: object, at: datetime) -> LastRun | None:
     if not isinstance(line, dict):
         return None
     if line.get("message") == "Run failed" and line.get("reason") != "EventInvalid":
-        failure = IssuerError(str(line.get("detail")))
-        failure.remedy = str(line.get("remedy"))
-        return LastRun(at=at, counts={}, failure=failure)
+        detail, remedy = str(line.get("detail")), str(line.get("remedy"))
+        return LastRun(at=at, counts={}, failure=detail, remedy=remedy)
     if "RunSeconds" not in line:
         return None
     values = {name: line.get(metric) for metric, name in COUNTED.items()}
@@ -174,7 +174,7 @@ def judge_run(run: LastRun | None, now: datetime, *, period: timedelta, log: str
         return broken(Check.RUN, "none within the last hour", look)
     ago = f"{shown_span(now - run.at)} ago"
     if run.failure:
-        return broken(Check.RUN, f"{ago}, and failed: {run.failure.detail}", run.failure.remedy)
+        return broken(Check.RUN, f"{ago}, and failed: {run.failure}", run.remedy)
     detail = ", ".join([ago, *(f"{count} {name}" for name, count in run.counts.items())])
     if now - run.at > LATE * period:
         return broken(Check.RUN, f"{detail}; that is more than {LATE} periods", look)
@@ -256,7 +256,7 @@ def judge_token(tenant: str, expires_at: datetime | None, now: datetime) -> Find
     left = expires_at - now
     remedy = f"Run `visma-tokens renew {tenant}`, which says why it was not renewed."
     if left <= timedelta(0):
-        return broken(Check.TOKEN, f"{tenant}: expired {shown_span(left)} ago", remedy)
+        return broken(Check.TOKEN, f"{tenant}: expired {shown_span(-left)} ago", remedy)
     detail = f"{tenant}: readable, lives for {shown_span(left)}"
     if left < PROMISE:
         return broken(Check.TOKEN, f"{detail}, less than the five minutes promised", remedy)

@@ -8,6 +8,7 @@ from itertools import batched
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from rich.text import Text
 
 from token_issuer.credentials import read_credentials
 from token_issuer.errors import (
@@ -79,10 +80,12 @@ def print_findings(findings: Iterable[Finding], *, as_json: bool) -> int:
             if as_json:
                 continue
             status.stop()  # it is on the line that is printed upon
-            style = STYLES[finding.state]
             label = f"{MARKS[finding.state]} {finding.check}"
             lines = labelled(label, finding.detail, LABEL_COLUMNS, console)
-            console.print(lines, style=style, markup=False)
+            marked = 1 if finding.state is State.WELL else None  # else the whole of it
+            text = Text(lines)
+            text.stylize(STYLES[finding.state], 0, marked)
+            console.print(text)
             if finding.remedy:
                 lines = labelled("", finding.remedy, LABEL_COLUMNS, console)
                 console.print(lines, markup=False)
@@ -139,7 +142,7 @@ def _role(stack: Stack) -> Finding:
             f"{role} is gone",
             "Delete the function and it from the stack, or deploy anew.",
         )
-    return diagnosis.well(Check.ROLE, f"{role}, of the function, is there")
+    return diagnosis.well(Check.ROLE, role)
 
 
 def _schedule(stack: Stack) -> Finding:

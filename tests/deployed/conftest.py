@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from rich.console import Console
@@ -32,7 +32,12 @@ def local() -> Iterator[Local]:
 def scheduled(local: Local) -> dict[str, Any]:
     """Wait for the schedule to fire by itself; turn it off then, so that it disturbs no test."""
     finished = wait_for_run(local, lambda _left: None)
-    scheduler = local.account.scheduler
+    turn_schedule(local.account, "DISABLED")
+    return finished
+
+
+def turn_schedule(account: Account, state: Literal["DISABLED", "ENABLED"]) -> None:
+    scheduler = account.scheduler
     [schedule] = scheduler.list_schedules()["Schedules"]
     full = scheduler.get_schedule(Name=schedule["Name"], GroupName=schedule["GroupName"])
     scheduler.update_schedule(
@@ -41,9 +46,8 @@ def scheduled(local: Local) -> dict[str, Any]:
         ScheduleExpression=full["ScheduleExpression"],
         FlexibleTimeWindow=full["FlexibleTimeWindow"],
         Target=full["Target"],
-        State="DISABLED",
+        State=state,
     )
-    return finished
 
 
 @pytest.fixture

@@ -1,0 +1,204 @@
+"""What is told of a stored token, and to whom the token goes."""
+
+import base64
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from visma_tokens_cli.token import (
+    Stored,
+    TokenDescription,
+    claims_of,
+    describe,
+    execute,
+    no_token,
+)
+
+from tests.conftest import PROJECT
+from token_issuer.ledger import Failure, Issued, Memory, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+PARAMETER = "/visma/tokens/acme"
+
+
+def jwt(**claims: object) -> str:
+    parts = [json.dumps(part).encode() for part in ({"alg": "RS256"}, claims)]
+    encoded = [base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts]
+    return ".".join([*encoded, "c2lnbmF0dXJlIG9mIGl0"])
+
+
+def known(stored: Stored, **changes: object) -> Memory:
+    members: dict[str, Any] = {
+        "issued_at": NOW - HOUR / 2,
+        "expires_at": NOW + HOUR / 2,
+        "fingerprint": stored.fingerprint,
+        "scope": "read",
+        "parameter": PARAMETER,
+        "version": stored.version,
+        "client_secret_version": "v",
+        "purpose": "p",
+        "document": "d",
+    }
+    record = Record(
+        tenant="acme", client="default", attempted_at=NOW, issued=Issued(**members | changes)
+    )
+    return Memory(records={"acme": record}, documents={}, checked="")
+
+
+def of_acme(stored: Stored | None, memory: Memory | None) -> TokenDescription:
+    return describe("acme", PARAMETER, stored=stored, memory=memory)
+
+
+# What is known
+
+
+def test_claims_and_ledger_are_put_together() -> None:
+    claims = {"client_id": "demoapp", "tenant_id": "af11", "exp": (NOW + HOUR).timestamp()}
+    stored = Stored(version=7, value=jwt(**claims))
+
+    found = of_acme(stored, known(stored))
+
+    assert (found.client, found.client_id, found.tenant_id) == ("default", "demoapp", "af11")
+    assert (found.version, found.scope, found.in_ledger) == (7, "read", True)
+    assert found.fingerprint == stored.fingerprint
+
+
+def test_the_earlier_expiry_counts() -> None:
+    stored = Stored(version=7, value=jwt(exp=(NOW + HOUR).timestamp()))
+
+    assert of_acme(stored, known(stored)).expires_at == NOW + HOUR / 2
+    assert of_acme(stored, known(stored, expires_at=NOW + 2 * HOUR)).expires_at == NOW + HOUR
+
+
+def test_the_ledger_says_nothing_of_another_token() -> None:
+    stored = Stored(version=8, value=jwt(exp=(NOW + HOUR).timestamp()))
+
+    found = of_acme(stored, known(stored, fingerprint="another", version=7))
+
+    assert (found.version, found.issued_at, found.scope) == (8, None, None)
+    assert (found.expires_at, found.in_ledger) == (NOW + HOUR, False)
+
+
+def test_without_the_token_the_ledger_tells() -> None:
+    stored = Stored(version=7, value="opaque")
+
+    found = of_acme(None, known(stored))
+
+    assert (found.version, found.fingerprint, found.scope) == (7, stored.fingerprint, "read")
+    assert (found.client_id, found.in_ledger) == (None, None)
+
+
+def test_without_the_ledger_the_claims_tell() -> None:
+    stored = Stored(version=7, value=jwt(scope=["read", "write"]))
+
+    found = of_acme(stored, None)
+
+    assert (found.scope, found.expires_at, found.in_ledger) == ("read write", None, None)
+    assert not found.has_expired(NOW)
+
+
+def test_a_token_expires_at_its_last_moment() -> None:
+    found = TokenDescription(tenant="acme", parameter=PARAMETER, expires_at=NOW)
+
+    assert found.has_expired(NOW)
+    assert not found.has_expired(NOW - timedelta(seconds=1))
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["opaque", "a.b", "a.!.c", "a.W10.c", "a.e30.c.d", jwt(exp="soon"), jwt(exp=1e300)],
+    ids=["opaque", "two parts", "no base64", "a list", "four parts", "exp a text", "exp too far"],
+)
+def test_what_is_no_jwt_has_no_expiry(token: str) -> None:
+    assert Stored(version=1, value=token).expires_at is None
+    assert claims_of("a.W10.c") == {}
+
+
+def test_control_characters_of_a_claim_are_not_shown() -> None:
+    stored = Stored(version=1, value=jwt(tenant_id="\x1b[2Jaf11", client_id={"a": 1}))
+
+    found = of_acme(stored, None)
+
+    assert (found.tenant_id, found.client_id) == (None, None)
+
+
+def test_the_token_is_in_no_text_of_it() -> None:
+    stored = Stored(version=7, value=jwt(client_id="demoapp"))
+
+    found = of_acme(stored, known(stored))
+
+    texts = [repr(stored), repr(found), json.dumps(found.as_dict())]
+    assert not any(part in text for text in texts for part in stored.value.split("."))
+
+
+# Where there is none
+
+
+def test_a_refusal_is_why_there_is_no_token() -> None:
+    failure = Failure(
+        reason="TokenRefused",
+        code="invalid_tenant",
+        detail="invalid_tenant: not granted",
+        failed_at=NOW,
+        count=1,
+        waits=1,
+        next_attempt_at=None,
+        purpose="p",
+        client_secret_version="v",
+    )
+    record = Record(tenant="acme", client="default", attempted_at=NOW, failure=failure)
+
+    error = no_token("acme", record)
+
+    assert error.detail == "There is no token of acme: invalid_tenant: not granted"
+    assert "grant the application" in error.remedy
+    assert error.code == 3
+
+
+def test_without_a_known_reason_the_status_is_where_to_look() -> None:
+    assert "`visma-tokens status`" in no_token("acme", None).remedy
+
+
+# To whom it goes
+
+
+def test_a_command_gets_it_in_its_environment_only() -> None:
+    seen: list[tuple[str, list[str], Mapping[str, str]]] = []
+
+    with pytest.raises(AssertionError):
+        execute("echo $HOME", "t0ken", {"HOME": "/root"}, lambda *call: seen.append(call))
+
+    expected = {"HOME": "/root", "VISMA_TOKEN": "t0ken"}
+    assert seen == [("sh", ["sh", "-c", "echo $HOME"], expected)]
+
+
+def run_through_execute(command: str) -> subprocess.CompletedProcess[str]:
+    code = "import os; from visma_tokens_cli.token import execute; print('first');"
+    code += f" execute({command!r}, 't0ken', dict(os.environ))"
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{PROJECT}/cli:{PROJECT}/src"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_what_was_printed_before_comes_first_and_the_exit_code_is_the_commands() -> None:
+    done = run_through_execute('echo "$VISMA_TOKEN"; exit 7')
+
+    assert (done.stdout, done.returncode) == ("first\nt0ken\n", 7)
+
+
+def test_a_command_does_not_ignore_a_broken_pipe_as_python_does() -> None:
+    done = run_through_execute("kill -PIPE $$; echo alive")
+
+    assert (done.stdout, done.returncode) == ("first\n", -13)
