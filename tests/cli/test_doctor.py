@@ -36,11 +36,13 @@ from visma_tokens_cli.doctor import examine, print_findings
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.screen import labelled
 from visma_tokens_cli.stack import Stack
+from visma_tokens_cli.token import read_token
 
 from token_issuer.errors import (
     ClientRefused,
     ClientSecretInvalid,
     ClientSecretUnreadable,
+    DocumentInvalid,
     EndpointUnavailable,
     IssuerError,
     TokenRefused,
@@ -260,6 +262,14 @@ def test_a_probe_tells_the_endpoint_from_the_tenant(
     ]
 
 
+def test_what_the_last_good_document_came_to_counts() -> None:
+    failures = [DocumentInvalid("it is not JSON"), EndpointUnavailable("HTTP 503")]
+
+    found = judge_probe("acme", report(*failures), ENDPOINT)
+
+    assert states(found) == [State.BROKEN, State.UNKNOWN]
+
+
 def test_a_probe_without_time_tells_nothing() -> None:
     found = judge_probe("acme", report(deferred=1), ENDPOINT)
 
@@ -452,6 +462,19 @@ def test_a_malformed_secret_is_not_shown(stack: Stack) -> None:
 
     assert found[Check.SECRET].state is State.BROKEN
     assert SECRET not in str(found)
+
+
+def test_a_secret_that_is_not_there_is_broken(stack: Stack) -> None:
+    stack.aws.client("secretsmanager").delete_secret(
+        SecretId="visma/clients/default", ForceDeleteWithoutRecovery=True
+    )
+
+    assert examined(stack)[Check.SECRET].state is State.BROKEN
+
+
+def test_an_earlier_version_of_a_token_is_not_read(stack: Stack) -> None:
+    assert read_token(stack, "acme") is not None
+    assert read_token(stack, "acme:1") is None
 
 
 def test_a_disabled_key_is_broken(stack: Stack) -> None:
