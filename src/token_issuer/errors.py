@@ -61,7 +61,7 @@ HEALTH = (
 class IssuerError(Exception):
     """A failure with its cause (`detail`) and what to do about it (`remedy`); neither is secret."""
 
-    remedy: str
+    remedy: str = "Look the reason up in docs/failures.md."
     remedies: ClassVar[dict[str, str]] = {}
 
     def __init__(self, detail: str, *, code: str | None = None) -> None:

@@ -57,3 +57,9 @@ def test_a_failure_reads_as_cause_and_remedy() -> None:
 def test_a_code_without_a_remedy_of_its_own_has_that_of_its_class() -> None:
     assert TokenRefused("x", code="invalid_moon_phase").remedy == TokenRefused.remedy
     assert TokenRefused("x").remedy == TokenRefused.remedy
+
+
+def test_a_reason_of_another_version_is_recalled_too() -> None:
+    failure = IssuerError.recall("SolarFlare", "The sun was loud", None)
+
+    assert str(failure) == "The sun was loud. Look the reason up in docs/failures.md."
