@@ -49,10 +49,18 @@ class Stack:
             self.aws.client("ssm"), self.settings.tenants_path, last_good, pacer=reads()
         )
 
+    def writes(self) -> Pacer:
+        """Return the pace of writes to Parameter Store, which is the function's."""
+        return _pacer(self.settings.writes_per_second)
+
 
 def reads() -> Pacer:
     """Return the pace of reads of Parameter Store."""
-    return Pacer(READS_PER_SECOND, Clock(now=time.monotonic, sleep=time.sleep))
+    return _pacer(READS_PER_SECOND)
+
+
+def _pacer(per_second: float) -> Pacer:
+    return Pacer(per_second, Clock(now=time.monotonic, sleep=time.sleep))
 
 
 def open_session(options: Options) -> boto3.Session:

@@ -64,7 +64,12 @@ class Configuration:
 def read_tenants(
     ssm: "SSMClient", path: str, last_good: "Mapping[str, str]", *, pacer: Pacer
 ) -> Configuration:
-    """Read all tenant documents below `path`; raises TenantsUnreadable unless all were listed.
+    """Read all tenant documents below `path`; raises TenantsUnreadable unless all were listed."""
+    return parse_configuration(list_parameters(ssm, path, pacer=pacer), path, last_good)
+
+
+def list_parameters(ssm: "SSMClient", path: str, *, pacer: Pacer) -> "list[ParameterTypeDef]":
+    """Return all parameters below `path`; raises TenantsUnreadable unless all were listed.
 
     Ten parameters a page, and all pages:
     https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParametersByPath.html
@@ -82,7 +87,7 @@ def read_tenants(
     except (ClientError, BotoCoreError) as error:
         code = aws_code(error)
         raise TenantsUnreadable(f"Listing {path} failed: {code}", code=code) from error
-    return parse_configuration(parameters, path, last_good)
+    return parameters
 
 
 def parse_configuration(
@@ -128,6 +133,11 @@ def parse_configuration(
         invalid=invalid,
         good_texts=good_texts,
     )
+
+
+def check_document(name: str, text: str, home: str) -> Tenant:
+    """Parse a tenant's own document before it is stored at `home`; raises DocumentInvalid."""
+    return _parse_tenant(name, _parse_object(text), home)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,26 @@
+"""Questions before what can't be taken back."""
+
+import sys
+
+from visma_tokens_cli.failures import CommandFailed
+from visma_tokens_cli.options import UNCHANGED
+from visma_tokens_cli.screen import err
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal, unless told; raises CommandFailed where nobody says yes."""
+    if yes:
+        return
+    console = err()
+    if not (sys.stdin.isatty() and console.is_terminal):
+        raise CommandFailed(
+            "There is no terminal to ask on, so nothing was changed",
+            "Give --yes, if you mean it.",
+            code=UNCHANGED,
+        )
+    try:
+        answer = console.input(f"{question} [y/N] ", markup=False)
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in {"y", "yes"}:
+        raise CommandFailed("Nothing was changed", "", code=UNCHANGED)

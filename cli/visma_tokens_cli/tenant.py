@@ -1,0 +1,127 @@
+"""One tenant: configured, taken out, turned on and off; and what the issuer makes of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from token_issuer.errors import DocumentInvalid
+from token_issuer.tenants import check_document
+from visma_tokens_cli.asking import confirm
+from visma_tokens_cli.documents import (
+    Documents,
+    Parameter,
+    drop_document,
+    edit_document,
+    open_store,
+    to_json,
+)
+from visma_tokens_cli.failures import CommandFailed
+from visma_tokens_cli.function import invoke, print_report
+from visma_tokens_cli.options import NOT_WELL, UNCHANGED, WELL
+from visma_tokens_cli.screen import out, print_json, say
+from visma_tokens_cli.stack import Stack
+from visma_tokens_cli.status import read_versions
+
+
+def add_tenant(stack: Stack, name: str, document: Mapping[str, object], *, as_json: bool) -> int:
+    """Configure a tenant in a parameter of its own, and have its token issued."""
+    store = open_store(stack)
+    home, text = f"{stack.settings.tenants_path}/{name}", to_json(document)
+    try:
+        check_document(name, text, home)
+    except DocumentInvalid as error:
+        raise CommandFailed(
+            f"Tenant {ascii(name)[1:-1]}: {error.detail}",
+            "Correct what you gave; nothing was changed.",
+            code=UNCHANGED,
+        ) from error
+    documents = store.read()
+    if found := documents.home(name):
+        raise CommandFailed(
+            f"Tenant {name} is configured already, in {found.name}",
+            "To change it, use `visma-tokens apply`, or remove it first.",
+            code=UNCHANGED,
+        )
+    if home in documents.parameters:
+        raise CommandFailed(f"{home} holds other tenants", "Choose another name.", code=UNCHANGED)
+    store.create(home, text)
+    say(f"{name} is configured, in {home}.")
+    return _issue(stack, name, home, as_json=as_json)
+
+
+def remove_tenant(stack: Stack, name: str, *, yes: bool, as_json: bool) -> int:
+    """Take a tenant out of the configuration, once that is confirmed."""
+    store = open_store(stack)
+    home = _home(store.read(), name)
+    confirm(f"Remove tenant {name} from {home.name}?", yes=yes)
+    text = drop_document(home.text, name)
+    if text is None:
+        store.delete(home)
+    else:
+        store.overwrite(home, text)
+    if as_json:
+        print_json({"tenant": name, "parameter": home.name, "report": None})
+    else:
+        out().print(f"{name} is removed; its token goes once it has expired.", markup=False)
+    return WELL
+
+
+def enable_tenant(stack: Stack, name: str, *, as_json: bool) -> int:
+    """Turn a tenant on, and have its token issued."""
+    home = _switch(stack, name, enabled=True)
+    return _issue(stack, name, home, as_json=as_json)
+
+
+def disable_tenant(stack: Stack, name: str, *, as_json: bool) -> int:
+    """Turn a tenant off, have the issuer take its token away, and look whether it is gone."""
+    home = _switch(stack, name, enabled=False)
+    report = invoke(stack, {})
+    is_there = name in read_versions(stack, [name])
+    if as_json:
+        print_json({"tenant": name, "parameter": home, "report": report})
+    elif not is_there:
+        out().print(f"{name} has no token any more.", markup=False)
+    else:
+        print_report(_part(report, name), as_json=False)
+        say(f"The token of {name} is still there; the next run takes it away.")
+    return NOT_WELL if is_there else WELL
+
+
+def _switch(stack: Stack, name: str, *, enabled: bool) -> str:
+    """Write whether a tenant is enabled, where that isn't so yet; return its parameter's name."""
+    store = open_store(stack)
+    documents = store.read()
+    home = _home(documents, name)
+    if error := documents.configuration.invalid.get(name):
+        raise CommandFailed(error.detail, error.remedy, code=UNCHANGED)
+    word = "enabled" if enabled else "disabled"
+    if documents.configuration.tenants[name].enabled == enabled:
+        say(f"{name} is {word} already, in {home.name}.")
+    else:
+        store.overwrite(home, edit_document(home.text, name, {"enabled": enabled}))
+        say(f"{name} is {word}, in {home.name}.")
+    return home.name
+
+
+def _issue(stack: Stack, name: str, home: str, *, as_json: bool) -> int:
+    report = invoke(stack, {"tenants": [name]})
+    if as_json:
+        print_json({"tenant": name, "parameter": home, "report": report})
+    else:
+        print_report(report, as_json=False)
+    return WELL if report["issued"] or report["fresh"] else NOT_WELL
+
+
+def _home(documents: Documents, name: str) -> Parameter:
+    home = documents.home(name)
+    if home is None:
+        raise CommandFailed(
+            f"Tenant {name} is not configured",
+            "See `visma-tokens status` for who is.",
+            code=UNCHANGED,
+        )
+    return home
+
+
+def _part(report: dict[str, Any], name: str) -> dict[str, Any]:
+    failures = [one for one in report["failures"] if one["tenant"] == name]
+    return report | {"failures": failures}
