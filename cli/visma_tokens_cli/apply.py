@@ -169,7 +169,8 @@ def plan(documents: Documents, wanted: Tenants) -> Plan:
         )
     gone = sorted(documents.homes.keys() - wanted.keys())
     for tenant in gone:
-        [home] = documents.homes[tenant]
+        home = documents.home(tenant)
+        assert home  # noqa: S101  it is one of those that have one
         texts[home.name] = drop_document(str(texts[home.name]), tenant)
     changes += [Change(tenant=tenant, action=Action.REMOVE) for tenant in gone]
     placed = _pack(new, texts, documents.path) if len(wanted) > ALONE else _own(new, documents)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from json.decoder import scanstring  # type: ignore[attr-defined]  # what `raw_decode` uses
@@ -19,7 +20,10 @@ from visma_tokens_cli.options import UNCHANGED
 from visma_tokens_cli.stack import Stack, reads
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_ssm.type_defs import ParameterTypeDef
 
 MOST_BYTES = 8192  # of an advanced parameter
 WHITESPACE = re.compile(r"[ \t\n\r]*")  # RFC 8259 §2
@@ -196,12 +200,33 @@ class Documents:
 
     def home(self, tenant: str) -> Parameter | None:
         """Return the parameter that a tenant is in; raises CommandFailed where none can be told."""
-        own = f"{self.path}/{tenant}"
-        error = self.configuration.invalid.get(own) or self.configuration.invalid.get(tenant)
         homes = self.homes.get(tenant, [])
+        invalid = self.configuration.invalid
+        error = invalid.get(f"{self.path}/{tenant}") or invalid.get(tenant)
+        if len(homes) > 1:
+            places = " and in ".join(sorted({one.name for one in homes}))
+            error = DocumentInvalid(
+                f"Tenant {tenant} is configured twice, in {places}", code="twice"
+            )
         if error and (error.code == "twice" or not homes):
             raise CommandFailed(error.detail, error.remedy, code=UNCHANGED)
         return homes[0] if homes else None
+
+
+def parse_documents(found: "Iterable[ParameterTypeDef]", path: str) -> Documents:
+    """Sort parameters into who is where; those in one that can't be used are nowhere."""
+    found = [*found]
+    configuration = parse_configuration(found, path, {})
+    parameters = {
+        one["Name"]: Parameter(name=one["Name"], text=one["Value"], version=one["Version"])
+        for one in found
+    }
+    homes: dict[str, list[Parameter]] = {}
+    for name, parameter in parameters.items():
+        if name not in configuration.invalid:
+            for tenant in _tenants(name.removeprefix(f"{path}/"), parameter.text):
+                homes.setdefault(tenant, []).append(parameter)
+    return Documents(parameters=parameters, homes=homes, configuration=configuration)
 
 
 class Store:
@@ -216,18 +241,9 @@ class Store:
 
     def read(self) -> Documents:
         """Read all of them; raises TenantsUnreadable."""
-        found = list_parameters(self._ssm, self._path, pacer=self._reads)
-        configuration = parse_configuration(found, self._path, {})
-        parameters = {
-            one["Name"]: Parameter(name=one["Name"], text=one["Value"], version=one["Version"])
-            for one in found
-        }
-        homes: dict[str, list[Parameter]] = {}
-        for name, parameter in parameters.items():
-            if name not in configuration.invalid:
-                for tenant in _tenants(name.removeprefix(f"{self._path}/"), parameter.text):
-                    homes.setdefault(tenant, []).append(parameter)
-        return Documents(parameters=parameters, homes=homes, configuration=configuration)
+        return parse_documents(
+            list_parameters(self._ssm, self._path, pacer=self._reads), self._path
+        )
 
     def create(self, name: str, text: str) -> None:
         """Make a parameter; raises CommandFailed where there is one of that name."""
@@ -253,7 +269,7 @@ class Store:
         self._compare(parameter)
         version = self._put(name, text, overwrite=True)
         if version <= parameter.version:  # it was deleted in between, and is made anew
-            self._delete(Parameter(name=name, text=text, version=version))
+            self.delete(Parameter(name=name, text=text, version=version))
             raise _changed(name)
         before, ours, others = parameter.version, text, 0
         while other := self._overwritten(name, before, version, ours):
@@ -279,15 +295,8 @@ class Store:
         and our call, some hundredths of a second, is lost.
         """
         self._compare(parameter)
-        self._delete(parameter)
-
-    def _delete(self, parameter: Parameter) -> None:
-        if self._get(parameter.name) != parameter:
-            return
-        try:
+        with suppress(self._ssm.exceptions.ParameterNotFound):  # a call that had worked
             self._writes.send(partial(self._ssm.delete_parameter, Name=parameter.name))
-        except self._ssm.exceptions.ParameterNotFound:
-            return
 
     def _compare(self, parameter: Parameter) -> None:
         if self._get(parameter.name) != parameter:
@@ -336,7 +345,7 @@ def _tenants(name: str, text: str) -> Iterator[str]:
     if begins is None:
         yield name
     else:
-        yield from dict.fromkeys(one.name for one in members_of(text, begins))
+        yield from (one.name for one in members_of(text, begins))
 
 
 def _changed(name: str) -> CommandFailed:

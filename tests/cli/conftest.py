@@ -1,0 +1,73 @@
+"""Tenant documents in Parameter Store, by moto, and somebody else who writes them too."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from tests.issuer.conftest import CREDENTIALS, fast_pacer
+from visma_tokens_cli.documents import Documents, Store, parse_documents
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
+
+PATH = "/visma/tenants"
+
+
+def documents_of(texts: dict[str, str], kind: Any = "String") -> Documents:  # noqa: ANN401  AWS's
+    """Return what would be read of parameters with these texts."""
+    return parse_documents(
+        (
+            {"Name": f"{PATH}/{name}", "Type": kind, "Value": text, "Version": 1}
+            for name, text in texts.items()
+        ),
+        PATH,
+    )
+
+
+@dataclass
+class Shelf:
+    """The parameters as another operator sees and changes them."""
+
+    ssm: "SSMClient" = field(default_factory=lambda: boto3.client("ssm"))
+
+    def put(self, name: str, text: str) -> None:
+        self.ssm.put_parameter(Name=f"{PATH}/{name}", Value=text, Type="String", Overwrite=True)
+
+    def delete(self, name: str) -> None:
+        self.ssm.delete_parameter(Name=f"{PATH}/{name}")
+
+    def texts(self) -> dict[str, str]:
+        pages = self.ssm.get_paginator("get_parameters_by_path").paginate(Path=PATH, Recursive=True)
+        return {
+            one["Name"].removeprefix(f"{PATH}/"): one["Value"]
+            for page in pages
+            for one in page["Parameters"]
+        }
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
+    for name in os.environ:
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    for name, value in (CREDENTIALS | {"AWS_DEFAULT_REGION": "eu-north-1"}).items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        yield Shelf()
+
+
+@pytest.fixture
+def ssm(shelf: Shelf) -> "SSMClient":
+    """Return the command's client, on which a test may have something happen before a call."""
+    assert shelf.texts() == {}
+    return boto3.client("ssm")
+
+
+@pytest.fixture
+def store(ssm: "SSMClient") -> Store:
+    return Store(ssm, PATH, reads=fast_pacer(), writes=fast_pacer())
