@@ -37,10 +37,12 @@ class Desk:
         return {one["Name"].removeprefix(f"{PATH}/"): one["Value"] for one in found}
 
     def has_token(self, name: str) -> bool:
-        names = [f"/visma/tokens/{name}"]
-        return bool(
-            self.consumer.ssm.get_parameters(Names=names, WithDecryption=True)["Parameters"]
-        )
+        ssm = self.consumer.ssm
+        try:
+            ssm.get_parameter(Name=f"/visma/tokens/{name}", WithDecryption=True)
+        except ssm.exceptions.ParameterNotFound:
+            return False
+        return True
 
 
 @pytest.fixture
