@@ -149,6 +149,15 @@ def test_new_ones_go_where_there_is_room_and_nobody_moves() -> None:
     assert (write.name, write.text) == (f"{PATH}/packed-001", pack(acme=A, umbrella=A))
 
 
+def test_a_tenant_that_is_called_like_a_packed_parameter_keeps_its_own() -> None:
+    own = {f"tenant-{number}": json.dumps(A) for number in range(ALONE)}
+    texts = own | {"packed-001": json.dumps(A)}
+
+    planned = plan(documents_of(texts), dict.fromkeys((*texts, "umbrella"), A))
+
+    assert [one.name for one in planned.writes] == [f"{PATH}/packed-002"]
+
+
 def test_a_long_note_is_alone_in_a_parameter() -> None:
     wanted: dict[str, dict[str, object]] = {f"t{number}": A for number in range(ALONE)}
     wanted["long"] = {"scope": "", "note": "n" * PACKED_BYTES}

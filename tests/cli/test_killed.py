@@ -17,9 +17,11 @@ import pytest
 from local.authorization_server import serving_wsgi
 from tests.cli.conftest import PATH, Shelf
 from tests.conftest import PROJECT, Show
-from tests.issuer.conftest import CREDENTIALS
+from tests.issuer.conftest import CREDENTIALS, fast_pacer
 from tests.issuer.killed.wire import Wire
 from tests.issuer.outcomes.scripted_aws import ScriptedAws
+from visma_tokens_cli.apply import apply_plan, plan
+from visma_tokens_cli.documents import Store
 
 pytestmark = [
     pytest.mark.long,
@@ -98,8 +100,8 @@ def kill(place: Place, number: int, *, after: bool) -> str | None:
         assert process.wait(60) in {0, -signal.SIGKILL}
         place.wire.victim = None
     assert documented(shelf).keys() >= STAY
-    with place.start() as again:
-        assert again.wait(60) == 0
+    store = Store(shelf.ssm, PATH, reads=fast_pacer(), writes=fast_pacer())
+    apply_plan(store, plan(store.read(), WANTED))
     assert documented(shelf) == WANTED
     assert shelf.texts().keys() >= {"own-kept", "own-changed", "many", "packed-001"}
     return place.wire.calls[number - 1] if process.returncode < 0 else None
