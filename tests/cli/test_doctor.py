@@ -13,6 +13,19 @@ from botocore.exceptions import ClientError
 from botocore.model import OperationModel
 from moto import mock_aws
 from rich.console import Console
+
+from token_issuer.errors import (
+    ClientRefused,
+    ClientSecretInvalid,
+    ClientSecretUnreadable,
+    DocumentInvalid,
+    EndpointUnavailable,
+    IssuerError,
+    TokenRefused,
+)
+from token_issuer.ledger import Issued, Ledger, Memory, Record
+from token_issuer.settings import Settings
+from token_issuer.tenants import Configuration, Tenant
 from visma_tokens_cli.diagnosis import (
     Alarm,
     Check,
@@ -37,19 +50,6 @@ from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.screen import labelled
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.token import read_token
-
-from token_issuer.errors import (
-    ClientRefused,
-    ClientSecretInvalid,
-    ClientSecretUnreadable,
-    DocumentInvalid,
-    EndpointUnavailable,
-    IssuerError,
-    TokenRefused,
-)
-from token_issuer.ledger import Issued, Ledger, Memory, Record
-from token_issuer.settings import Settings
-from token_issuer.tenants import Configuration, Tenant
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 FIVE_MINUTES = timedelta(minutes=5)

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
-from visma_tokens_cli.status import State, Status, TenantStatus, assess, compare, render
 
 from tests.issuer.conftest import make_settings
 from token_issuer.errors import DocumentInvalid
 from token_issuer.ledger import Failure, Issued, Memory, Record
 from token_issuer.tenants import Configuration, Tenant
+from visma_tokens_cli.status import State, Status, TenantStatus, assess, compare, render
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SETTINGS = make_settings()

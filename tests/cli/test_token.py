@@ -8,6 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.conftest import PROJECT
+from token_issuer.ledger import Failure, Issued, Memory, Record
 from visma_tokens_cli.token import (
     Stored,
     TokenDescription,
@@ -16,9 +19,6 @@ from visma_tokens_cli.token import (
     execute,
     no_token,
 )
-
-from tests.conftest import PROJECT
-from token_issuer.ledger import Failure, Issued, Memory, Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
