@@ -31,7 +31,10 @@ def status(
     all_: Annotated[bool, typer.Option("--all", help=f"More than {ROWS} rows.")] = False,
     options: Options,
 ) -> int:
-    """Show how each tenant is, the worst first; 1 where one is not well."""
+    """Show how each tenant is, the worst first.
+
+    Exits with 1 where one is not well.
+    """
     from visma_tokens_cli import screen
     from visma_tokens_cli.stack import open_stack
     from visma_tokens_cli.status import read_status, render, watch_status
@@ -56,7 +59,10 @@ def renew(
     force: Annotated[bool, typer.Option(help="Due or not, backing off or not.")] = False,
     options: Options,
 ) -> int:
-    """Invoke the function, once, and show its report; 1 where a tenant failed."""
+    """Invoke the function, once, and show its report.
+
+    Exits with 1 where a tenant failed.
+    """
     from visma_tokens_cli.function import invoke, print_report
     from visma_tokens_cli.stack import open_stack
 
@@ -90,9 +96,10 @@ def stage_secret(
     create: Annotated[bool, typer.Option("--create", help="The first one of a client.")] = False,
     options: Options,
 ) -> int:
-    """Stage a client secret that is typed, or in a file; the next run proves it and promotes it.
+    """Stage a client secret, typed or in a file.
 
-    Leave the old one active in the Visma developer portal until then.
+    The next run proves it and promotes it; leave the old one active in the Visma developer portal
+    until then.
     """
     from visma_tokens_cli import screen
     from visma_tokens_cli import secret as secrets
@@ -120,7 +127,10 @@ def secret_status(
     ] = None,
     options: Options,
 ) -> int:
-    """Show the versions of client secrets, who is current, and what became of the pending one."""
+    """Show the versions of client secrets.
+
+    Who is current, and what became of the pending one; exits with 1 where something is to be done.
+    """
     from visma_tokens_cli import screen
     from visma_tokens_cli.secret import read_secrets, render
     from visma_tokens_cli.stack import open_stack
@@ -142,7 +152,10 @@ def doctor(
     *,
     options: Options,
 ) -> int:
-    """Look at the whole chain, and say what to do; 1 where something is broken."""
+    """Look at the whole chain, and say what to do.
+
+    Exits with 1 where something is broken.
+    """
     from visma_tokens_cli.doctor import examine, print_findings
     from visma_tokens_cli.stack import open_stack
 
@@ -169,7 +182,10 @@ def token(
     ] = None,
     options: Options,
 ) -> int:
-    """Tell what is known of a tenant's token, not the token; 1 where it has expired."""
+    """Tell what is known of a tenant's token.
+
+    Exits with 1 where it has expired.
+    """
     import os
     from datetime import UTC, datetime
 
@@ -211,7 +227,10 @@ def add(  # noqa: PLR0913  its options
     note: Annotated[str | None, typer.Option(help="For people.")] = None,
     options: Options,
 ) -> int:
-    """Configure a tenant and have its token issued; 1 where it was not, 4 where there is one."""
+    """Configure a tenant and have its token issued.
+
+    Exits with 1 where that failed, with 4 where there is such a tenant already.
+    """
     from visma_tokens_cli.stack import open_stack
     from visma_tokens_cli.tenant import add_tenant
 
@@ -227,7 +246,10 @@ def add(  # noqa: PLR0913  its options
 @app.command(epilog="visma-tokens remove acme --yes")
 @with_options
 def remove(name: Name, *, yes: Yes = False, options: Options) -> int:
-    """Take a tenant out of the configuration; its token goes once it has expired."""
+    """Take a tenant out of the configuration.
+
+    Its token goes once it has expired; `disable` it first to take that away now.
+    """
     from visma_tokens_cli.stack import open_stack
     from visma_tokens_cli.tenant import remove_tenant
 
@@ -237,7 +259,10 @@ def remove(name: Name, *, yes: Yes = False, options: Options) -> int:
 @app.command(epilog="visma-tokens enable acme")
 @with_options
 def enable(name: Name, *, options: Options) -> int:
-    """Let a tenant have a token again, and have it issued; 1 where it was not."""
+    """Let a tenant have a token again, and have it issued.
+
+    Exits with 1 where that failed.
+    """
     from visma_tokens_cli.stack import open_stack
     from visma_tokens_cli.tenant import enable_tenant
 
@@ -247,7 +272,10 @@ def enable(name: Name, *, options: Options) -> int:
 @app.command(epilog="visma-tokens disable acme")
 @with_options
 def disable(name: Name, *, options: Options) -> int:
-    """Take a tenant's token away now, and issue no more; 1 where it is still there."""
+    """Take a tenant's token away, and issue no more.
+
+    Exits with 1 where it is still there.
+    """
     from visma_tokens_cli.stack import open_stack
     from visma_tokens_cli.tenant import disable_tenant
 
@@ -271,9 +299,10 @@ def apply(
     ] = False,
     options: Options,
 ) -> int:
-    """Bring the tenants in line with a file: show the plan, ask, write, renew.
+    """Bring the tenants in line with a file.
 
-    In TOML: [tenants.acme] with tenant_id and scope; in JSON the same. Who is not in it is removed.
+    Shows the plan, asks, writes, and has tokens issued. In TOML: [tenants.acme] with tenant_id and
+    scope; in JSON the same. Who is not in it is removed.
     """
     from visma_tokens_cli.apply import apply_tenants, read_file
     from visma_tokens_cli.stack import open_stack

@@ -201,9 +201,9 @@ def _secret_id(stack: Stack, client: str) -> str:
 
 
 MEANINGS = {
-    CURRENT: "current: tokens are asked for with it",
-    PENDING: "pending: the next run proves it",
-    PREVIOUS: "previous: the way back",
+    CURRENT: "current, in use",
+    PENDING: "pending, to be proved",
+    PREVIOUS: "previous, the way back",
 }
 
 

@@ -1,6 +1,7 @@
 """`visma-tokens` from its wheel, against the deployed stack."""
 
 import json
+import resource
 
 import pytest
 
@@ -53,3 +54,16 @@ def test_what_is_not_there_is_said_with_a_remedy(
     assert done.err.startswith(words)
     assert len(done.err.splitlines()) == 2
     assert (done.out, done.code) == ("", 3)
+
+
+def test_help_takes_less_than_half_a_second_of_processor_time(command: Command) -> None:
+    def seconds() -> float:
+        spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return spent.ru_utime + spent.ru_stime
+
+    def help_of(*arguments: str) -> float:
+        before = seconds()
+        assert command(*arguments, "--help").code == 0
+        return seconds() - before
+
+    assert min(help_of() for _ in range(3)) < 0.5

@@ -1,6 +1,7 @@
 """`visma-tokens doctor` and `token` from the wheel, against the deployed stack."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
@@ -8,6 +9,7 @@ import pytest
 
 from local.aws import Account
 from local.demo import NOT_GRANTED, TENANTS, Local
+from tests.conftest import PROJECT
 from tests.deployed.command import Command, Done
 from tests.deployed.conftest import Invoke, turn_schedule
 
@@ -103,6 +105,8 @@ def test_all_is_well_where_all_is_well(silent: Silent, invoke: Invoke) -> None:
         *("stack", "role", "schedule", "last run", "client secret", "token endpoint"),
         *("token request", "key", "stored token", "ledger", "alarms", "quota"),
     ]
+    shown = (PROJECT / "README.md").read_text().partition("$ visma-tokens doctor")[2]
+    assert re.findall(r"^[✓✗] (.+?)  ", shown, re.MULTILINE) == list(found)
     assert found["token request"]["detail"] == "a token could be had for acme"
     assert done.code == 0
 

@@ -90,7 +90,8 @@ class Installation:
 
     def fired(self, *, begin: int | None = None) -> list[Fired]:
         """Return which alarms have fired from that minute on; else once the first run is seen."""
-        first = minute(3) + self.delay if begin is None else minute(begin)
+        _, seen_at, _ = self._invoked[0]
+        first = minute(_minutes(seen_at) + 1) + self.delay if begin is None else minute(begin)
         alarms = read_alarms(self.period)
         return list(watch(alarms, self._metrics(), first, minute(self.ticked)))
 
