@@ -7,8 +7,14 @@ from botocore.config import Config
 from moto import mock_aws
 
 from tests.issuer.conftest import ended_pacer, fast_pacer
-from token_issuer.errors import TenantsUnreadable
-from token_issuer.tenants import Configuration, Tenant, parse_configuration, read_tenants
+from token_issuer.errors import DocumentInvalid, TenantsUnreadable
+from token_issuer.tenants import (
+    Configuration,
+    Tenant,
+    check_document,
+    parse_configuration,
+    read_tenants,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -216,3 +222,13 @@ def test_what_an_earlier_version_took_for_good_is_used_as_far_as_it_can_be() -> 
 
     assert configuration.tenants.keys() == {"acme"}
     assert parse(parameter("packed", "{"), last_good={f"{PATH}/packed": "["}).tenants == {}
+
+
+def test_a_document_is_checked_as_it_will_be_read() -> None:
+    home = "/visma/tenants/acme"
+
+    tenant = check_document("acme", '{"scope": "a:read"}', home)
+
+    assert (tenant.name, tenant.scope, tenant.document) == ("acme", "a:read", home)
+    with pytest.raises(DocumentInvalid, match="unknown members: colour"):
+        check_document("acme", '{"scope": "", "colour": "red"}', home)
