@@ -39,12 +39,14 @@ def status(
     from visma_tokens_cli.stack import open_stack
     from visma_tokens_cli.status import read_status, render, watch_status
 
+    if watch and options.as_json:
+        raise typer.BadParameter("--watch is for a screen, and --json for a script")
     stack, most = open_stack(options), None if all_ or options.as_json else ROWS
     if watch:
         return watch_status(stack, failing=failing, most=most)
     found = read_status(stack, failing=failing, most=most)
     if options.as_json:
-        screen.print_json(found.as_dict())
+        screen.print_json((found.of_failing() if failing else found).as_dict())
     else:
         screen.out().print(render(found, failing=failing, most=most))
     return WELL if found.is_well else NOT_WELL
@@ -81,14 +83,15 @@ secret = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(secret, name="secret")
-Client = Annotated[str, typer.Option(help="Whose secret, as tenant documents name it.")]
 
 
 @secret.command("stage", epilog="visma-tokens secret stage --file client.json")
 @with_options
 def stage_secret(
     *,
-    client: Client = "default",
+    client: Annotated[
+        str, typer.Option(help="Whose secret, as tenant documents name it.")
+    ] = "default",
     file: Annotated[
         Path | None,
         typer.Option(help='{"client_id": …, "client_secret": …}; - is standard input.'),

@@ -17,7 +17,7 @@ from token_issuer.errors import (
 from token_issuer.ledger import Memory
 from token_issuer.settings import Settings
 from token_issuer.tenants import Configuration
-from visma_tokens_cli.screen import shown_span
+from visma_tokens_cli.screen import listed, shown_span
 from visma_tokens_cli.status import TenantStatus
 
 PROMISE = timedelta(minutes=5)  # that a token which is read has left
@@ -235,7 +235,7 @@ def judge_secrets(failures: Mapping[str, ClientFailed | None]) -> list[Finding]:
         if failure
     ]
     if good:
-        found.append(well(Check.SECRET, f"{_listed(good)}: as the function wants it"))
+        found.append(well(Check.SECRET, f"{listed(good, NAMED)}: as the function wants it"))
     return found
 
 
@@ -275,7 +275,7 @@ def judge_ledger(names: Sequence[str], tokens: int) -> Finding:
     return broken(
         Check.LEDGER,
         f"{len(names)} of {_counted(tokens, 'token parameter')} hold another version or are gone:"
-        f" {_listed(names)}",
+        f" {listed(names, NAMED)}",
         f"`visma-tokens renew {' '.join(names[:NAMED])}` mends it; a run within the hour does so"
         " by itself.",
     )
@@ -301,17 +301,17 @@ def judge_alarms(
     It is None where they could not be looked at.
     """
     raised = sorted(one.name for one in alarms if one.is_raised)
-    told = f"; raised: {_listed(raised)}" if raised else ""
+    told = f"; raised: {listed(raised, NAMED)}" if raised else ""
     if gone := sorted({*expected} - {one.name for one in alarms}):
         return broken(
             Check.ALARMS,
-            f"gone: {_listed(gone)}{told}",
+            f"gone: {listed(gone, NAMED)}{told}",
             "Make them anew: delete them from the stack, or deploy it anew.",
         )
     if mute := sorted(one.name for one in alarms if not one.topics):
         return broken(
             Check.ALARMS,
-            f"off, or without a topic: {_listed(mute)}{told}",
+            f"off, or without a topic: {listed(mute, NAMED)}{told}",
             "Turn their actions on in CloudWatch, where somebody has turned them off.",
         )
     topics = sorted({topic for one in alarms for topic in one.topics})
@@ -319,10 +319,10 @@ def judge_alarms(
     if deaf:
         return broken(
             Check.ALARMS,
-            f"nobody is told: {_listed(deaf)} has no confirmed subscription{told}",
+            f"nobody is told: {listed(deaf, NAMED)} has no confirmed subscription{told}",
             "Subscribe somebody, who has to confirm: docs/operations.md.",
         )
-    detail = f"{_counted(len(alarms), 'alarm')} to {_listed([*map(_name, topics)])}{told}"
+    detail = f"{_counted(len(alarms), 'alarm')} to {listed([*map(_name, topics)], NAMED)}{told}"
     if any(confirmed.get(topic) is None for topic in topics):
         return unknown(Check.ALARMS, f"{detail}; who is subscribed could not be looked at")
     return well(Check.ALARMS, detail)
@@ -360,11 +360,6 @@ def judge_quota(*, is_higher: bool, settings: Settings, tenants: int) -> Finding
 
 def _name(arn: str) -> str:
     return arn.rsplit(":", 1)[-1]
-
-
-def _listed(names: Sequence[str]) -> str:
-    some = ", ".join(names[:NAMED])
-    return f"{some} and {len(names) - NAMED} more" if len(names) > NAMED else some
 
 
 def _counted(number: int, what: str) -> str:

@@ -16,8 +16,6 @@ CANT = 3  # the command can't do its work
 UNCHANGED = 4  # it did not, since it would have been wrong to
 INTERRUPTED = 130
 
-GROUP = "Where"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -34,21 +32,15 @@ def _shared(
     *,
     stack_name: Annotated[
         str,
-        typer.Option(envvar="VISMA_TOKENS_STACK", help="The stack.", rich_help_panel=GROUP),
+        typer.Option(envvar="VISMA_TOKENS_STACK", help="The stack."),
     ] = "token-issuer",
-    region: Annotated[
-        str | None, typer.Option(help="Its AWS Region.", rich_help_panel=GROUP)
-    ] = None,
-    profile: Annotated[
-        str | None, typer.Option(help="A profile of the AWS CLI.", rich_help_panel=GROUP)
-    ] = None,
+    region: Annotated[str | None, typer.Option(help="Its AWS Region.")] = None,
+    profile: Annotated[str | None, typer.Option(help="A profile of the AWS CLI.")] = None,
     endpoint_url: Annotated[
         str | None,
-        typer.Option(help="Of AWS, as for `make local`.", rich_help_panel=GROUP),
+        typer.Option(help="Of AWS, as for `make local`."),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON.", rich_help_panel=GROUP)
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> Options:
     return Options(
         stack_name=stack_name,

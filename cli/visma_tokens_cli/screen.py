@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import textwrap
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -42,6 +42,20 @@ def print_json(value: "Mapping[str, Any] | Sequence[Any]") -> None:
 def print_bare(text: str) -> None:
     """Print a text as it is, for a script."""
     sys.stdout.write(f"{text}\n")
+
+
+def plain(value: object) -> dict[str, Any]:
+    """Return the members of a value as scripts read them; times are ISO 8601 in UTC."""
+    return {
+        name: one.isoformat(timespec="seconds") if isinstance(one, datetime) else one
+        for name, one in vars(value).items()
+    }
+
+
+def listed(names: "Sequence[str]", most: int) -> str:
+    """Return names for a sentence, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def say(text: str, style: str = "") -> None:

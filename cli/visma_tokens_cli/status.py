@@ -21,7 +21,7 @@ from token_issuer.ledger import Memory, Record
 from token_issuer.renewal import renew_at, waits
 from token_issuer.settings import Settings
 from token_issuer.tenants import Configuration, Tenant
-from visma_tokens_cli.screen import out, shown_span
+from visma_tokens_cli.screen import listed, out, plain, shown_span
 from visma_tokens_cli.stack import Stack, reads
 
 TEN = 10  # names that GetParameters takes
@@ -71,11 +71,8 @@ class TenantStatus:
     remedy: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what scripts read; times are ISO 8601 in UTC."""
-        return {
-            name: value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
-            for name, value in vars(self).items()
-        }
+        """Return what scripts read."""
+        return plain(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +82,10 @@ class Status:
     at: datetime
     tenants: list[TenantStatus]
     documents: dict[str, IssuerError]
+
+    def of_failing(self) -> "Status":
+        """Return it with those only that need attention."""
+        return replace(self, tenants=[one for one in self.tenants if one.state in NOT_WELL])
 
     @property
     def is_well(self) -> bool:
@@ -250,10 +251,8 @@ def render(status: Status, *, failing: bool, most: int | None) -> RenderableType
     for name, error in status.documents.items():
         causes.setdefault((error.detail, error.remedy), []).append(name)
     for (detail, remedy), names in causes.items():
-        some = ", ".join(names[:NAMED])
-        if len(names) > NAMED:
-            some += f" and {len(names) - NAMED} more"
-        parts.append(Text.assemble("\n", (f"{some}: {detail}", "yellow"), f"\n{remedy}"))
+        words = f"{listed(names, NAMED)}: {detail}"
+        parts.append(Text.assemble("\n", (words, "yellow"), f"\n{remedy}"))
     return Group(*parts)
 
 

@@ -18,7 +18,7 @@ from token_issuer.ledger import Memory, Record
 from token_issuer.tenants import NAME
 from visma_tokens_cli.failures import DENIED, CommandFailed
 from visma_tokens_cli.options import NOT_WELL
-from visma_tokens_cli.screen import labelled, out, shown_span
+from visma_tokens_cli.screen import labelled, out, plain, shown_span
 from visma_tokens_cli.stack import Stack
 
 VARIABLE = "VISMA_TOKEN"
@@ -87,11 +87,8 @@ class TokenDescription:
         return self.expires_at is not None and self.expires_at <= now
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what scripts read; times are ISO 8601 in UTC."""
-        return {
-            name: value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
-            for name, value in vars(self).items()
-        }
+        """Return what scripts read."""
+        return plain(self)
 
 
 def claims_of(token: str) -> dict[str, Any]:

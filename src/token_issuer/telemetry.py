@@ -76,12 +76,6 @@ class Report:
             if self.expiries.get(name, self.finished_at) <= self.finished_at
         }
 
-    def soonest_expiry_seconds_without(self, others: Collection[str]) -> int | None:
-        """Return the same without the tokens of others."""
-        return self._seconds_to(
-            {name: end for name, end in self.expiries.items() if name not in others}
-        )
-
     @property
     def expired_and_refused(self) -> frozenset[str]:
         """Return whose token has expired since it is lastingly refused."""
@@ -89,6 +83,12 @@ class Report:
             name
             for name in self.refused_now
             if self.expiries.get(name, self.finished_at) <= self.finished_at
+        )
+
+    def soonest_expiry_seconds_without(self, others: Collection[str]) -> int | None:
+        """Return how long the shortest-lived token still lives, without those of others."""
+        return self._seconds_to(
+            {name: end for name, end in self.expiries.items() if name not in others}
         )
 
     def _seconds_to(self, expiries: dict[str, datetime]) -> int | None:

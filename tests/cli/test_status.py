@@ -1,6 +1,7 @@
 """How each tenant is, from what the ledger and the tenant documents say."""
 
 import io
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -162,6 +163,20 @@ def test_five_thousand_fit_a_screen_with_the_summary_first_and_the_worst_on_top(
     assert lines[45] == "… and 4960 more: --all"
     assert len(lines) <= 50
     assert all(len(line) <= 80 for line in lines[:45])
+
+
+def test_without_colour_nothing_is_lost_in_80_columns() -> None:
+    text = io.StringIO()
+    terminal = Console(file=text, force_terminal=True, no_color=True, width=80)
+    names = ["acme", "globex", "a-rather-long-name-of-a-company"]
+
+    found = status([tenant(name) for name in names], [record("acme", left=40, failed=True)])
+    terminal.print(render(found, failing=False, most=40))
+
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", text.getvalue())
+    assert re.findall(r"\x1b\[(?:[0-9;]*;)?[349][0-9]m", text.getvalue()) == []
+    assert max(map(len, shown.splitlines())) <= 80
+    assert all(word in shown for word in ("globex", "failing", "no token", "TokenRefused"))
 
 
 def test_those_that_fail_alike_are_told_of_once() -> None:

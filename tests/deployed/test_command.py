@@ -27,7 +27,23 @@ def test_status_is_json_for_scripts(command: Command) -> None:
 
     assert found["counts"] == {"no token": 1, "fresh": 3}
     assert found["tenants"][0]["reason"] == "TokenRefused"
-    assert {one["tenant"]: one["stored_version"] == one["version"] for one in found["tenants"]}
+    assert all(one["stored_version"] == one["version"] for one in found["tenants"])
+    assert [one["version"] is None for one in found["tenants"]] == [True, False, False, False]
+
+
+def test_failing_shows_no_others(command: Command) -> None:
+    found = json.loads(command("status", "--failing", "--json").out)
+    shown = command("status", "--failing").out
+
+    assert [one["tenant"] for one in found["tenants"]] == ["initech"]
+    assert "acme" not in shown
+
+
+def test_watching_is_not_for_scripts(command: Command) -> None:
+    done = command("status", "--watch", "--json")
+
+    assert "--watch is for a screen" in done.err
+    assert done.code == 2
 
 
 def test_renew_shows_the_report(command: Command) -> None:

@@ -4,7 +4,7 @@ import json
 
 from local.aws import Account
 from local.demo import CLIENT_ID, CLIENT_SECRET, Local
-from tests.deployed.command import Command
+from tests.deployed.command import Command, Done
 from tests.deployed.conftest import Invoke
 
 NEW, WRONG = "one-more-that-is-not-real", "one-that-the-portal-has-never-shown"
@@ -19,14 +19,18 @@ def test_a_new_client_secret_is_staged_proved_and_shown(
 ) -> None:
     said = ""
 
-    staged = command("secret", "stage", "--file", "-", said=document(WRONG))
-    said += staged.out + staged.err
+    def call(*arguments: str, said_to_it: str = "") -> Done:
+        nonlocal said
+        done = command("secret", *arguments, said=said_to_it)
+        said += done.out + done.err
+        return done
+
+    staged = call("stage", "--file", "-", said_to_it=document(WRONG))
     assert staged.code == 0
     assert "the next run proves it" in staged.out
     invoke({"tenants": ["acme"], "force": True})
 
-    shown = command("secret", "status")
-    said += shown.out + shown.err
+    shown = call("status")
     assert shown.code == 1
     assert "PendingSecretRefused" in shown.out
     assert "stage the secret again as the Visma developer portal shows it" in shown.out
@@ -34,7 +38,7 @@ def test_a_new_client_secret_is_staged_proved_and_shown(
     # MiniStack would leave the label on both versions; AWS moves it
     [pending] = [
         one["version"]
-        for one in json.loads(command("secret", "status", "--json").out)[0]["versions"]
+        for one in json.loads(call("status", "--json").out)[0]["versions"]
         if "AWSPENDING" in one["stages"]
     ]
     account.secretsmanager.update_secret_version_stage(
@@ -42,10 +46,10 @@ def test_a_new_client_secret_is_staged_proved_and_shown(
     )
     local.visma_connect.clients[CLIENT_ID].client_secrets.add(NEW)
     (command.folder / "client.json").write_text(document(NEW))
-    command("secret", "stage", "--file", "client.json")
+    call("stage", "--file", "client.json")
     invoke({"tenants": ["acme"], "force": True})
 
-    [secret] = json.loads(command("secret", "status", "--json").out)
+    [secret] = json.loads(call("status", "--json").out)
     assert [one["stages"] for one in secret["versions"]] == [["AWSCURRENT"], ["AWSPREVIOUS"]]
     assert secret["notices"] == []
     for text in (NEW, WRONG, CLIENT_SECRET):
