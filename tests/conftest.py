@@ -17,11 +17,13 @@ type Show = Callable[[str], None]
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """By module, but for the stack, which is deployed once: all its modules in one process."""
+    """By module, but for the stack, which is deployed once, and for outcomes: by case."""
 
     def _split_scope(self, nodeid: str) -> str:
         scope: str = super()._split_scope(nodeid)
-        return "tests/deployed" if scope.startswith("tests/deployed/") else scope
+        if scope.startswith("tests/deployed/"):
+            return "tests/deployed"
+        return nodeid.partition("[")[2] if scope.endswith("test_outcomes.py") else scope
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:

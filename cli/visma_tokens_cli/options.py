@@ -65,7 +65,8 @@ def with_options(command: Callable[..., int]) -> Callable[..., None]:
         try:
             code = command(**values, options=options)
         except KeyboardInterrupt:
-            sys.stderr.write("Interrupted.\n")
+            # on a terminal, behind the ^C that it shows
+            sys.stderr.write("\nInterrupted.\n" if sys.stderr.isatty() else "Interrupted.\n")
             code = INTERRUPTED
         except typer.TyperException:
             raise

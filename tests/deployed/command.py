@@ -1,11 +1,16 @@
 """How tests call `visma-tokens`: as a person does, in a process of its own."""
 
+import json
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from local.aws import Account
+
+FIND = ["cloudformation:DescribeStacks", "lambda:GetFunctionConfiguration"]  # the stack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +47,21 @@ def environment_of(account: Account) -> dict[str, str]:
     nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
     direct = {"NO_PROXY": "127.0.0.1,localhost"}
     return kept | account.environment | nowhere | direct
+
+
+@contextmanager
+def credentials_for(account: Account, actions: list[str]) -> Iterator[dict[str, str]]:
+    """Make a role that may do that and nothing else, and give its credentials as variables."""
+    statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    policy = account.iam.create_policy(PolicyName="operator", PolicyDocument=document)["Policy"]
+    role = account.make_role("operator", policy_arn=policy["Arn"])
+    keys = account.sts.assume_role(RoleArn=role, RoleSessionName="operator")["Credentials"]
+    yield {
+        "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": keys["SessionToken"],
+    }
+    account.iam.detach_role_policy(RoleName="operator", PolicyArn=policy["Arn"])
+    account.iam.delete_role(RoleName="operator")
+    account.iam.delete_policy(PolicyArn=policy["Arn"])

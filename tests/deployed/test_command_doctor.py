@@ -10,10 +10,9 @@ import pytest
 from local.aws import Account
 from local.demo import NOT_GRANTED, TENANTS, Local
 from tests.conftest import PROJECT
-from tests.deployed.command import Command, Done
+from tests.deployed.command import FIND, Command, Done, credentials_for
 from tests.deployed.conftest import Invoke, turn_schedule
 
-MAY = ["cloudformation:DescribeStacks", "lambda:GetFunctionConfiguration", "dynamodb:Scan"]
 MALFORMED = '{"Kq7zR2pXw9-Lm4Tb8YcH6v": "Lm4Tb8YcH6v-Kq7zR2pXw9"}'
 
 type Silent = Callable[..., Done]
@@ -75,19 +74,8 @@ def malformed(account: Account) -> Iterator[None]:
 @pytest.fixture
 def denied(account: Account) -> Iterator[dict[str, str]]:
     """Return the credentials of who may find the stack and read its ledger, and nothing else."""
-    statement = {"Effect": "Allow", "Action": MAY, "Resource": "*"}
-    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    policy = account.iam.create_policy(PolicyName="looker", PolicyDocument=document)["Policy"]
-    role = account.make_role("looker", policy_arn=policy["Arn"])
-    keys = account.sts.assume_role(RoleArn=role, RoleSessionName="looker")["Credentials"]
-    yield {
-        "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": keys["SessionToken"],
-    }
-    account.iam.detach_role_policy(RoleName="looker", PolicyArn=policy["Arn"])
-    account.iam.delete_role(RoleName="looker")
-    account.iam.delete_policy(PolicyArn=policy["Arn"])
+    with credentials_for(account, [*FIND, "dynamodb:Scan"]) as credentials:
+        yield credentials
 
 
 # doctor

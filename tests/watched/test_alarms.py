@@ -19,6 +19,8 @@ from tests.watched.installation import Installation, Span, minute, names, read_a
 from token_issuer.credentials import CURRENT, PREVIOUS
 from token_issuer.telemetry import NAMESPACE
 
+pytestmark = pytest.mark.no_cover  # which would double its time
+
 EVENT = 122  # minutes
 HOUR, DAY = 60, 1440
 

@@ -17,6 +17,8 @@ from tests.watched.day import MIDNIGHT, WARM_UP, WatchedWorld, simulate
 from tests.watched.emf import by_period
 from tests.watched.picture import PICTURE, draw, values_of
 
+pytestmark = pytest.mark.no_cover  # which would double its time
+
 HOUR = timedelta(hours=1)
 WIDGETS = read_widgets()
 

@@ -14,6 +14,8 @@ from tests.issuer.simulation.world import CACHE, START, World
 from token_issuer.pacing import ASK_SECONDS
 from token_issuer.renewal import CHECKED, renew_at
 
+pytestmark = pytest.mark.no_cover  # which would double its time
+
 PERIOD = timedelta(minutes=5)
 SLOW = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 FAST = settings(deadline=None, max_examples=100)
