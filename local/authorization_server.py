@@ -4,7 +4,7 @@ import secrets
 import threading
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from authlib.oauth2.rfc6749 import ClientMixin, OAuth2Error
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
 from authlib.oauth2.rfc6749.util import scope_to_list
 from authlib.oauth2.rfc6750 import BearerTokenGenerator
+from cheroot.server import HTTPConnection
 from cheroot.wsgi import Server
 from flask import Blueprint, Flask, Response, request
 from joserfc import jwt
@@ -235,10 +236,20 @@ def _switches(visma_connect: VismaConnect) -> Blueprint:
     return switches
 
 
+class Connection(HTTPConnection):  # type: ignore[misc]
+    """One that may drop what its client doesn't take any more; cheroot leaves it to the collector."""
+
+    def close(self) -> None:
+        super().close()
+        with suppress(OSError, ValueError):
+            self.wfile.close()
+
+
 @contextmanager
 def serving_wsgi(app: Any) -> Iterator[str]:  # noqa: ANN401  a WSGI application
     """Serve on a free port of loopback until the block ends, and give the URL."""
     server = Server(("127.0.0.1", 0), app, numthreads=THREADS)
+    server.ConnectionClass = Connection
     server.keep_alive_conn_limit = THREADS  # else it hangs up on some
     server.expiration_interval = STOP_SECONDS
     server.prepare()

@@ -1,6 +1,5 @@
 """`apply` killed on either side of each call: all have their documents, and the next finishes."""
 
-import gc
 import json
 import os
 import signal
@@ -23,11 +22,7 @@ from tests.issuer.outcomes.scripted_aws import ScriptedAws
 from visma_tokens_cli.apply import apply_plan, plan
 from visma_tokens_cli.documents import Store
 
-pytestmark = [
-    pytest.mark.long,
-    # what a server has still to send to a killed process
-    pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.long
 
 A, B = {"scope": "a"}, {"scope": "b"}
 BEFORE = {
@@ -79,7 +74,6 @@ def place(tmp_path: Path) -> Iterator[Place]:
         for name, value in (CREDENTIALS | variables).items():
             environment.setenv(name, value)
         yield Place(wire=wire, aws=aws, file=file)
-    gc.collect()  # within the test, whose warnings are filtered
 
 
 def documented(shelf: Shelf) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Runs that are killed at any call, or that run two at once: nothing is lost, the next mends it."""
 
-import gc
 import json
 import os
 import random
@@ -32,11 +31,7 @@ from tests.issuer.outcomes.scripted_aws import ScriptedAws
 from token_issuer import handler
 from token_issuer.ledger import Issued
 
-pytestmark = [
-    pytest.mark.long,
-    # what a server has still to send to a killed process
-    pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.long
 
 ANYWHERE = 60  # kills by chance, besides one on either side of each call
 SEED = 5  # of which tokens live longer: a second one of `changed` does not
@@ -137,7 +132,6 @@ def place() -> Iterator[Place]:
         handler.aws_clients.cache_clear()
         stack.callback(handler.aws_clients.cache_clear)
         yield Place(wire=wire, aws=aws, visma_connect=visma_connect, environment=environment)
-    gc.collect()  # within the test, whose warnings are filtered
 
 
 def expiry(account: Account, token: str, name: str) -> datetime:
