@@ -236,10 +236,11 @@ def _switches(visma_connect: VismaConnect) -> Blueprint:
     return switches
 
 
-class Connection(HTTPConnection):  # type: ignore[misc]
-    """One that may drop what its client doesn't take any more; cheroot leaves it to the collector."""
+class Connection(HTTPConnection):
+    """One whose client may hang up: what it was still to get is no error, whenever it is freed."""
 
     def close(self) -> None:
+        """Drop what the client doesn't take any more."""
         super().close()
         with suppress(OSError, ValueError):
             self.wfile.close()

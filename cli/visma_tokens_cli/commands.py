@@ -26,8 +26,10 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 @with_options
 def status(
     *,
-    failing: Annotated[bool, typer.Option(help="Only those that need attention.")] = False,
-    watch: Annotated[bool, typer.Option(help="Again every five seconds.")] = False,
+    failing: Annotated[
+        bool, typer.Option("--failing", help="Only those that need attention.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Again every five seconds.")] = False,
     all_: Annotated[bool, typer.Option("--all", help=f"More than {ROWS} rows.")] = False,
     options: Options,
 ) -> int:
@@ -58,7 +60,7 @@ def renew(
     tenants: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…")] = None,
     *,
     all_: Annotated[bool, typer.Option("--all", help="Whoever is due.")] = False,
-    force: Annotated[bool, typer.Option(help="Due or not, backing off or not.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Due or not, backing off or not.")] = False,
     options: Options,
 ) -> int:
     """Invoke the function, once, and show its report.
@@ -189,7 +191,6 @@ def token(
 
     Exits with 1 where it has expired.
     """
-    import os
     from datetime import UTC, datetime
 
     from visma_tokens_cli import screen
@@ -198,13 +199,12 @@ def token(
 
     if exec_ is not None and (show or options.as_json):
         raise typer.BadParameter("--exec prints nothing that --show or --json could change")
-    environment = dict(os.environ)  # before --endpoint-url is added
     stack = open_stack(options)
     found, stored = look_up(stack, name)
     now = datetime.now(UTC)
     value = live_value(stack, found, stored, now) if show or exec_ is not None else ""
     if exec_ is not None:
-        execute(exec_, value, environment)
+        execute(exec_, value)
     if options.as_json:
         screen.print_json(found.as_dict() | ({"token": value} if show else {}))
     elif show:

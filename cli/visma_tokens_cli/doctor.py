@@ -128,10 +128,7 @@ def _read_known(stack: Stack, tenant: str | None) -> Known:
 
 
 def _role(stack: Stack) -> Finding:
-    function = stack.aws.client("lambda").get_function_configuration(
-        FunctionName=stack.outputs["FunctionName"]
-    )
-    role = function["Role"].rsplit("/", 1)[-1]
+    role = stack.role
     try:
         stack.aws.client("iam").get_role(RoleName=role)
     except ClientError as error:
@@ -140,7 +137,7 @@ def _role(stack: Stack) -> Finding:
         return broken(
             Check.ROLE,
             f"{role} is gone",
-            "Delete the function and it from the stack, or deploy anew.",
+            "Delete the stack, and deploy it anew. Tenants, tokens and client secrets stay.",
         )
     return diagnosis.well(Check.ROLE, role)
 

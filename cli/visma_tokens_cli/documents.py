@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from token_issuer.errors import DocumentInvalid
+from token_issuer.errors import DocumentInvalid, aws_code
 from token_issuer.pacing import Pacer
 from token_issuer.tenants import Configuration, list_parameters, parse_configuration
 from visma_tokens_cli.failures import CommandFailed
@@ -250,7 +250,7 @@ class Store:
         try:
             self._put(name, text, overwrite=False)
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ParameterAlreadyExists":
+            if aws_code(error) != "ParameterAlreadyExists":
                 raise
             found = self._get(name)
             if found and found.text == text:  # a call that had worked was made again

@@ -1,40 +1,54 @@
 """What the command can't do: the cause, and the remedy."""
 
 import re
+import traceback
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    NoCredentialsError,
-    NoRegionError,
-    ProfileNotFound,
-)
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from token_issuer.errors import IssuerError, aws_code
-from visma_tokens_cli.options import CANT
-from visma_tokens_cli.screen import say
+from visma_tokens_cli.options import CANT, DEFECT
+from visma_tokens_cli.screen import print_json, say
 
 SIGN_IN = "Sign in again (aws sso login, for instance), or give another --profile."
+CLOCK = "Check this machine's clock, then the credentials."
+LATER = "Try again in a minute; if it lasts, see the AWS Health Dashboard."
 REMEDIES: dict[str, str] = {
     **dict.fromkeys(
         (
+            "CredentialRetrievalError",
             "ExpiredToken",
             "ExpiredTokenException",
+            "ForbiddenException",  # of SSO
             "InvalidClientTokenId",
             "NoCredentialsError",
+            "PartialCredentialsError",
             "SSOTokenLoadError",
             "TokenRetrievalError",
+            "UnauthorizedException",  # of SSO
             "UnauthorizedSSOTokenError",
             "UnrecognizedClientException",
         ),
         SIGN_IN,
     ),
+    **dict.fromkeys(
+        (
+            "InvalidSignatureException",
+            "RequestExpired",
+            "RequestTimeTooSkewed",
+            "SignatureDoesNotMatch",
+        ),
+        CLOCK,
+    ),
     "NoRegionError": "Give --region, or set AWS_REGION.",
+    "ParameterLimitExceeded": "Pack tenants, as `visma-tokens apply` does above 500,"
+    " or ask AWS for a higher limit of parameters.",
     "ProfileNotFound": "Give --profile as `aws configure list-profiles` shows it.",
-    "EndpointConnectionError": "Check --region, --endpoint-url and the network.",
     "InvalidRegionError": "Check --region.",
 }
 DENIED = re.compile(r"AccessDenied|AccessDeniedException|UnauthorizedOperation|AuthorizationError")
+FIVE_HUNDRED = 500  # of HTTP
+QUOTING = {"CreateSecret", "PutSecretValue"}  # AWS may quote what these were sent
 
 
 class CommandFailed(Exception):
@@ -48,16 +62,22 @@ class CommandFailed(Exception):
         self.code = code
 
 
-def print_failure(error: Exception) -> int:
+def print_failure(error: Exception, *, as_json: bool) -> int:
     """Print what happened and what to do about it, and return the exit code.
 
-    Raises what is no failure of AWS, of the function, or of this command.
+    What is no failure of AWS, of the function, or of this command is a defect, with its traceback.
     """
     if isinstance(error, ClientError | BotoCoreError | IssuerError):
         error = explain(error)
+    elif isinstance(error, OSError):
+        error = CommandFailed(f"It could not be read or written: {error.strerror}", "")
     if not isinstance(error, CommandFailed):
-        raise error
-    say(f"{error.detail}.", style="bold red")
+        traceback.print_exception(error)  # without values
+        say("That is a defect of visma-tokens; please report it with what is above.")
+        return DEFECT
+    if as_json:
+        print_json({"error": {"detail": error.detail, "remedy": error.remedy}})
+    say(f"{error.detail.rstrip('.')}.", style="bold red")
     if error.remedy:
         say(error.remedy)
     return error.code
@@ -65,27 +85,36 @@ def print_failure(error: Exception) -> int:
 
 def explain(error: ClientError | BotoCoreError | IssuerError) -> CommandFailed:
     """Return a failure of AWS, or of what the command shares with the function, as ours."""
-    cause = error.__cause__ if isinstance(error, IssuerError) else error
+    cause: BaseException | None = error
+    while cause and not isinstance(cause, ClientError | BotoCoreError):
+        cause = cause.__cause__
     if not isinstance(cause, ClientError | BotoCoreError):
         remedy = error.remedy if isinstance(error, IssuerError) else ""
         return CommandFailed(str(getattr(error, "detail", error)), remedy)
     code = aws_code(cause)
     if isinstance(cause, ClientError):
-        operation = cause.operation_name
-        if DENIED.fullmatch(code):
-            return CommandFailed(
-                f"AWS denies you {operation}",
-                "Use a role that may do it, or give another --profile.",
-            )
-        detail = f"{operation} failed: {code}"
-    elif isinstance(cause, NoCredentialsError):
-        detail = "There are no AWS credentials"
-    elif isinstance(cause, NoRegionError):
-        detail = "No AWS Region is chosen"
-    elif isinstance(cause, ProfileNotFound):
-        detail = str(cause)
-    else:
-        detail = f"AWS could not be reached: {code}"
-    return CommandFailed(
-        detail, REMEDIES.get(code, "Try again; if it lasts, see the AWS Health Dashboard.")
-    )
+        return _of_aws(cause, code)
+    if isinstance(cause, BotoConnectionError | HTTPClientError):
+        return CommandFailed(
+            f"AWS could not be reached: {code}", "Check --region, --endpoint-url and the network."
+        )
+    words = {
+        "NoCredentialsError": "There are no AWS credentials",
+        "NoRegionError": "No AWS Region is chosen",
+    }
+    return CommandFailed(words.get(code, str(cause)), REMEDIES.get(code, "Mend that first."))
+
+
+def _of_aws(error: ClientError, code: str) -> CommandFailed:
+    operation = error.operation_name
+    message = "" if operation in QUOTING else error.response["Error"].get("Message", "")
+    says = f": {message}" if message else ""
+    if DENIED.fullmatch(code):
+        return CommandFailed(
+            f"AWS denies you {operation}{says}",
+            "Use a role that may do it, or give another --profile.",
+        )
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    is_passing = status >= FIVE_HUNDRED or "Throttl" in code
+    otherwise = LATER if is_passing or not message else "Mend what AWS says there; then try again."
+    return CommandFailed(f"{operation} failed: {code}{says}", REMEDIES.get(code, otherwise))

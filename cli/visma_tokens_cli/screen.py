@@ -35,7 +35,7 @@ def _console(*, stderr: bool) -> Console:
 
 def print_json(value: "Mapping[str, Any] | Sequence[Any]") -> None:
     """Print a value as JSON, for a script."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False, default=str)
+    json.dump(value, sys.stdout, indent=2, default=str)  # in ASCII, which any terminal takes
     sys.stdout.write("\n")
 
 

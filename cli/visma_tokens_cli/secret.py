@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from token_issuer.credentials import CURRENT, MISSING, PENDING, PREVIOUS, parse_credentials
-from token_issuer.errors import ClientSecretInvalid, IssuerError
+from token_issuer.errors import ClientSecretInvalid, IssuerError, aws_code
 from token_issuer.ledger import ClientRecord
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.options import UNCHANGED
@@ -130,7 +130,7 @@ def stage(stack: Stack, client: str, document: str) -> str:
             SecretId=secret_id, SecretString=document, VersionStages=[PENDING]
         )
     except ClientError as error:
-        if error.response["Error"]["Code"] != MISSING:
+        if aws_code(error) != MISSING:
             raise
         raise CommandFailed(
             f"There is no secret {secret_id}",
@@ -148,7 +148,7 @@ def create(stack: Stack, client: str, document: str) -> str:
             Name=secret_id, SecretString=document
         )
     except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceExistsException":
+        if aws_code(error) != "ResourceExistsException":
             raise
         raise CommandFailed(
             f"There is a secret {secret_id} already", "Leave --create out.", code=UNCHANGED
@@ -173,7 +173,7 @@ def _read(stack: Stack, client: str, record: ClientRecord) -> SecretStatus:
         # those with a stage are twenty at most, so one page holds them
         answer = stack.aws.client("secretsmanager").list_secret_version_ids(SecretId=secret_id)
     except ClientError as error:
-        if error.response["Error"]["Code"] != MISSING:
+        if aws_code(error) != MISSING:
             raise
         raise CommandFailed(
             f"There is no secret {secret_id}",

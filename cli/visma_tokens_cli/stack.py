@@ -3,13 +3,14 @@
 import os
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from token_issuer.errors import SettingsInvalid
+from token_issuer.errors import SettingsInvalid, aws_code
 from token_issuer.ledger import Ledger, Memory
 from token_issuer.pacing import Clock, Pacer
 from token_issuer.settings import Settings, parse_settings
@@ -29,6 +30,7 @@ class Stack:
     outputs: dict[str, str]
     parameters: dict[str, str]
     status: str
+    role: str  # the function's, by name
     settings: Settings
     aws: boto3.Session = field(repr=False)
 
@@ -63,17 +65,29 @@ def _pacer(per_second: float) -> Pacer:
     return Pacer(per_second, Clock(now=time.monotonic, sleep=time.sleep))
 
 
+class _Session(boto3.Session):
+    """One whose clients call the endpoint that was asked for, whatever the environment says."""
+
+    endpoint_url: str | None = None
+
+    def client(self, *names: Any, **settings: Any) -> Any:  # noqa: ANN401
+        """Make a client, as boto3 does."""
+        return super().client(*names, **{"endpoint_url": self.endpoint_url} | settings)
+
+
 def open_session(options: Options) -> boto3.Session:
     """Return a session with AWS as a person asks for it, and else as the AWS CLI has it."""
-    if options.endpoint_url:
-        os.environ["AWS_ENDPOINT_URL"] = options.endpoint_url  # for clients of any service
     core = botocore.session.get_session()
     core.set_default_client_config(
         Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard"})  # seconds
     )
-    return boto3.Session(
-        botocore_session=core, profile_name=options.profile, region_name=options.region
+    session = _Session(
+        botocore_session=core,
+        profile_name=options.profile,
+        region_name=options.region or os.environ.get("AWS_REGION"),  # which boto3 doesn't know
     )
+    session.endpoint_url = options.endpoint_url
+    return session
 
 
 def open_stack(options: Options) -> Stack:
@@ -81,10 +95,11 @@ def open_stack(options: Options) -> Stack:
     aws = open_session(options)
     cloudformation = aws.client("cloudformation")
     region = cloudformation.meta.region_name
+    name = f"Stack {options.stack_name} in {region}"
     try:
         [found] = cloudformation.describe_stacks(StackName=options.stack_name)["Stacks"]
     except ClientError as error:
-        if error.response["Error"]["Code"] != "ValidationError":
+        if aws_code(error) != "ValidationError":
             raise
         raise CommandFailed(
             f"There is no stack {options.stack_name} in {region}",
@@ -92,12 +107,19 @@ def open_stack(options: Options) -> Stack:
         ) from None
     outputs = {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
     if "LedgerTableName" not in outputs:
-        raise CommandFailed(
-            f"Stack {options.stack_name} in {region} is no token issuer, or not deployed yet:"
-            f" {found['StackStatus']}",
-            "Give --stack-name, or wait until its deployment has ended.",
+        raise CommandFailed(*_without_outputs(name, found["StackStatus"]))
+    try:
+        function = aws.client("lambda").get_function_configuration(
+            FunctionName=outputs["FunctionName"]
         )
-    function = aws.client("lambda").get_function_configuration(FunctionName=outputs["FunctionName"])
+    except ClientError as error:
+        if aws_code(error) != "ResourceNotFoundException":
+            raise
+        raise CommandFailed(
+            f"{name} has lost its function, {outputs['FunctionName']}",
+            "Somebody has deleted it by hand: delete the stack, and deploy it anew."
+            " Tenants, tokens and client secrets stay.",
+        ) from None
     try:
         settings = parse_settings(function["Environment"]["Variables"])
     except SettingsInvalid as error:
@@ -111,6 +133,19 @@ def open_stack(options: Options) -> Stack:
             for one in found.get("Parameters", [])
         },
         status=found["StackStatus"],
+        role=function["Role"].rsplit("/", 1)[-1],
         settings=settings,
         aws=aws,
     )
+
+
+def _without_outputs(name: str, status: str) -> tuple[str, str]:
+    """Return what is wrong with a stack that has none of ours, and what to do about it."""
+    if status.endswith("_IN_PROGRESS") and not status.startswith("DELETE"):
+        return f"{name} is not deployed yet: {status}", "Wait until its deployment has ended."
+    if status in {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}:
+        return (
+            f"{name} could not be deployed: {status}",
+            "See its events in CloudFormation for why, delete it, and deploy it anew.",
+        )
+    return f"{name} is no token issuer: {status}", "Give --stack-name as it was deployed with."

@@ -18,6 +18,7 @@ def main() -> None:
         outputs={},
         parameters={},
         status="CREATE_COMPLETE",
+        role="issuer",
         settings=replace(make_settings(), writes_per_second=100),
         aws=boto3.Session(),
     )

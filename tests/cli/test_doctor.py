@@ -431,6 +431,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
             },
             parameters={},
             status="CREATE_COMPLETE",
+            role="role",
             settings=replace(SETTINGS, token_key_arn=key),
             aws=session,
         )
