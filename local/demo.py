@@ -154,6 +154,8 @@ def show_status(console: Console, local: Local) -> None:
         env=os.environ | local.account.environment | {"COLUMNS": str(console.width)},
         stdout=subprocess.PIPE,
         text=True,
-        check=False,  # 1 says that a tenant is not well, which is on purpose
+        check=False,
     )
+    if done.returncode != 1:  # one tenant is not well, on purpose
+        raise SystemExit(f"visma-tokens status has failed: {done.returncode}")
     console.print(done.stdout, end="", highlight=False, markup=False)

@@ -7,14 +7,42 @@ import typer
 
 from visma_tokens_cli.options import NOT_WELL, WELL, Options, with_options
 
+
+def example(*lines: str) -> str:
+    """Return the end of a command's help: lines that can be pasted, and so are never wrapped."""
+    return "\n".join(("\b", "For instance:", *(f"  {line}" for line in lines)))
+
+
 app = typer.Typer(
     name="visma-tokens",
     help="See and change what the Visma token issuer does.",
+    epilog=example("visma-tokens status", "visma-tokens doctor", "visma-tokens add --help"),
     no_args_is_help=True,
     rich_markup_mode=None,  # boxes around help cost a third of a second
     pretty_exceptions_enable=False,  # their tracebacks show values
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def print_version(asked: bool) -> None:  # noqa: FBT001  as Typer calls it
+    """Print the version, and end."""
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(version("visma-tokens-cli"))
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Take what belongs to no command."""
+
 
 ROWS = 40  # of a table, unless all are asked for
 
@@ -22,7 +50,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="The tenant.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
-@app.command(epilog="visma-tokens status --failing --watch")
+@app.command(epilog=example("visma-tokens status --failing --watch"))
 @with_options
 def status(
     *,
@@ -54,10 +82,12 @@ def status(
     return WELL if found.is_well else NOT_WELL
 
 
-@app.command(epilog="visma-tokens renew acme globex")
+@app.command(epilog=example("visma-tokens renew acme globex"))
 @with_options
 def renew(
-    tenants: Annotated[list[str] | None, typer.Argument(metavar="[NAME]…")] = None,
+    tenants: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]…", help="The tenants.")
+    ] = None,
     *,
     all_: Annotated[bool, typer.Option("--all", help="Whoever is due.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Due or not, backing off or not.")] = False,
@@ -80,6 +110,7 @@ def renew(
 
 secret = typer.Typer(
     help="Stage a new client secret, and see what became of it.",
+    epilog=example("visma-tokens secret stage", "visma-tokens secret status"),
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -87,7 +118,7 @@ secret = typer.Typer(
 app.add_typer(secret, name="secret")
 
 
-@secret.command("stage", epilog="visma-tokens secret stage --file client.json")
+@secret.command("stage", epilog=example("visma-tokens secret stage --file client.json"))
 @with_options
 def stage_secret(
     *,
@@ -123,7 +154,7 @@ def stage_secret(
     return WELL
 
 
-@secret.command("status", epilog="visma-tokens secret status --client default")
+@secret.command("status", epilog=example("visma-tokens secret status --client default"))
 @with_options
 def secret_status(
     *,
@@ -148,7 +179,7 @@ def secret_status(
     return WELL if all(one.is_well for one in found) else NOT_WELL
 
 
-@app.command(epilog="visma-tokens doctor acme")
+@app.command(epilog=example("visma-tokens doctor acme"))
 @with_options
 def doctor(
     tenant: Annotated[
@@ -168,11 +199,14 @@ def doctor(
 
 
 @app.command(
-    epilog="""visma-tokens token acme --exec 'curl -H "Authorization: Bearer $VISMA_TOKEN" …'"""
+    epilog=example(
+        "visma-tokens token acme",
+        """visma-tokens token acme --exec 'echo "${#VISMA_TOKEN} characters"'""",
+    )
 )
 @with_options
 def token(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
+    name: Name,
     *,
     show: Annotated[
         bool, typer.Option("--show", help="Print the token and nothing else; in --json, as token.")
@@ -215,7 +249,10 @@ def token(
 
 
 @app.command(
-    epilog="visma-tokens add acme --tenant-id af1140c1-… --scope vismanet_erp_service_api:read"
+    epilog=example(
+        "visma-tokens add acme --tenant-id af1140c1-52e0-46c7-b684-df894d4b8a5a \\",
+        "  --scope vismanet_erp_service_api:read",
+    )
 )
 @with_options
 def add(  # noqa: PLR0913  its options
@@ -246,7 +283,7 @@ def add(  # noqa: PLR0913  its options
     return add_tenant(open_stack(options), name, document, as_json=options.as_json)
 
 
-@app.command(epilog="visma-tokens remove acme --yes")
+@app.command(epilog=example("visma-tokens remove acme --yes"))
 @with_options
 def remove(name: Name, *, yes: Yes = False, options: Options) -> int:
     """Take a tenant out of the configuration.
@@ -259,7 +296,7 @@ def remove(name: Name, *, yes: Yes = False, options: Options) -> int:
     return remove_tenant(open_stack(options), name, yes=yes, as_json=options.as_json)
 
 
-@app.command(epilog="visma-tokens enable acme")
+@app.command(epilog=example("visma-tokens enable acme"))
 @with_options
 def enable(name: Name, *, options: Options) -> int:
     """Let a tenant have a token again, and have it issued.
@@ -272,7 +309,7 @@ def enable(name: Name, *, options: Options) -> int:
     return enable_tenant(open_stack(options), name, as_json=options.as_json)
 
 
-@app.command(epilog="visma-tokens disable acme")
+@app.command(epilog=example("visma-tokens disable acme"))
 @with_options
 def disable(name: Name, *, options: Options) -> int:
     """Take a tenant's token away, and issue no more.
@@ -285,7 +322,7 @@ def disable(name: Name, *, options: Options) -> int:
     return disable_tenant(open_stack(options), name, as_json=options.as_json)
 
 
-@app.command(epilog="visma-tokens apply tenants.toml --dry-run")
+@app.command(epilog=example("visma-tokens apply tenants.toml --dry-run"))
 @with_options
 def apply(
     file: Annotated[

@@ -94,6 +94,9 @@ def judge_stack(name: str, region: str, status: str, version: str) -> Finding:
     detail = f"{name} in {region}: {status}, version {version}"
     if status.endswith("_IN_PROGRESS") and "_COMPLETE" not in status:
         return unknown(Check.STACK, f"{detail}; wait until the deployment has ended")
+    if status == "UPDATE_ROLLBACK_FAILED":
+        remedy = f"Run `aws cloudformation continue-update-rollback --stack-name {name}`."
+        return broken(Check.STACK, detail, remedy)
     if "_COMPLETE" not in status:
         events = f"aws cloudformation describe-stack-events --stack-name {name}"
         return broken(Check.STACK, detail, f"{events} says why; {DEPLOY.lower()}.")
@@ -302,11 +305,13 @@ def judge_alarms(
     """
     raised = sorted(one.name for one in alarms if one.is_raised)
     told = f"; raised: {listed(raised, NAMED)}" if raised else ""
+    if not expected:
+        return broken(Check.ALARMS, "the stack has none", f"{DEPLOY}, from this template.")
     if gone := sorted({*expected} - {one.name for one in alarms}):
         return broken(
             Check.ALARMS,
             f"gone: {listed(gone, NAMED)}{told}",
-            "Make them anew: delete them from the stack, or deploy it anew.",
+            "Delete the stack, and deploy it anew. Tenants, tokens and client secrets stay.",
         )
     if mute := sorted(one.name for one in alarms if not one.topics):
         return broken(

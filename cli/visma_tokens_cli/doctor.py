@@ -25,7 +25,7 @@ from visma_tokens_cli import diagnosis
 from visma_tokens_cli.diagnosis import Check, Finding, State, broken, unknown
 from visma_tokens_cli.failures import DENIED, CommandFailed, explain
 from visma_tokens_cli.function import invoke
-from visma_tokens_cli.options import NOT_WELL, WELL
+from visma_tokens_cli.options import CANT, NOT_WELL, WELL
 from visma_tokens_cli.screen import err, labelled, out, print_json
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.status import assess, compare, read_versions
@@ -92,7 +92,8 @@ def print_findings(findings: Iterable[Finding], *, as_json: bool) -> int:
             status.start()
     if as_json:
         print_json([finding.as_dict() for finding in found])
-    return NOT_WELL if any(one.state is State.BROKEN for one in found) else WELL
+    states = {one.state for one in found}
+    return NOT_WELL if State.BROKEN in states else CANT if State.UNKNOWN in states else WELL
 
 
 def _look(check: Check, examine_it: Callable[[], Finding]) -> Iterator[Finding]:

@@ -75,8 +75,6 @@ def with_options(command: Callable[..., int]) -> Callable[..., None]:
             sys.stderr.write("\nInterrupted.\n" if sys.stderr.isatty() else "Interrupted.\n")
             code = INTERRUPTED
         except BrokenPipeError:
-            # https://docs.python.org/3/library/signal.html#note-on-sigpipe
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = NOBODY_READS
         except typer.TyperException:
             raise
@@ -84,6 +82,11 @@ def with_options(command: Callable[..., int]) -> Callable[..., None]:
             from visma_tokens_cli.failures import print_failure  # noqa: PLC0415  when it is needed
 
             code = print_failure(error, as_json=options.as_json)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(code)
 
     parameters = [

@@ -2,9 +2,11 @@
 
 import json
 import resource
+import tomllib
 
 import pytest
 
+from tests.conftest import PROJECT
 from tests.deployed.command import Command
 
 
@@ -70,6 +72,26 @@ def test_what_is_not_there_is_said_with_a_remedy(
     assert done.err.startswith(words)
     assert len(done.err.splitlines()) == 2
     assert (done.out, done.code) == ("", 3)
+
+
+def test_completion_knows_commands_and_options(command: Command) -> None:
+    def completed(words: str) -> list[str]:
+        done = command(
+            _VISMA_TOKENS_COMPLETE="complete_bash",
+            COMP_WORDS=f"visma-tokens {words}",
+            COMP_CWORD=str(len(words.split(" "))),
+        )
+        return done.out.split()
+
+    assert completed("st") == ["status"]
+    assert completed("secret st") == ["stage", "status"]
+    assert completed("status --f") == ["--failing"]
+
+
+def test_it_tells_its_version(command: Command) -> None:
+    project = tomllib.loads((PROJECT / "cli/pyproject.toml").read_text())["project"]
+
+    assert command("--version").out == f"{project['version']}\n"
 
 
 def test_help_takes_less_than_half_a_second_of_processor_time(command: Command) -> None:
