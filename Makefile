@@ -30,7 +30,7 @@ test: environments ## Run all tests but the long ones
 
 .PHONY: test-long
 test-long: environments ## Run the long ones: redeploys, the demo itself
-	@$(RUN) -m pytest -m long
+	@$(RUN) -m pytest -m long --numprocesses 3 --no-loadscope-reorder
 
 .PHONY: bench
 bench: environments ## Measure it beside how others do it: some 20 minutes

@@ -12,18 +12,22 @@ from local.authorization_server import VismaConnect, serving
 
 PROJECT = Path(__file__).parent.parent
 
+SHOWN = "shown"
+
 type Event = Callable[[str], dict[str, Any]]
 type Show = Callable[[str], None]
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """By module, but for the stack, which is deployed once, and for outcomes: by case."""
+    """By module, but for the stack, which is deployed once; outcomes by case, kills by test."""
 
     def _split_scope(self, nodeid: str) -> str:
         scope: str = super()._split_scope(nodeid)
         if scope.startswith("tests/deployed/"):
             return "tests/deployed"
-        return nodeid.partition("[")[2] if scope.endswith("test_outcomes.py") else scope
+        if scope.endswith("outcomes/test_outcomes.py"):
+            return nodeid.partition("[")[2]
+        return nodeid if scope.endswith("killed/test_killed.py") else scope
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
@@ -37,14 +41,17 @@ def counts(report: dict[str, Any]) -> dict[str, int]:
 
 
 @pytest.fixture
-def show(capsys: pytest.CaptureFixture[str]) -> Show:
-    """Print what a test has measured, also where it passes."""
+def show(record_property: Callable[[str, object], None]) -> Show:
+    """Have the summary of the session tell what a test has measured, also where it passes."""
+    return lambda text: record_property(SHOWN, text)
 
-    def show(text: str) -> None:
-        with capsys.disabled():
-            print(f"\n{text}")  # noqa: T201  its purpose
 
-    return show
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, text in report.user_properties:
+                if name == SHOWN:
+                    terminalreporter.write_line(f"\n{report.nodeid}\n{text}")
 
 
 @pytest.fixture

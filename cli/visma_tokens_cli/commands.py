@@ -101,7 +101,7 @@ def renew(
     from visma_tokens_cli.stack import open_stack
 
     if bool(tenants) == all_:
-        raise typer.BadParameter("give names, or --all")
+        raise typer.BadParameter("give either names or --all")
     event: dict[str, object] = {"tenants": tenants} if tenants else {}
     report = invoke(open_stack(options), event | ({"force": True} if force else {}))
     print_report(report, as_json=options.as_json)
@@ -223,7 +223,7 @@ def token(
 ) -> int:
     """Tell what is known of a tenant's token.
 
-    Exits with 1 where it has expired.
+    Exits with 1 where it has expired, or is not the issuer's.
     """
     from datetime import UTC, datetime
 
@@ -245,7 +245,7 @@ def token(
         screen.print_bare(value)
     else:
         print_token(stack, found, stored, now)
-    return NOT_WELL if found.has_expired(now) else WELL
+    return WELL if found.is_well(now) else NOT_WELL
 
 
 @app.command(
@@ -275,7 +275,7 @@ def add(  # noqa: PLR0913  its options
     from visma_tokens_cli.tenant import add_tenant
 
     if (tenant_id is None) != no_tenant_id:
-        raise typer.BadParameter("give --tenant-id, or --no-tenant-id")
+        raise typer.BadParameter("give either --tenant-id or --no-tenant-id")
     members: dict[str, object] = {"tenant_id": tenant_id, "scope": scope, "note": note}
     if client != "default":
         members["client"] = client

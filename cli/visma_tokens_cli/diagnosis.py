@@ -279,8 +279,8 @@ def judge_ledger(names: Sequence[str], tokens: int) -> Finding:
         Check.LEDGER,
         f"{len(names)} of {_counted(tokens, 'token parameter')} hold another version or are gone:"
         f" {listed(names, NAMED)}",
-        f"`visma-tokens renew {' '.join(names[:NAMED])}` mends it; a run within the hour does so"
-        " by itself.",
+        f"A run within the hour issues new ones; `visma-tokens renew {names[0]}` does so for one"
+        " now.",
     )
 
 

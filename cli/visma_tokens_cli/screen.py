@@ -60,7 +60,8 @@ def listed(names: "Sequence[str]", most: int) -> str:
 
 def say(text: str, style: str = "") -> None:
     """Tell on stderr what goes on; a text from elsewhere is not markup."""
-    err().print(text, style=style, markup=False, soft_wrap=True)
+    console = err()
+    console.print(text, style=style, markup=False, soft_wrap=not console.is_terminal)
 
 
 def labelled(label: str, text: str, columns: int, console: Console) -> str:

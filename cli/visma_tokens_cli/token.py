@@ -17,7 +17,7 @@ from token_issuer.ledger import Memory, Record
 from token_issuer.tenants import NAME
 from visma_tokens_cli.failures import DENIED, CommandFailed
 from visma_tokens_cli.options import NOT_WELL
-from visma_tokens_cli.screen import labelled, out, plain, shown_span
+from visma_tokens_cli.screen import labelled, out, plain, say, shown_span
 from visma_tokens_cli.stack import Stack
 
 VARIABLE = "VISMA_TOKEN"
@@ -78,6 +78,10 @@ class TokenDescription:
     tenant_id: str | None = None
     fingerprint: str | None = None
     in_ledger: bool | None = None
+
+    def is_well(self, now: datetime) -> bool:
+        """Tell whether it lives, and is what the issuer has written."""
+        return not self.has_expired(now) and self.in_ledger is not False
 
     def has_expired(self, now: datetime) -> bool:
         """Tell whether it is known to have expired."""
@@ -202,6 +206,8 @@ def live_value(stack: Stack, found: TokenDescription, stored: Stored | None, now
         raise _denied(stack, found.tenant)
     if found.has_expired(now):
         raise CommandFailed(_headline(found, now), _renewal(found.tenant), code=NOT_WELL)
+    if found.in_ledger is False:
+        say(_warning(found))
     return stored.value
 
 
@@ -218,6 +224,12 @@ def no_token(tenant: str, record: Record | None) -> CommandFailed:
     if failure:
         recalled = IssuerError.recall(failure.reason, failure.detail, failure.code)
         return CommandFailed(f"There is no token of {tenant}: {failure.detail}", recalled.remedy)
+    if record and record.issued:
+        version = record.issued.version
+        return CommandFailed(
+            f"The token of {tenant} is gone, though the ledger knows it as version {version}",
+            f"Run `visma-tokens renew {tenant}`.",
+        )
     return CommandFailed(
         f"There is no token of {tenant}",
         "See `visma-tokens status`: is it configured, is it enabled, was it refused?",
@@ -267,7 +279,15 @@ def print_token(
         text = f"From the ledger alone: AWS denies you the token, which {policy} would allow."
         console.print(text, style="yellow", markup=False)
     if found.in_ledger is False:
-        console.print("The ledger does not know it: see `visma-tokens status`.", style="yellow")
+        console.print(_warning(found), style="yellow", markup=False)
+
+
+def _warning(found: TokenDescription) -> str:
+    """Return what is odd about a token that the ledger does not know, and ends with that."""
+    return (
+        f"The ledger does not know it: something else has written {found.parameter}."
+        f" `visma-tokens renew {found.tenant}` replaces it."
+    )
 
 
 def _headline(found: TokenDescription, now: datetime) -> str:

@@ -162,6 +162,24 @@ def test_without_a_known_reason_the_status_is_where_to_look() -> None:
     assert "`visma-tokens status`" in no_token("acme", None).remedy
 
 
+def test_a_parameter_that_is_gone_is_told_from_a_token_that_never_was() -> None:
+    memory = known(Stored(version=7, value=jwt()))
+
+    error = no_token("acme", memory.records["acme"])
+
+    assert error.detail == "The token of acme is gone, though the ledger knows it as version 7"
+    assert error.remedy == "Run `visma-tokens renew acme`."
+
+
+def test_what_another_has_written_is_not_well() -> None:
+    ours, theirs = Stored(version=7, value=jwt(a=1)), Stored(version=8, value=jwt(a=2))
+
+    assert of_acme(ours, known(ours)).is_well(NOW)
+    assert not of_acme(theirs, known(ours)).is_well(NOW)
+    assert of_acme(theirs, None).is_well(NOW)  # nobody can tell
+    assert not of_acme(ours, known(ours)).is_well(NOW + HOUR)
+
+
 # To whom it goes
 
 

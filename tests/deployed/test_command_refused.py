@@ -133,7 +133,7 @@ def test_it_is_denied(operation: str, name: str, run: Run, finder: dict[str, str
     done = run(*COMMANDS[name], **finder)
 
     denial, remedy = done.err.splitlines()
-    assert denial.startswith(f"AWS denies you {operation}: ")
+    assert denial.startswith(f"AWS denies you {operation}")
     assert remedy == "Use a role that may do it, or give another --profile."
     assert (done.out, done.code) == ("", 3)
 

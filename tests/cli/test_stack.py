@@ -1,0 +1,61 @@
+"""Which stack can be used, and what is said of one that can't."""
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from local.authorization_server import serving_wsgi
+from tests.cli.test_options import run
+
+OUTPUTS = """
+<member><OutputKey>LedgerTableName</OutputKey><OutputValue>ledger</OutputValue></member>
+<member><OutputKey>FunctionName</OutputKey><OutputValue>issuer</OutputValue></member>
+"""
+
+
+def told(status: str, outputs: str = "") -> list[str]:
+    """Return what is said where CloudFormation answers that, and there is no function."""
+
+    def answer(
+        environment: dict[str, str], start_response: Callable[..., object]
+    ) -> Iterable[bytes]:
+        if environment["PATH_INFO"] != "/":
+            headers = [("x-amzn-ErrorType", "ResourceNotFoundException")]
+            start_response("404 Not Found", headers)
+            return [b"{}"]
+        start_response("200 OK", [("Content-Type", "text/xml")])
+        stack = f"<StackName>token-issuer</StackName><StackStatus>{status}</StackStatus>"
+        stacks = f"<Stacks><member>{stack}<Outputs>{outputs}</Outputs></member></Stacks>"
+        result = f"<DescribeStacksResult>{stacks}</DescribeStacksResult>"
+        return [f"<DescribeStacksResponse>{result}</DescribeStacksResponse>".encode()]
+
+    with serving_wsgi(answer) as url:
+        done = run("status", "--endpoint-url", url, "--region", "eu-north-1")
+    assert (done.stdout, done.returncode) == ("", 3)
+    return done.stderr.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "remedy"),
+    [
+        ("CREATE_IN_PROGRESS", "is not deployed yet: CREATE_IN_PROGRESS.", "Wait until"),
+        ("ROLLBACK_COMPLETE", "could not be deployed: ROLLBACK_COMPLETE.", "See its events"),
+        ("CREATE_FAILED", "could not be deployed: CREATE_FAILED.", "See its events"),
+        ("CREATE_COMPLETE", "is no token issuer: CREATE_COMPLETE.", "Give --stack-name"),
+        ("DELETE_IN_PROGRESS", "is no token issuer: DELETE_IN_PROGRESS.", "Give --stack-name"),
+    ],
+)
+def test_a_stack_without_our_outputs_is_told_by_its_status(
+    status: str, words: str, remedy: str
+) -> None:
+    detail, advice = told(status)
+
+    assert detail == f"Stack token-issuer in eu-north-1 {words}"
+    assert advice.startswith(remedy)
+
+
+def test_a_stack_that_has_lost_its_function_is_deployed_anew() -> None:
+    detail, advice = told("UPDATE_COMPLETE", OUTPUTS)
+
+    assert detail == "Stack token-issuer in eu-north-1 has lost its function, issuer."
+    assert "delete the stack, and deploy it anew" in advice
