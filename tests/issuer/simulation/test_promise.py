@@ -17,8 +17,8 @@ from token_issuer.renewal import CHECKED, renew_at
 pytestmark = pytest.mark.no_cover  # which would double its time
 
 PERIOD = timedelta(minutes=5)
-SLOW = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
-FAST = settings(deadline=None, max_examples=100)
+SLOW = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(deadline=None, max_examples=60)
 
 
 def minutes(number: float) -> timedelta:
