@@ -63,7 +63,8 @@ def status(
 ) -> int:
     """Show how each tenant is, the worst first.
 
-    Exits with 1 where one is not well.
+    Ledger and parameters are compared for all tenants where there are at most 500, or with --all or
+    --json; else for those shown. Exits with 1 where one is not well.
     """
     from visma_tokens_cli import screen
     from visma_tokens_cli.stack import open_stack

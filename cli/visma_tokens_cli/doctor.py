@@ -28,7 +28,7 @@ from visma_tokens_cli.function import invoke
 from visma_tokens_cli.options import CANT, NOT_WELL, WELL
 from visma_tokens_cli.screen import err, labelled, out, print_json
 from visma_tokens_cli.stack import Stack
-from visma_tokens_cli.status import assess, compare, read_versions
+from visma_tokens_cli.status import assess, read_compared
 from visma_tokens_cli.token import is_denied, read_token
 
 MARKS = {State.WELL: "✓", State.BROKEN: "✗", State.UNKNOWN: "–"}  # noqa: RUF001  an en dash it is
@@ -283,7 +283,6 @@ def _token(stack: Stack, known: Known) -> Finding:
 
 
 def _ledger(stack: Stack, known: Known) -> Finding:
-    """Compare twice where they disagree: a run may have been writing."""
     memory, configuration = known.memory, known.configuration
     if not isinstance(memory, Memory):
         if isinstance(memory, IssuerError) and not DENIED.fullmatch(memory.code or ""):
@@ -291,18 +290,9 @@ def _ledger(stack: Stack, known: Known) -> Finding:
         return unknown(Check.LEDGER, _why(memory))
     if not isinstance(configuration, Configuration):
         return unknown(Check.LEDGER, _why(configuration))
-    names = [name for name, record in memory.records.items() if record.issued]
-    tokens = len(names)
-    for _ in range(2):
-        now = datetime.now(UTC)
-        status = assess(memory, configuration, now, stack.settings)
-        stored, wanted = read_versions(stack, names), {*names}
-        compared = [compare(one, stored) for one in status.tenants if one.tenant in wanted]
-        names = diagnosis.disagreeing(compared)
-        if not names:
-            break
-        memory = stack.read_ledger()
-    return diagnosis.judge_ledger(names, tokens)
+    status = assess(memory, configuration, datetime.now(UTC), stack.settings)
+    compared = read_compared(stack, configuration, status.tenants)
+    return diagnosis.judge_ledger(diagnosis.disagreeing([*compared.values()]), len(compared))
 
 
 def _alarms(stack: Stack) -> Finding:

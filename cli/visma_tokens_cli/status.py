@@ -25,6 +25,7 @@ from visma_tokens_cli.screen import listed, out, plain, shown_span
 from visma_tokens_cli.stack import Stack, reads
 
 TEN = 10  # names that GetParameters takes
+FEW = 500  # tenants whose parameters are all compared: in six seconds
 BAR = 8  # columns
 NAMED = 5  # tenants that fail alike
 WATCH_SECONDS = 5.0
@@ -44,7 +45,7 @@ class State(StrEnum):
 
 
 ORDER = {state: number for number, state in enumerate(State)}
-NOT_WELL = frozenset({State.WITHOUT, State.LOST, State.FAILING})
+WORRYING = frozenset({State.WITHOUT, State.LOST, State.FAILING})
 STYLES = {
     State.WITHOUT: "red",
     State.LOST: "red",
@@ -77,26 +78,31 @@ class TenantStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """All tenants, the worst first, and what is wrong with documents by parameter or name."""
+    """All tenants, the worst first, and what is wrong with documents by parameter or name.
+
+    `compared` counts those whose parameter has been compared with the ledger.
+    """
 
     at: datetime
     tenants: list[TenantStatus]
     documents: dict[str, IssuerError]
+    compared: int = 0
 
     def of_failing(self) -> "Status":
         """Return it with those only that need attention."""
-        return replace(self, tenants=[one for one in self.tenants if one.state in NOT_WELL])
+        return replace(self, tenants=[one for one in self.tenants if one.state in WORRYING])
 
     @property
     def is_well(self) -> bool:
         """Tell whether each tenant that is to have a token has one, and can be renewed."""
-        return not self.documents and not any(one.state in NOT_WELL for one in self.tenants)
+        return not self.documents and not any(one.state in WORRYING for one in self.tenants)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what scripts read."""
         return {
             "at": self.at.isoformat(timespec="seconds"),
             "counts": Counter(str(one.state) for one in self.tenants),
+            "compared": self.compared,
             "tenants": [one.as_dict() for one in self.tenants],
             "documents": {
                 name: {"detail": error.detail, "remedy": error.remedy}
@@ -106,15 +112,25 @@ class Status:
 
 
 def read_status(stack: Stack, *, failing: bool = False, most: int | None = None) -> Status:
-    """Read ledger and configuration, and the parameters of those that are shown."""
+    """Read ledger and configuration, and compare with the parameters those that `choose` says."""
     memory = stack.read_ledger()
     configuration = stack.read_tenants(memory.documents)
     status = assess(memory, configuration, datetime.now(UTC), stack.settings)
-    shown = [one for one in status.tenants if not failing or one.state in NOT_WELL][:most]
-    stored = read_versions(stack, [one.tenant for one in shown if one.version])
-    compared = {one.tenant: compare(one, stored) for one in shown}
+    chosen = choose(status, failing=failing, most=most)
+    compared = read_compared(stack, configuration, chosen)
     tenants = [compared.get(one.tenant, one) for one in status.tenants]
-    return replace(status, tenants=sorted(tenants, key=_place))
+    return replace(status, tenants=sorted(tenants, key=_place), compared=len(compared))
+
+
+def choose(status: Status, *, failing: bool, most: int | None) -> list[TenantStatus]:
+    """Return whose parameters are compared: all, or of many those that are shown; pure."""
+    if most is None or len(status.tenants) <= FEW:
+        return status.tenants
+    return _shown(status, failing=failing)[:most]
+
+
+def _shown(status: Status, *, failing: bool) -> list[TenantStatus]:
+    return (status.of_failing() if failing else status).tenants
 
 
 def assess(
@@ -173,6 +189,23 @@ def _assess(
         remedy=recalled.remedy,
         renews_at=until if waiting else renews_at,
     )
+
+
+def read_compared(
+    stack: Stack, configuration: Configuration, tenants: Iterable[TenantStatus]
+) -> dict[str, TenantStatus]:
+    """Return those that have a token by the ledger, compared with their parameters, by tenant.
+
+    Where they disagree, the ledger is read once more: a run stores a token, then records it.
+    """
+    known = {one.tenant: one for one in tenants if one.version}
+    stored = read_versions(stack, known)
+    disagreeing = {name for name, one in known.items() if one.version != stored.get(name)}
+    if disagreeing:
+        later = assess(stack.read_ledger(), configuration, datetime.now(UTC), stack.settings)
+        known = {name: one for name, one in known.items() if name not in disagreeing}
+        known |= {one.tenant: one for one in later.tenants if one.tenant in disagreeing}
+    return {name: compare(one, stored) for name, one in known.items()}
 
 
 def read_versions(stack: Stack, names: Iterable[str]) -> dict[str, int]:
@@ -237,7 +270,7 @@ def watch_status(stack: Stack, *, failing: bool, most: int | None) -> int:
 
 def render(status: Status, *, failing: bool, most: int | None) -> RenderableType:
     """Return the summary, the table, and what is wrong, each with its remedy."""
-    shown = [one for one in status.tenants if not failing or one.state in NOT_WELL]
+    shown = _shown(status, failing=failing)
     rows = shown[:most]
     parts: list[RenderableType] = [_summary(status)]
     if rows:
@@ -266,6 +299,8 @@ def _summary(status: Status) -> Text:
     if status.documents:
         count = len(status.documents)
         text.append(f"; {count} document{'s' if count > 1 else ''} can't be used", style="red")
+    if status.compared < sum(bool(one.version) for one in status.tenants):
+        text.append(f"; parameters of {status.compared} compared")
     return text
 
 

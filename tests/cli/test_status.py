@@ -1,20 +1,38 @@
-"""How each tenant is, from what the ledger and the tenant documents say."""
+"""How each tenant is, from what ledger, tenant documents and parameters say."""
 
 import io
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import boto3
 import pytest
 from rich.console import Console
 
+from tests.cli.conftest import Shelf
 from tests.issuer.conftest import make_settings
 from token_issuer.errors import DocumentInvalid
-from token_issuer.ledger import Failure, Issued, Memory, Record
+from token_issuer.ledger import Failure, Issued, Ledger, Memory, Record
 from token_issuer.tenants import Configuration, Tenant
-from visma_tokens_cli.status import State, Status, TenantStatus, assess, compare, render
+from visma_tokens_cli import commands, screen
+from visma_tokens_cli.stack import Stack
+from visma_tokens_cli.status import (
+    FEW,
+    State,
+    Status,
+    TenantStatus,
+    assess,
+    choose,
+    compare,
+    read_compared,
+    read_status,
+    render,
+)
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SETTINGS = make_settings()
+STYLE, COLOUR = re.compile(r"\x1b\[[0-9;]*m"), re.compile(r"\x1b\[(?:[0-9;]*;)?[349][0-9]m")
+RED, GREEN, YELLOW, DIM = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[2m"
 
 
 def minutes(number: float) -> timedelta:
@@ -146,6 +164,118 @@ def test_where_parameter_and_ledger_disagree_the_token_is_lost(
     assert (found.state, found.detail) == (state, words)
 
 
+# Which parameters are compared
+
+
+@pytest.mark.parametrize(
+    ("tenants", "most", "compared"),
+    [(FEW, 40, FEW), (FEW + 1, 40, 40), (FEW + 1, None, FEW + 1)],
+    ids=["few", "many", "all of many"],
+)
+@pytest.mark.parametrize("failing", [False, True], ids=["all", "failing"])
+def test_all_are_compared_unless_there_are_many_and_not_all_are_asked_for(
+    *, tenants: int, most: int | None, compared: int, failing: bool
+) -> None:
+    names = [f"t{number}" for number in range(tenants)]
+    known = status(
+        [tenant(name) for name in names],
+        [record(name, left=40, failed=number < 50) for number, name in enumerate(names)],
+    )
+
+    chosen = choose(known, failing=failing, most=most)
+
+    assert len(chosen) == compared
+    assert [one.state for one in chosen[:40]] == [State.FAILING] * 40
+
+
+def test_the_help_tells_which_are_compared() -> None:
+    assert f"at most {FEW}" in (commands.status.__doc__ or "")
+
+
+@pytest.fixture
+def stack(shelf: Shelf) -> Stack:
+    """Return one with a ledger, and no tenant."""
+    assert shelf.texts() == {}
+    session = boto3.Session()
+    session.client("dynamodb").create_table(
+        TableName="ledger",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
+    )
+    return Stack(
+        name="issuer",
+        region="eu-north-1",
+        outputs={},
+        parameters={},
+        status="CREATE_COMPLETE",
+        role="issuer",
+        settings=replace(SETTINGS, ledger_table="ledger"),
+        aws=session,
+    )
+
+
+def issue(stack: Stack, name: str, *, version: int) -> None:
+    """Issue a token as a run does, so that it has that version in the ledger."""
+    put_token(stack, name)
+    known = record(name, left=50).issued
+    assert known
+    now = datetime.now(UTC)
+    issued = replace(known, issued_at=now, expires_at=now + minutes(60), version=version)
+    Ledger(stack.aws.client("dynamodb"), "ledger").record_token(
+        Record(tenant=name, client="default", attempted_at=now, issued=issued), None
+    )
+
+
+def put_token(stack: Stack, name: str) -> None:
+    stack.aws.client("ssm").put_parameter(
+        Name=f"/visma/tokens/{name}", Type="SecureString", Value="opaque", Overwrite=True
+    )
+
+
+def test_failing_has_those_whose_parameter_alone_tells(stack: Stack, shelf: Shelf) -> None:
+    for name in ("acme", "globex"):
+        shelf.put(name, '{"scope": ""}')
+        issue(stack, name, version=1)
+    put_token(stack, "globex")
+
+    found = read_status(stack, failing=True, most=40)
+
+    assert [one.tenant for one in found.of_failing().tenants] == ["globex"]
+    assert found.as_dict()["compared"] == 2
+    assert not found.is_well
+
+
+def test_a_token_that_a_run_stores_meanwhile_is_not_lost(stack: Stack, shelf: Shelf) -> None:
+    shelf.put("acme", '{"scope": ""}')
+    issue(stack, "acme", version=1)
+
+    def run(**_: object) -> None:
+        issue(stack, "acme", version=2)
+
+    watched = boto3.Session()
+    watched.events.register("before-call.ssm.GetParameters", run)
+
+    [found] = read_status(replace(stack, aws=watched)).tenants
+
+    assert (found.state, found.version, found.stored_version) == (State.FRESH, 2, 2)
+
+
+def test_a_tenant_that_a_run_removes_meanwhile_is_not_lost(stack: Stack) -> None:
+    issue(stack, "acme", version=1)
+    known = stack.read_ledger()
+    stack.aws.client("ssm").delete_parameter(Name="/visma/tokens/acme")
+    Ledger(stack.aws.client("dynamodb"), "ledger").drop_record(known.records["acme"], NOW)
+    configuration = stack.read_tenants({})
+
+    status = assess(known, configuration, NOW, SETTINGS)
+
+    assert read_compared(stack, configuration, status.tenants) == {}
+
+
+# What people see
+
+
 def printed(found: Status, *, columns: int = 80, most: int | None = 40) -> str:
     text = io.StringIO()
     Console(file=text, width=columns).print(render(found, failing=False, most=most))
@@ -156,27 +286,98 @@ def test_five_thousand_fit_a_screen_with_the_summary_first_and_the_worst_on_top(
     names = [f"t{number:04}" for number in range(5000)]
     records = [record(name, left=50, failed=name > "t4989") for name in names]
 
-    lines = printed(status([tenant(name) for name in names], records)).splitlines()
+    found = status([tenant(name) for name in names], records)
+    lines = printed(replace(found, compared=40)).splitlines()
 
-    assert lines[0] == "5000 tenants: 10 failing, 4990 fresh"
+    assert lines[0] == "5000 tenants: 10 failing, 4990 fresh; parameters of 40 compared"
     assert [line.split()[0] for line in lines[4:14]] == names[4990:]
     assert lines[45] == "… and 4960 more: --all"
     assert len(lines) <= 50
     assert all(len(line) <= 80 for line in lines[:45])
 
 
-def test_without_colour_nothing_is_lost_in_80_columns() -> None:
-    text = io.StringIO()
-    terminal = Console(file=text, force_terminal=True, no_color=True, width=80)
+@pytest.mark.parametrize("columns", [80, 120])
+def test_without_colour_nothing_else_is_lost(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": str(columns)}.items():
+        monkeypatch.setenv(name, value)
     names = ["acme", "globex", "a-rather-long-name-of-a-company"]
-
     found = status([tenant(name) for name in names], [record("acme", left=40, failed=True)])
-    terminal.print(render(found, failing=False, most=40))
 
-    shown = re.sub(r"\x1b\[[0-9;]*m", "", text.getvalue())
-    assert re.findall(r"\x1b\[(?:[0-9;]*;)?[349][0-9]m", text.getvalue()) == []
-    assert max(map(len, shown.splitlines())) <= 80
-    assert all(word in shown for word in ("globex", "failing", "no token", "TokenRefused"))
+    def shown() -> str:
+        screen.out().print(render(found, failing=False, most=40))
+        return capsys.readouterr().out
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    coloured = shown()
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = shown()
+
+    assert COLOUR.search(coloured)
+    assert not COLOUR.search(plain)
+    assert STYLE.sub("", plain) == STYLE.sub("", coloured)
+    assert max(map(len, STYLE.sub("", plain).splitlines())) <= columns
+    assert all(word in plain for word in ("globex", "failing", "no token", "TokenRefused"))
+
+
+def on_terminal(found: Status, columns: int) -> str:
+    """Return it as it is on a terminal, with its styles."""
+    text = io.StringIO()
+    terminal = Console(
+        file=text, force_terminal=True, color_system="standard", no_color=False, width=columns
+    )
+    terminal.print(render(found, failing=False, most=40))
+    return text.getvalue()
+
+
+def every_state() -> Status:
+    lives = {"fresh": 55, "due": 10, "failing": 4, "expired": -1, "disabled": 40, "leaving": 30}
+    records = [record(name, left=left, failed=name == "failing") for name, left in lives.items()]
+    names = ["fresh", "due", "failing", "expired", "none"]
+    found = status([*map(tenant, names), tenant("disabled", enabled=False)], records)
+    return replace(found, compared=len(records))
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_state_and_bar_have_colours(columns: int) -> None:
+    shown = on_terminal(every_state(), columns)
+
+    rows = {line.split()[0]: line for line in shown.splitlines()[4:11]}
+    assert f"{GREEN}fresh" in rows["fresh"]
+    assert f"{GREEN}━━━━━━━━ \x1b[0m55 min" in rows["fresh"]
+    assert f"{GREEN}━━╌╌╌╌╌╌ \x1b[0m10 min" in rows["due"]
+    assert f"{YELLOW}failing" in rows["failing"]
+    assert f"{RED}━╌╌╌╌╌╌╌ \x1b[0m4 min" in rows["failing"]
+    assert f"{RED}expired" in rows["expired"]
+    assert f"{RED}no token" in rows["none"]
+    assert f"{DIM}disabled" in rows["disabled"]
+    assert f"{DIM}leaving" in rows["leaving"]
+
+
+def test_colours_can_be_read_on_dark_and_on_light() -> None:
+    shown = on_terminal(every_state(), 80)
+
+    codes = {code for style in STYLE.findall(shown) for code in style[2:-1].split(";")}
+    assert codes == {"0", "1", "2", "31", "32", "33"}  # neither white, black, nor bright
+
+
+def test_renews_in_says_when_it_is_tried_next() -> None:
+    names = ["waits", "due", "fresh", "disabled"]
+    records = [
+        record("waits", left=None, failed=True, wait=7),
+        record("due", left=20),
+        record("fresh", left=55),
+        record("disabled", left=55),
+    ]
+    tenants = [tenant(name, enabled=name != "disabled") for name in names]
+
+    lines = printed(status(tenants, records)).splitlines()
+
+    column = slice(lines[2].index("Renews in"), lines[2].index("Version"))
+    rows = {line.split()[0]: line[column].strip() for line in lines[4:8]}
+    assert (rows["waits"], rows["due"], rows["disabled"]) == ("7 min", "next run", "")
+    assert re.fullmatch(r"\d+ min", rows["fresh"])
 
 
 def test_those_that_fail_alike_are_told_of_once() -> None:
