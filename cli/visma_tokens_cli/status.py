@@ -179,15 +179,13 @@ def _assess(
     if failure is None or tenant is None:
         return status
     waiting = record and waits(record, now)
-    until = failure.next_attempt_at
-    again = f"; backing off until {until:%H:%M:%S}Z" if waiting and until else ""
     recalled = IssuerError.recall(failure.reason, failure.detail, failure.code)
     return replace(
         status,
         reason=failure.reason,
-        detail=f"{failure.detail}{again}",
+        detail=failure.detail,
         remedy=recalled.remedy,
-        renews_at=until if waiting else renews_at,
+        renews_at=failure.next_attempt_at if waiting else renews_at,
     )
 
 
@@ -229,7 +227,7 @@ def compare(status: TenantStatus, stored: Mapping[str, int]) -> TenantStatus:
     if version == status.version:
         return replace(status, stored_version=version)
     detail = (
-        f"The parameter holds version {version}, the ledger knows {status.version}"
+        "The parameter holds another version than the ledger"
         if version
         else "The parameter is gone"
     )
@@ -281,10 +279,12 @@ def render(status: Status, *, failing: bool, most: int | None) -> RenderableType
     for one in rows:
         if one.detail and one.remedy:
             causes.setdefault((one.detail, one.remedy), []).append(one.tenant)
-    for name, error in status.documents.items():
-        causes.setdefault((error.detail, error.remedy), []).append(name)
-    for (detail, remedy), names in causes.items():
-        words = f"{listed(names, NAMED)}: {detail}"
+    told = [
+        (f"{listed(names, NAMED)}: {detail}", remedy) for (detail, remedy), names in causes.items()
+    ]
+    # these name themselves
+    told += [(error.detail, error.remedy) for error in status.documents.values()]
+    for words, remedy in told:
         parts.append(Text.assemble("\n", (words, "yellow"), f"\n{remedy}"))
     return Group(*parts)
 

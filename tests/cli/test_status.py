@@ -11,9 +11,8 @@ from rich.console import Console
 
 from tests.cli.conftest import Shelf
 from tests.issuer.conftest import make_settings
-from token_issuer.errors import DocumentInvalid
 from token_issuer.ledger import Failure, Issued, Ledger, Memory, Record
-from token_issuer.tenants import Configuration, Tenant
+from token_issuer.tenants import Configuration, Tenant, parse_configuration
 from visma_tokens_cli import commands, screen
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.status import (
@@ -129,10 +128,10 @@ def test_who_is_disabled_or_has_vanished_is_not_failing() -> None:
     assert (vanished.reason, vanished.remedy) == (None, None)
 
 
-def test_a_failure_has_its_remedy_and_says_until_when_it_waits() -> None:
+def test_a_failure_has_its_remedy_and_renews_when_it_has_waited() -> None:
     found = only([ACME], [record("acme", left=None, failed=True, wait=3)])
 
-    assert found.detail == "invalid_tenant; backing off until 12:03:00Z"
+    assert found.detail == "invalid_tenant"
     assert found.remedy is not None
     assert "grant" in found.remedy
     assert found.renews_at == NOW + minutes(3)
@@ -152,7 +151,7 @@ def test_the_worst_comes_first_and_then_who_expires_first() -> None:
     ("stored", "state", "words"),
     [
         ({"acme": 7}, State.FRESH, None),
-        ({"acme": 8}, State.LOST, "The parameter holds version 8, the ledger knows 7"),
+        ({"acme": 8}, State.LOST, "The parameter holds another version than the ledger"),
         ({}, State.LOST, "The parameter is gone"),
     ],
 )
@@ -382,7 +381,9 @@ def test_renews_in_says_when_it_is_tried_next() -> None:
 
 def test_those_that_fail_alike_are_told_of_once() -> None:
     names = "abcdefg"
-    records = [record(name, left=40, failed=True) for name in names]
+    records = [
+        record(name, left=None, failed=True, wait=wait) for wait, name in enumerate(names, 1)
+    ]
 
     text = printed(status([tenant(name) for name in names], records))
 
@@ -390,19 +391,40 @@ def test_those_that_fail_alike_are_told_of_once() -> None:
     assert "a, b, c, d, e and 2 more: invalid_tenant" in text
 
 
-def test_what_is_wrong_with_documents_is_in_the_summary_with_its_remedy() -> None:
-    configuration = Configuration(
-        path="/visma/tenants",
-        parameters=frozenset(),
-        tenants={},
-        invalid={"acme": DocumentInvalid("/visma/tenants/acme: it is not JSON")},
-        good_texts={},
+def test_those_that_are_lost_alike_are_told_of_once() -> None:
+    found = status([tenant("a"), tenant("b")], [record("a", left=50), record("b", left=50)])
+
+    lost = [compare(one, {"a": 8, "b": 9}) for one in found.tenants]
+
+    assert "a, b: The parameter holds another version" in printed(replace(found, tenants=lost))
+
+
+def test_what_is_wrong_with_documents_is_said_once_with_its_remedy() -> None:
+    parameters = {
+        "many": "{",
+        "acme": '{"scope": 1}',
+        "umbrella": '{"scope": ""}',
+        "packed": '{"tenants": {"umbrella": {"scope": ""}}}',
+    }
+    configuration = parse_configuration(
+        (
+            {"Name": f"/visma/tenants/{name}", "Type": "String", "Value": text, "Version": 1}
+            for name, text in parameters.items()
+        ),
+        "/visma/tenants",
+        {},
     )
 
     found = assess(Memory(records={}, documents={}, checked=""), configuration, NOW, SETTINGS)
 
-    assert printed(found).splitlines()[0] == "0 tenants; 1 document can't be used"
-    assert "acme: /visma/tenants/acme: it is not JSON" in printed(found)
+    lines = printed(found, columns=200).splitlines()
+    assert lines[0] == "0 tenants; 3 documents can't be used"
+    places = "/visma/tenants/packed and in /visma/tenants/umbrella"
+    assert [line.partition(":")[0] for line in lines[2::3]] == [
+        "/visma/tenants/many",
+        "/visma/tenants/acme, tenant acme",
+        f"Tenant umbrella is configured twice, in {places}",
+    ]
     assert not found.is_well
 
 
