@@ -1,5 +1,6 @@
 """The command line: each command says what it does, and leaves it to a module of that name."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -70,12 +71,16 @@ def status(
     from visma_tokens_cli.stack import open_stack
     from visma_tokens_cli.status import read_status, render, watch_status
 
-    if watch and options.as_json:
-        raise typer.BadParameter("--watch is for a screen, and --json for a script")
-    stack, most = open_stack(options), None if all_ or options.as_json else ROWS
+    if watch and (options.as_json or not sys.stdout.isatty()):
+        raise typer.BadParameter("--watch is for a screen, not for --json or a pipe")
+    most = None if all_ or options.as_json else ROWS
     if watch:
-        return watch_status(stack, failing=failing, most=most)
-    found = read_status(stack, failing=failing, most=most)
+        stack = open_stack(options)
+        watch_status(
+            lambda rows: read_status(stack, failing=failing, most=most and rows), failing=failing
+        )
+    with screen.err().status("Reading …"):
+        found = read_status(open_stack(options), failing=failing, most=most)
     if options.as_json:
         screen.print_json((found.of_failing() if failing else found).as_dict())
     else:

@@ -1,15 +1,18 @@
 """How each tenant is: ledger, configuration and parameters, the worst first."""
 
+import signal
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from itertools import batched
-from typing import Any
+from typing import Any, NoReturn
 
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -21,6 +24,7 @@ from token_issuer.ledger import Memory, Record
 from token_issuer.renewal import renew_at, waits
 from token_issuer.settings import Settings
 from token_issuer.tenants import Configuration, Tenant
+from visma_tokens_cli.failures import SIGN_IN, explain
 from visma_tokens_cli.screen import listed, out, plain, shown_span
 from visma_tokens_cli.stack import Stack, reads
 
@@ -250,20 +254,29 @@ def _place(status: TenantStatus) -> tuple[int, datetime, str]:
 # For people
 
 
-def watch_status(stack: Stack, *, failing: bool, most: int | None) -> int:
-    """Show it, and again every five seconds, until Ctrl-C."""
-    console = out()
+def watch_status(
+    read: Callable[[int], Status], *, failing: bool, sleep: Callable[[float], None] = time.sleep
+) -> NoReturn:
+    """Show what fits the screen, and again every five seconds, until Ctrl-C or SIGTERM.
 
-    def show() -> RenderableType:
-        status = read_status(stack, failing=failing, most=rows)
-        return render(status, failing=failing, most=rows)
-
-    # what doesn't fit the screen would be cut off
-    rows = min(most or console.height, max(1, console.height - BESIDE_ROWS))
-    with Live(show(), console=console, auto_refresh=False, screen=console.is_terminal) as live:
+    A failure is shown above the last picture, unless there is none or one has to sign in again.
+    """
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    console, seen = out(), None
+    with Live(Text("Reading …"), console=console, auto_refresh=False, screen=True) as live:
         while True:
-            time.sleep(WATCH_SECONDS)
-            live.update(show(), refresh=True)
+            rows, parts = max(1, console.height - BESIDE_ROWS), []
+            try:
+                seen = read(rows)
+            except (ClientError, BotoCoreError, IssuerError) as error:
+                failed = explain(error)
+                if seen is None or failed.remedy == SIGN_IN:
+                    raise
+                at = datetime.now(UTC)
+                parts = [Text(f"could not be read at {at:%H:%M:%S}Z: {failed.detail}", "red")]
+            picture = Group(*parts, render(seen, failing=failing, most=rows))
+            live.update(picture, refresh=True)
+            sleep(WATCH_SECONDS)
 
 
 def render(status: Status, *, failing: bool, most: int | None) -> RenderableType:

@@ -1,15 +1,22 @@
 """How each tenant is, from what ledger, tenant documents and parameters say."""
 
 import io
+import os
 import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import boto3
+import pexpect
 import pytest
 from rich.console import Console
 
 from tests.cli.conftest import Shelf
+from tests.conftest import PROJECT
 from tests.issuer.conftest import make_settings
 from token_issuer.ledger import Failure, Issued, Ledger, Memory, Record
 from token_issuer.tenants import Configuration, Tenant, parse_configuration
@@ -433,3 +440,166 @@ def test_scripts_read_times_as_iso_8601() -> None:
 
     assert found["counts"] == {"fresh": 1}
     assert found["tenants"][0]["expires_at"] == "2026-11-23T12:50:00+00:00"
+
+
+# On a screen
+
+type Child = pexpect.spawn[str]
+type Watch = Callable[..., Child]
+
+WATCHING = """
+import time
+from datetime import UTC, datetime
+
+import typer
+from botocore.exceptions import ClientError
+
+from visma_tokens_cli.options import with_options
+from visma_tokens_cli.status import State, Status, TenantStatus, watch_status
+
+answers = iter({answers})
+
+def read(rows):
+    code = next(answers, "")
+    if code:
+        raise ClientError({{"Error": {{"Code": code}}}}, "Scan")
+    tenants = [TenantStatus(tenant="acme", client="default", state=State.FRESH)] * rows
+    return Status(at=datetime.now(UTC), tenants=tenants, documents={{}})
+
+@with_options
+def watch(*, options):
+    watch_status(read, failing=False, sleep=lambda seconds: time.sleep(seconds / 50))
+
+typer.run(watch)
+"""
+ENTERS, LEAVES = "\x1b[?1049h", "\x1b[?1049l"  # the alternate screen
+SHOWS = "\x1b[?25h"  # the cursor
+
+
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "PYTHONPATH": f"{PROJECT}/cli:{PROJECT}/src",
+    "TERM": "xterm",
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+}
+STATUS = ("-m", "visma_tokens_cli", "status", "--region", "eu-north-1")
+NOWHERE = ("--endpoint-url", "http://127.0.0.1:9")
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Child]]:
+    """Return a starter of Python on a terminal of 80 columns; it ends with the test."""
+    started: list[Child] = []
+
+    def start(*arguments: str) -> Child:
+        child = pexpect.spawn(
+            sys.executable,
+            list(arguments),
+            env=ENVIRONMENT,
+            dimensions=(24, 80),
+            encoding="utf-8",
+            timeout=30,
+        )
+        started.append(child)
+        return child
+
+    yield start
+    for child in started:
+        child.close(force=True)
+
+
+@pytest.fixture
+def watch(terminal: Callable[..., Child]) -> Watch:
+    """Return a starter; a read comes to its code of a failure, or else is well."""
+    return lambda *answers: terminal("-c", WATCHING.format(answers=answers))
+
+
+def end_of(child: Child) -> tuple[str, int | None]:
+    """Return what it still prints, and its exit code."""
+    said = child.read()
+    child.close()
+    return said, child.exitstatus
+
+
+def test_a_watch_shows_what_fits_until_ctrl_c(watch: Watch) -> None:
+    child = watch()
+    child.expect_exact(ENTERS)
+    child.expect_exact("Reading …")
+    child.expect_exact("12 tenants")  # of 24 lines
+    child.expect_exact("12 tenants")
+
+    child.sendintr()
+
+    said, code = end_of(child)
+    assert SHOWS in said
+    assert "Interrupted." in said.partition(LEAVES)[2]
+    assert code == 130
+
+
+def test_a_read_that_fails_is_told_and_the_watch_goes_on(watch: Watch) -> None:
+    child = watch("", "ThrottlingException")
+    child.expect_exact("12 tenants")
+
+    child.expect(r"could not be read at \d\d:\d\d:\d\dZ: Scan failed: ThrottlingException")
+    child.expect_exact("12 tenants")  # as it was
+    child.expect_exact("12 tenants")
+    assert child.before is not None
+    assert "could not be read" not in child.before
+
+    child.sendintr()
+    assert end_of(child)[1] == 130
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [["ThrottlingException"], ["", "ExpiredTokenException"]],
+    ids=["the first fails", "the credentials have expired"],
+)
+def test_what_a_person_has_to_mend_ends_the_watch(answers: list[str], watch: Watch) -> None:
+    said, code = end_of(watch(*answers))
+
+    assert SHOWS in said
+    assert f"Scan failed: {answers[-1]}" in said.partition(LEAVES)[2]
+    assert code == 3
+
+
+def test_sigterm_leaves_the_screen_as_it_was(watch: Watch) -> None:
+    child = watch()
+    child.expect_exact("12 tenants")
+
+    child.kill(signal.SIGTERM)
+
+    said, code = end_of(child)
+    assert LEAVES in said
+    assert SHOWS in said
+    assert code == 143
+
+
+def in_a_pipe(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=ENVIRONMENT | {"FORCE_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--json"], []], ids=["JSON", "a pipe"])
+def test_watching_is_for_a_screen(arguments: list[str]) -> None:
+    done = in_a_pipe(*STATUS, *NOWHERE, "--watch", *arguments)
+
+    assert "--watch is for a screen" in done.stderr
+    assert (done.stdout, done.returncode) == ("", 2)
+
+
+def test_while_it_reads_a_terminal_is_told(terminal: Callable[..., Child]) -> None:
+    child = terminal(*STATUS, *NOWHERE)
+
+    child.expect_exact("Reading …")
+    said, code = end_of(child)
+
+    assert "AWS could not be reached" in said
+    assert code == 3
