@@ -147,8 +147,9 @@ def stage_secret(
     from visma_tokens_cli import secret as secrets
     from visma_tokens_cli.stack import open_stack
 
+    secrets.check_client(client)
     stack = open_stack(options)
-    document = secrets.read_document(file)
+    document = secrets.read_document(file, lambda: secrets.read_auth_method(stack, client))
     version = (secrets.create if create else secrets.stage)(stack, client, document)
     if options.as_json:
         screen.print_json({"client": client, "version": version})

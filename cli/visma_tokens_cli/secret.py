@@ -2,24 +2,39 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.prompt import Prompt
 from rich.table import Table
 from rich.text import Text
 
-from token_issuer.credentials import CURRENT, MISSING, PENDING, PREVIOUS, parse_credentials
-from token_issuer.errors import ClientSecretInvalid, IssuerError, aws_code
+from token_issuer.credentials import (
+    AUTH_METHODS,
+    CURRENT,
+    MISSING,
+    PENDING,
+    PREVIOUS,
+    parse_credentials,
+    read_credentials,
+)
+from token_issuer.errors import (
+    ClientFailed,
+    ClientSecretInvalid,
+    ClientSecretUnreadable,
+    IssuerError,
+    aws_code,
+)
 from token_issuer.ledger import ClientRecord
+from token_issuer.tenants import NAME, NAME_WORDS
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.options import UNCHANGED
-from visma_tokens_cli.screen import err
+from visma_tokens_cli.screen import err, say
 from visma_tokens_cli.stack import Stack
 
 STDIN = "-"
@@ -36,17 +51,20 @@ class Version:
 
 @dataclass(frozen=True, kw_only=True)
 class SecretStatus:
-    """The versions of a client's secret, and what the ledger knows of them."""
+    """The versions of a client's secret, and what the ledger knows of them.
+
+    `versions` is None where there is no such secret.
+    """
 
     client: str
     secret_id: str
-    versions: list[Version]
+    versions: list[Version] | None
     record: ClientRecord
 
     @property
     def is_well(self) -> bool:
         """Tell whether the current version serves, and none is pending for a reason."""
-        return self.record.pending is None and self.record.fallback is None
+        return not self.notices()
 
     def as_dict(self) -> dict[str, Any]:
         """Return what scripts read; times are ISO 8601 in UTC."""
@@ -59,7 +77,7 @@ class SecretStatus:
                     "stages": one.stages,
                     "created_at": one.created_at.isoformat(timespec="seconds"),
                 }
-                for one in self.versions
+                for one in self.versions or []
             ],
             "notices": [
                 {"reason": one.reason, "detail": one.detail, "remedy": one.remedy}
@@ -68,8 +86,10 @@ class SecretStatus:
         }
 
     def notices(self) -> list[IssuerError]:
-        """Return why a version is pending still, and why another one than the current serves."""
-        found = []
+        """Return what is wrong: no secret, a version that is pending still, another that serves."""
+        found: list[IssuerError] = []
+        if self.versions is None:
+            found.append(_no_secret(self.client, self.secret_id))
         if pending := self.record.pending:
             until = pending.next_attempt_at
             again = f"; tried again at {until:%H:%M}Z" if until else "; tried again in the next run"
@@ -81,21 +101,23 @@ class SecretStatus:
         return found
 
 
-def read_document(file: Path | None) -> str:
+def check_client(client: str) -> None:
+    """Refuse a name that no tenant document can have; raises CommandFailed."""
+    if not NAME.fullmatch(client):
+        raise CommandFailed(
+            f"A client's name is {NAME_WORDS}",
+            "Give --client as tenant documents name it.",
+            code=UNCHANGED,
+        )
+
+
+def read_document(file: Path | None, auth_method: Callable[[], str]) -> str:
     """Return a client secret document: from a file, from stdin, or from a person who types it.
 
-    Raises CommandFailed where it is none; never with anything of what is in it.
+    A person is not asked for the `auth_method`. Raises CommandFailed where it is none; never with
+    anything of what is in it.
     """
-    if file is None:
-        text = _ask()
-    elif str(file) == STDIN:
-        text = sys.stdin.read()
-    else:
-        try:
-            text = file.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            why = type(error).__name__
-            raise CommandFailed(f"{file} can't be read: {why}", "", code=UNCHANGED) from None
+    text = _read_text(file) if file else _ask(auth_method)
     try:
         parse_credentials(f"in {file}" if file else "as typed", text, "")
     except ClientSecretInvalid as error:
@@ -103,7 +125,28 @@ def read_document(file: Path | None) -> str:
     return text.strip()
 
 
-def _ask() -> str:
+def _read_text(file: Path) -> str:
+    try:
+        content = sys.stdin.buffer.read() if str(file) == STDIN else file.read_bytes()
+        return content.decode("utf-8-sig")  # as editors on Windows write it
+    except (OSError, UnicodeDecodeError) as error:
+        why = type(error).__name__
+        raise CommandFailed(f"{file} can't be read: {why}", "", code=UNCHANGED) from None
+
+
+def read_auth_method(stack: Stack, client: str) -> str:
+    """Return how a client authenticates now; where that can't be told, say what is assumed."""
+    secretsmanager, assumed = stack.aws.client("secretsmanager"), AUTH_METHODS[0]
+    prefix = stack.settings.client_secrets_prefix
+    try:
+        return read_credentials(secretsmanager, prefix, client).auth_method
+    except ClientFailed as error:
+        if error.code != MISSING:
+            say(f"{error.detail}: {assumed} is assumed; else give the client secret as a file.")
+        return assumed
+
+
+def _ask(auth_method: Callable[[], str]) -> str:
     console = err()
     if not (sys.stdin.isatty() and console.is_terminal):
         raise CommandFailed(
@@ -111,11 +154,18 @@ def _ask() -> str:
             "Give it as a file, or as `--file -` on standard input.",
             code=UNCHANGED,
         )
-    document = {
-        "client_id": Prompt.ask("Client ID", console=console),
-        "client_secret": Prompt.ask("Client secret (not shown)", console=console, password=True),
-    }
-    return json.dumps({name: value.strip() for name, value in document.items()})
+    method = auth_method()
+    try:
+        document = {
+            "client_id": console.input("Client ID: ").strip(),
+            "client_secret": console.input("Client secret (not shown): ", password=True).strip(),
+        }
+    except EOFError:
+        console.line()
+        raise CommandFailed("Nothing was staged", "", code=UNCHANGED) from None
+    if method != AUTH_METHODS[0]:
+        document["auth_method"] = method
+    return json.dumps(document)
 
 
 def stage(stack: Stack, client: str, document: str) -> str:
@@ -132,11 +182,8 @@ def stage(stack: Stack, client: str, document: str) -> str:
     except ClientError as error:
         if aws_code(error) != MISSING:
             raise
-        raise CommandFailed(
-            f"There is no secret {secret_id}",
-            "Give another --client, or --create for the first version.",
-            code=UNCHANGED,
-        ) from None
+        missing = _no_secret(client, secret_id)
+        raise CommandFailed(missing.detail, missing.remedy, code=UNCHANGED) from None
     return answer["VersionId"]
 
 
@@ -163,37 +210,48 @@ def read_secrets(stack: Stack, client: str | None) -> list[SecretStatus]:
         tenants = stack.read_tenants(memory.documents).tenants.values()
         clients = sorted({one.client for one in tenants} or {"default"})
     else:
+        check_client(client)
         clients = [client]
     return [_read(stack, one, memory.clients.get(one, ClientRecord(client=one))) for one in clients]
 
 
 def _read(stack: Stack, client: str, record: ClientRecord) -> SecretStatus:
     secret_id = _secret_id(stack, client)
+    return SecretStatus(
+        client=client,
+        secret_id=secret_id,
+        versions=_read_versions(stack, secret_id),
+        record=record,
+    )
+
+
+def _read_versions(stack: Stack, secret_id: str) -> list[Version] | None:
     try:
         # those with a stage are twenty at most, so one page holds them
         answer = stack.aws.client("secretsmanager").list_secret_version_ids(SecretId=secret_id)
     except ClientError as error:
         if aws_code(error) != MISSING:
             raise
-        raise CommandFailed(
-            f"There is no secret {secret_id}",
-            f"Create it: visma-tokens secret stage --client {client} --create",
-        ) from None
+        return None
     versions = [
         Version(
             version=one["VersionId"],
             stages=tuple(sorted(one["VersionStages"])),
-            created_at=one["CreatedDate"],
+            created_at=one["CreatedDate"].astimezone(UTC),
         )
         for one in answer["Versions"]
         if one.get("VersionStages")
     ]
-    return SecretStatus(
-        client=client,
-        secret_id=secret_id,
-        versions=sorted(versions, key=lambda one: one.created_at, reverse=True),
-        record=record,
+    return sorted(versions, key=lambda one: one.created_at, reverse=True)
+
+
+def _no_secret(client: str, secret_id: str) -> ClientSecretUnreadable:
+    error = ClientSecretUnreadable(f"There is no secret {secret_id}", code=MISSING)
+    error.remedy = (
+        "If that is the client that is meant, create it:"
+        f" visma-tokens secret stage --client {client} --create"
     )
+    return error
 
 
 def _secret_id(stack: Stack, client: str) -> str:
@@ -211,15 +269,22 @@ def render(secrets: list[SecretStatus]) -> RenderableType:
     """Return a table for each secret, and what is to be told of it."""
     parts: list[RenderableType] = []
     for secret in secrets:
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, title=secret.secret_id, title_justify="left")
+        table = Table(
+            box=SIMPLE_HEAD,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+            title=secret.secret_id,
+            title_justify="left",
+        )
         table.add_column("Version", overflow="fold")
         table.add_column("Stage")
         table.add_column("Created")
-        for one in secret.versions:
+        for one in secret.versions or []:
             stages = ", ".join(MEANINGS.get(stage, stage) for stage in one.stages)
-            table.add_row(one.version, stages, f"{one.created_at:%Y-%m-%d %H:%M}")
-        parts.append(table)
+            table.add_row(one.version, stages, f"{one.created_at:%Y-%m-%d %H:%MZ}")
+        if secret.versions is not None:
+            parts.append(table)
         for notice in secret.notices():
             words = (f"{notice.reason}: {notice.detail}", "yellow")
-            parts.append(Text.assemble(words, f"\n{notice.remedy}"))
+            parts.append(Text.assemble(words, f"\n{notice.remedy}\n"))
     return Group(*parts)

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -198,10 +197,8 @@ def test_the_help_tells_which_are_compared() -> None:
     assert f"at most {FEW}" in (commands.status.__doc__ or "")
 
 
-@pytest.fixture
-def stack(shelf: Shelf) -> Stack:
-    """Return one with a ledger, and no tenant."""
-    assert shelf.texts() == {}
+def make_stack() -> Stack:
+    """Return one with an empty ledger."""
     session = boto3.Session()
     session.client("dynamodb").create_table(
         TableName="ledger",
@@ -219,6 +216,12 @@ def stack(shelf: Shelf) -> Stack:
         settings=replace(SETTINGS, ledger_table="ledger"),
         aws=session,
     )
+
+
+@pytest.fixture
+def stack(shelf: Shelf) -> Stack:
+    assert shelf.texts() == {}
+    return make_stack()
 
 
 def issue(stack: Stack, name: str, *, version: int) -> None:
@@ -327,7 +330,7 @@ def test_without_colour_nothing_else_is_lost(
     assert all(word in plain for word in ("globex", "failing", "no token", "TokenRefused"))
 
 
-def on_terminal(found: Status, columns: int) -> str:
+def styled(found: Status, columns: int) -> str:
     """Return it as it is on a terminal, with its styles."""
     text = io.StringIO()
     terminal = Console(
@@ -347,7 +350,7 @@ def every_state() -> Status:
 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_state_and_bar_have_colours(columns: int) -> None:
-    shown = on_terminal(every_state(), columns)
+    shown = styled(every_state(), columns)
 
     rows = {line.split()[0]: line for line in shown.splitlines()[4:11]}
     assert f"{GREEN}fresh" in rows["fresh"]
@@ -362,7 +365,7 @@ def test_state_and_bar_have_colours(columns: int) -> None:
 
 
 def test_colours_can_be_read_on_dark_and_on_light() -> None:
-    shown = on_terminal(every_state(), 80)
+    shown = styled(every_state(), 80)
 
     codes = {code for style in STYLE.findall(shown) for code in style[2:-1].split(";")}
     assert codes == {"0", "1", "2", "31", "32", "33"}  # neither white, black, nor bright
@@ -445,7 +448,6 @@ def test_scripts_read_times_as_iso_8601() -> None:
 # On a screen
 
 type Child = pexpect.spawn[str]
-type Watch = Callable[..., Child]
 
 WATCHING = """
 import time
@@ -487,32 +489,21 @@ STATUS = ("-m", "visma_tokens_cli", "status", "--region", "eu-north-1")
 NOWHERE = ("--endpoint-url", "http://127.0.0.1:9")
 
 
-@pytest.fixture
-def terminal() -> Iterator[Callable[..., Child]]:
-    """Return a starter of Python on a terminal of 80 columns; it ends with the test."""
-    started: list[Child] = []
-
-    def start(*arguments: str) -> Child:
-        child = pexpect.spawn(
-            sys.executable,
-            list(arguments),
-            env=ENVIRONMENT,
-            dimensions=(24, 80),
-            encoding="utf-8",
-            timeout=30,
-        )
-        started.append(child)
-        return child
-
-    yield start
-    for child in started:
-        child.close(force=True)
+def on_terminal(*arguments: str) -> Child:
+    """Start Python on a terminal of 80 columns."""
+    return pexpect.spawn(
+        sys.executable,
+        list(arguments),
+        env=ENVIRONMENT,
+        dimensions=(24, 80),
+        encoding="utf-8",
+        timeout=30,
+    )
 
 
-@pytest.fixture
-def watch(terminal: Callable[..., Child]) -> Watch:
-    """Return a starter; a read comes to its code of a failure, or else is well."""
-    return lambda *answers: terminal("-c", WATCHING.format(answers=answers))
+def watch(*codes: str) -> Child:
+    """Watch on a terminal; a read comes to its code of a failure, or else is well."""
+    return on_terminal("-c", WATCHING.format(answers=codes))
 
 
 def end_of(child: Child) -> tuple[str, int | None]:
@@ -522,7 +513,7 @@ def end_of(child: Child) -> tuple[str, int | None]:
     return said, child.exitstatus
 
 
-def test_a_watch_shows_what_fits_until_ctrl_c(watch: Watch) -> None:
+def test_a_watch_shows_what_fits_until_ctrl_c() -> None:
     child = watch()
     child.expect_exact(ENTERS)
     child.expect_exact("Reading …")
@@ -537,7 +528,7 @@ def test_a_watch_shows_what_fits_until_ctrl_c(watch: Watch) -> None:
     assert code == 130
 
 
-def test_a_read_that_fails_is_told_and_the_watch_goes_on(watch: Watch) -> None:
+def test_a_read_that_fails_is_told_and_the_watch_goes_on() -> None:
     child = watch("", "ThrottlingException")
     child.expect_exact("12 tenants")
 
@@ -556,7 +547,7 @@ def test_a_read_that_fails_is_told_and_the_watch_goes_on(watch: Watch) -> None:
     [["ThrottlingException"], ["", "ExpiredTokenException"]],
     ids=["the first fails", "the credentials have expired"],
 )
-def test_what_a_person_has_to_mend_ends_the_watch(answers: list[str], watch: Watch) -> None:
+def test_what_a_person_has_to_mend_ends_the_watch(answers: list[str]) -> None:
     said, code = end_of(watch(*answers))
 
     assert SHOWS in said
@@ -564,7 +555,7 @@ def test_what_a_person_has_to_mend_ends_the_watch(answers: list[str], watch: Wat
     assert code == 3
 
 
-def test_sigterm_leaves_the_screen_as_it_was(watch: Watch) -> None:
+def test_sigterm_leaves_the_screen_as_it_was() -> None:
     child = watch()
     child.expect_exact("12 tenants")
 
@@ -576,10 +567,11 @@ def test_sigterm_leaves_the_screen_as_it_was(watch: Watch) -> None:
     assert code == 143
 
 
-def in_a_pipe(*arguments: str) -> subprocess.CompletedProcess[str]:
+def in_a_pipe(*arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments],
         env=ENVIRONMENT | {"FORCE_COLOR": "1"},
+        input=said,
         capture_output=True,
         text=True,
         timeout=60,
@@ -595,8 +587,8 @@ def test_watching_is_for_a_screen(arguments: list[str]) -> None:
     assert (done.stdout, done.returncode) == ("", 2)
 
 
-def test_while_it_reads_a_terminal_is_told(terminal: Callable[..., Child]) -> None:
-    child = terminal(*STATUS, *NOWHERE)
+def test_while_it_reads_a_terminal_is_told() -> None:
+    child = on_terminal(*STATUS, *NOWHERE)
 
     child.expect_exact("Reading …")
     said, code = end_of(child)

@@ -77,3 +77,16 @@ def test_a_client_without_a_secret_is_told_how_to_make_one(command: Command) -> 
     assert done.err.startswith("There is no secret visma/clients/sales.")
     assert "--create" in done.err
     assert done.code == 4
+
+    shown = command("secret", "status", "--client", "sales")
+
+    assert "There is no secret visma/clients/sales\n" in shown.out
+    assert "secret stage --client sales --create" in shown.out
+    assert shown.code == 1
+
+
+def test_a_client_that_no_tenant_can_name_is_refused(command: Command) -> None:
+    done = command("secret", "stage", "--create", "--client", "a b/../c", "--file", "-")
+
+    assert done.err.startswith("A client's name is 1 to 64 of A-Z a-z 0-9 _ . -.")
+    assert (done.out, done.code) == ("", 4)
