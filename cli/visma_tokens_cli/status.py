@@ -14,14 +14,14 @@ from typing import Any, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from token_issuer.errors import IssuerError
 from token_issuer.ledger import Memory, Record
-from token_issuer.renewal import renew_at, waits
+from token_issuer.renewal import purpose_of, renew_at, waits
 from token_issuer.settings import Settings
 from token_issuer.tenants import Configuration, Tenant
 from visma_tokens_cli.failures import SIGN_IN, explain
@@ -42,6 +42,7 @@ class State(StrEnum):
     WITHOUT = "no token"
     LOST = "lost"  # the parameter holds another token than the ledger knows, or none
     FAILING = "failing"  # its token lives, the last attempt to renew it failed
+    NEW = "new"  # configured, and not asked for yet
     DUE = "due"
     LEAVING = "leaving"  # vanished from the configuration; goes when its token has expired
     FRESH = "fresh"
@@ -49,11 +50,12 @@ class State(StrEnum):
 
 
 ORDER = {state: number for number, state in enumerate(State)}
-WORRYING = frozenset({State.WITHOUT, State.LOST, State.FAILING})
+WORRYING = frozenset({State.WITHOUT, State.LOST, State.FAILING, State.NEW})
 STYLES = {
     State.WITHOUT: "red",
     State.LOST: "red",
     State.FAILING: "yellow",
+    State.NEW: "yellow",
     State.DISABLED: "dim",
     State.LEAVING: "dim",
 }
@@ -157,10 +159,14 @@ def _assess(
     issued = record.issued if record else None
     failure = record.failure if record else None
     renews_at = renew_at(name, issued, settings) if issued else None
+    if tenant and issued and issued.purpose != purpose_of(tenant, settings):
+        renews_at = now
     if tenant and not tenant.enabled:
         state = State.DISABLED
     elif not tenant:
         state = State.LEAVING
+    elif record is None:
+        state, renews_at = State.NEW, now
     elif issued is None or issued.expires_at <= now:
         state = State.WITHOUT
     elif issued.lost_at:
@@ -285,9 +291,9 @@ def render(status: Status, *, failing: bool, most: int | None) -> RenderableType
     rows = shown[:most]
     parts: list[RenderableType] = [_summary(status)]
     if rows:
-        parts.append(_table(rows, status.at))
+        parts.append(_Rows(rows, status.at))
     if len(shown) > len(rows):
-        parts.append(Text(f"… and {len(shown) - len(rows)} more: --all", style="dim"))
+        parts.append(Text(f"… and {len(shown) - len(rows):,} more: --all", style="dim"))
     causes: dict[tuple[str, str], list[str]] = {}
     for one in rows:
         if one.detail and one.remedy:
@@ -298,52 +304,70 @@ def render(status: Status, *, failing: bool, most: int | None) -> RenderableType
     # these name themselves
     told += [(error.detail, error.remedy) for error in status.documents.values()]
     for words, remedy in told:
-        parts.append(Text.assemble("\n", (words, "yellow"), f"\n{remedy}"))
+        parts.append(Text(f"\n{words}\n{remedy}"))
     return Group(*parts)
 
 
 def _summary(status: Status) -> Text:
     counts = Counter(one.state for one in status.tenants)
-    text = Text(f"{len(status.tenants)} tenants")
-    for state in State:
-        if counts[state]:
-            text.append(", " if "," in text.plain or ":" in text.plain else ": ")
-            text.append(f"{counts[state]} {state}", style=STYLES.get(state, ""))
+    count = len(status.tenants)
+    text = Text(f"{count:,} tenant{'' if count == 1 else 's'}")
+    for number, state in enumerate(one for one in State if counts[one]):
+        text.append(", " if number else ": ")
+        text.append(f"{counts[state]:,} {state}", style=STYLES.get(state, ""))
     if status.documents:
         count = len(status.documents)
         text.append(f"; {count} document{'s' if count > 1 else ''} can't be used", style="red")
     if status.compared < sum(bool(one.version) for one in status.tenants):
-        text.append(f"; parameters of {status.compared} compared")
+        text.append(f"; parameters of {status.compared:,} compared")
     return text
 
 
-def _table(rows: list[TenantStatus], now: datetime) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("Tenant", overflow="fold")
-    table.add_column("State", no_wrap=True)
-    table.add_column("Expires in", no_wrap=True)
-    table.add_column("Renews in", no_wrap=True, justify="right")
-    table.add_column("Version", no_wrap=True, justify="right")
-    table.add_column("Last failure", overflow="ellipsis", no_wrap=True)
-    for one in rows:
-        table.add_row(
-            one.tenant,
-            Text(str(one.state), style=STYLES.get(one.state, "green")),
-            _expiry(one, now),
-            _renewal(one, now),
-            str(one.version or ""),
-            one.reason or "",
-        )
-    return table
+@dataclass(frozen=True)
+class _Rows:
+    """The table; where it is too wide it has fewer columns, and half a name only then."""
+
+    rows: list[TenantStatus]
+    now: datetime
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        columns = ["Version", "bar", "Last failure"]  # the least missed first
+        unbound = options.update(width=sys.maxsize)
+        table = self._table(columns)
+        while columns and console.measure(table, options=unbound).maximum > options.max_width:
+            columns = columns[1:]
+            table = self._table(columns)
+        yield table
+
+    def _table(self, columns: list[str]) -> Table:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+        table.add_column("Tenant", overflow="ellipsis")
+        table.add_column("State", no_wrap=True)
+        table.add_column("Expires in", no_wrap=True)
+        table.add_column("Renews in", no_wrap=True, justify="right")
+        if "Version" in columns:
+            table.add_column("Version", no_wrap=True, justify="right")
+        if "Last failure" in columns:
+            table.add_column("Last failure", no_wrap=True)
+        for one in self.rows:
+            table.add_row(
+                one.tenant,
+                Text(str(one.state), style=STYLES.get(one.state, "green")),
+                _expiry(one, self.now, BAR if "bar" in columns else 0),
+                _renewal(one, self.now),
+                *([str(one.version or "")] if "Version" in columns else []),
+                *([one.reason or ""] if "Last failure" in columns else []),
+            )
+        return table
 
 
-def _expiry(one: TenantStatus, now: datetime) -> Text:
+def _expiry(one: TenantStatus, now: datetime, columns: int) -> Text:
     if one.expires_at is None or one.issued_at is None or one.expires_at <= now:
         return Text("expired" if one.expires_at else "", style="red")
     left = one.expires_at - now
     whole = max(one.expires_at - one.issued_at, timedelta(seconds=1))
-    filled = min(BAR, -(-BAR * left // whole))
-    bar = f"{'━' * filled}{'╌' * (BAR - filled)} "
+    filled = min(columns, -(-columns * left // whole))
+    bar = f"{'━' * filled}{'╌' * (columns - filled)}{' ' if columns else ''}"
     return Text.assemble((bar, "red" if left < timedelta(minutes=5) else "green"), shown_span(left))
 
 

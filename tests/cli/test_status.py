@@ -18,6 +18,7 @@ from tests.cli.conftest import Shelf
 from tests.conftest import PROJECT
 from tests.issuer.conftest import make_settings
 from token_issuer.ledger import Failure, Issued, Ledger, Memory, Record
+from token_issuer.renewal import purpose_of
 from token_issuer.tenants import Configuration, Tenant, parse_configuration
 from visma_tokens_cli import commands, screen
 from visma_tokens_cli.stack import Stack
@@ -67,7 +68,7 @@ def record(name: str, *, left: float | None, failed: bool = False, wait: float =
             parameter=f"/visma/tokens/{name}",
             version=7,
             client_secret_version="v1",
-            purpose="",
+            purpose=purpose_of(tenant(name), SETTINGS),
             document=f"/visma/tenants/{name}",
         )
     failure = Failure(
@@ -113,7 +114,6 @@ ACME = tenant("acme")
 @pytest.mark.parametrize(
     ("known", "state"),
     [
-        ([], State.WITHOUT),
         ([record("acme", left=-1)], State.WITHOUT),
         ([record("acme", left=None, failed=True)], State.WITHOUT),
         ([record("acme", left=40, failed=True)], State.FAILING),
@@ -123,6 +123,29 @@ ACME = tenant("acme")
 )
 def test_a_tenant_is_as_its_record_says(known: list[Record], state: State) -> None:
     assert only([ACME], known).state is state
+
+
+def test_who_was_never_asked_for_is_new_and_below_who_was_refused() -> None:
+    tenants = [tenant("new"), tenant("refused"), tenant("failing")]
+    known = [record("refused", left=None, failed=True), record("failing", left=40, failed=True)]
+
+    found = status(tenants, known)
+
+    assert [(one.tenant, one.state) for one in found.tenants] == [
+        ("refused", State.WITHOUT),
+        ("failing", State.FAILING),
+        ("new", State.NEW),
+    ]
+    assert found.tenants[2].renews_at == NOW
+    assert not found.is_well
+
+
+def test_a_changed_document_is_renewed_by_the_next_run() -> None:
+    known = record("acme", left=50)
+
+    assert only([ACME], [known]).state is State.FRESH
+    changed = only([replace(ACME, scope="more")], [known])
+    assert (changed.state, changed.renews_at) == (State.DUE, NOW)
 
 
 def test_who_is_disabled_or_has_vanished_is_not_failing() -> None:
@@ -298,11 +321,38 @@ def test_five_thousand_fit_a_screen_with_the_summary_first_and_the_worst_on_top(
     found = status([tenant(name) for name in names], records)
     lines = printed(replace(found, compared=40)).splitlines()
 
-    assert lines[0] == "5000 tenants: 10 failing, 4990 fresh; parameters of 40 compared"
+    assert lines[0] == "5,000 tenants: 10 failing, 4,990 fresh; parameters of 40 compared"
     assert [line.split()[0] for line in lines[4:14]] == names[4990:]
-    assert lines[45] == "… and 4960 more: --all"
+    assert lines[45] == "… and 4,960 more: --all"
     assert len(lines) <= 50
     assert all(len(line) <= 80 for line in lines[:45])
+
+
+LONG = "a-name-of-a-company-that-is-as-long-as-the-contract-allows-it-64"
+
+
+@pytest.mark.parametrize(
+    ("columns", "headings"),
+    [
+        (140, ["Tenant", "State", "Expires", "in", "Renews", "in", "Version", "Last", "failure"]),
+        (120, ["Tenant", "State", "Expires", "in", "Renews", "in", "Last", "failure"]),
+        (110, ["Tenant", "State", "Expires", "in", "Renews", "in"]),
+        (100, ["Tenant", "State", "Expires", "in", "Renews", "in"]),
+        (60, ["Tenant", "State", "Expires", "in", "Renews", "in"]),
+    ],
+)
+def test_a_narrow_screen_has_fewer_columns_and_whole_names(
+    columns: int, headings: list[str]
+) -> None:
+    found = status([tenant(LONG)], [record(LONG, left=40, failed=True)])
+
+    lines = printed(found, columns=columns).splitlines()
+
+    assert lines[2].split() == headings
+    assert max(map(len, lines)) <= columns
+    name = lines[4].split()[0]
+    assert name == LONG or (columns < 100 and name == f"{LONG[: len(name) - 1]}…")
+    assert len(name) > 20
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -327,7 +377,7 @@ def test_without_colour_nothing_else_is_lost(
     assert not COLOUR.search(plain)
     assert STYLE.sub("", plain) == STYLE.sub("", coloured)
     assert max(map(len, STYLE.sub("", plain).splitlines())) <= columns
-    assert all(word in plain for word in ("globex", "failing", "no token", "TokenRefused"))
+    assert all(word in plain for word in ("globex", "failing", "new", "TokenRefused"))
 
 
 def styled(found: Status, columns: int) -> str:
@@ -343,7 +393,8 @@ def styled(found: Status, columns: int) -> str:
 def every_state() -> Status:
     lives = {"fresh": 55, "due": 10, "failing": 4, "expired": -1, "disabled": 40, "leaving": 30}
     records = [record(name, left=left, failed=name == "failing") for name, left in lives.items()]
-    names = ["fresh", "due", "failing", "expired", "none"]
+    records.append(record("none", left=None, failed=True))
+    names = ["fresh", "due", "failing", "expired", "none", "new"]
     found = status([*map(tenant, names), tenant("disabled", enabled=False)], records)
     return replace(found, compared=len(records))
 
@@ -352,7 +403,8 @@ def every_state() -> Status:
 def test_state_and_bar_have_colours(columns: int) -> None:
     shown = styled(every_state(), columns)
 
-    rows = {line.split()[0]: line for line in shown.splitlines()[4:11]}
+    rows = {line.split()[0]: line for line in shown.splitlines()[4:12]}
+    assert f"{YELLOW}new" in rows["new"]
     assert f"{GREEN}fresh" in rows["fresh"]
     assert f"{GREEN}━━━━━━━━ \x1b[0m55 min" in rows["fresh"]
     assert f"{GREEN}━━╌╌╌╌╌╌ \x1b[0m10 min" in rows["due"]

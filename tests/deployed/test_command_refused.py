@@ -17,7 +17,6 @@ from visma_tokens_cli.commands import app
 TENANT, OTHER = ["--tenant-id", "af1140c1-52e0-46c7-b684-df894d4b8a5a"], ["--scope", "any"]
 COMMANDS = {
     "status": ["status"],
-    "status --watch": ["status", "--watch"],
     "add": ["add", "soylent", *TENANT, *OTHER],
     "remove": ["remove", "acme", "--yes"],
     "enable": ["enable", "acme"],
@@ -33,7 +32,7 @@ COMMANDS = {
 }
 # each is the first call that a command makes, once it has found the stack
 NEXT = {
-    "Scan": ["status", "status --watch", "secret status"],
+    "Scan": ["status", "secret status"],
     "GetParametersByPath": ["add", "remove", "enable", "disable", "apply"],
     "Invoke": ["renew"],
     "PutSecretValue": ["secret stage"],
