@@ -28,6 +28,7 @@ from visma_tokens_cli.documents import (
     open_store,
     packed_at,
     put_document,
+    telling,
     to_json,
 )
 from visma_tokens_cli.failures import CommandFailed
@@ -273,11 +274,18 @@ def apply_tenants(  # noqa: PLR0913  the command's options
 def apply_plan(store: Store, planned: Plan) -> None:
     """Make the writes, one after the other; the bar is for a terminal only.
 
-    Where it ends early, what is written stands, and another plan finds what is left.
+    Where it ends early, what is written stands and is told, and another plan finds what is left.
     """
+
+    def done() -> str:
+        words = f"{written:,} of {len(planned.writes):,} parameters are written"
+        return f"{words}; run it again to finish" if written else ""
+
+    written = 0
     console = err()
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    progress = Progress(*columns, console=console, disable=not console.is_terminal)
+    with telling(done), progress:
         for write in progress.track(planned.writes):
             if write.before is None:
                 store.create(write.name, str(write.text))
@@ -285,6 +293,7 @@ def apply_plan(store: Store, planned: Plan) -> None:
                 store.delete(write.before)
             else:
                 store.overwrite(write.before, write.text)
+            written += 1
 
 
 # For people

@@ -2,21 +2,22 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from json.decoder import scanstring  # type: ignore[attr-defined]  # what `raw_decode` uses
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from token_issuer.errors import DocumentInvalid, aws_code
+from token_issuer.errors import DocumentInvalid, IssuerError, aws_code
 from token_issuer.pacing import Pacer
 from token_issuer.tenants import Configuration, list_parameters, parse_configuration
-from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.options import UNCHANGED
+from visma_tokens_cli.failures import CommandFailed, explain
+from visma_tokens_cli.options import NOT_WELL, UNCHANGED
+from visma_tokens_cli.screen import say
 from visma_tokens_cli.stack import Stack, reads
 
 if TYPE_CHECKING:
@@ -271,22 +272,7 @@ class Store:
         if version <= parameter.version:  # it was deleted in between, and is made anew
             self.delete(Parameter(name=name, text=text, version=version))
             raise _changed(name)
-        before, ours, others = parameter.version, text, 0
-        while other := self._overwritten(name, before, version, ours):
-            others = other.version
-            if self._get(name) != Parameter(name=name, text=ours, version=version):
-                break
-            before, ours = version, other.text
-            version = self._put(name, other.text, overwrite=True)
-        else:
-            if others:
-                raise _changed(name)
-            return
-        raise CommandFailed(
-            f"{name} is being changed by others: their version {others} was overwritten",
-            f"Look at it (aws ssm get-parameter --name {name}:{others}), and put it back by hand.",
-            code=UNCHANGED,
-        )
+        self._put_back(name, parameter.version, text, version)
 
     def delete(self, parameter: Parameter) -> None:
         """Delete what was read; raises CommandFailed where it has changed.
@@ -301,6 +287,28 @@ class Store:
     def _compare(self, parameter: Parameter) -> None:
         if self._get(parameter.name) != parameter:
             raise _changed(parameter.name)
+
+    def _put_back(self, name: str, before: int, ours: str, version: int) -> None:
+        """Put back what others wrote between those versions; raises CommandFailed where they did.
+
+        Whatever ends it early, it is told which version of theirs is not put back.
+        """
+        first, theirs = version, version - 1
+        try:
+            while other := self._overwritten(name, before, version, ours):
+                theirs = other.version
+                self._compare(Parameter(name=name, text=ours, version=version))
+                before, ours = version, other.text
+                version = self._put(name, other.text, overwrite=True)
+                theirs = version - 1
+        except Exception as error:
+            raise _lost(name, theirs) from error
+        except BaseException:
+            lost = _lost(name, theirs)
+            say(f"{lost.detail}. {lost.remedy}")
+            raise
+        if version > first:
+            raise _changed(name)
 
     def _overwritten(self, name: str, before: int, version: int, ours: str) -> Parameter | None:
         """Return the newest version between those two that isn't ours, made by a repeated call."""
@@ -354,3 +362,28 @@ def _changed(name: str) -> CommandFailed:
         "Theirs stands. Look at it, and run the command again.",
         code=UNCHANGED,
     )
+
+
+def _lost(name: str, version: int) -> CommandFailed:
+    return CommandFailed(
+        f"{name} is being changed by others: their version {version} was overwritten",
+        f"Look at it (aws ssm get-parameter --name {name}:{version}), and put it back by hand.",
+        code=NOT_WELL,
+    )
+
+
+@contextmanager
+def telling(words: Callable[[], str]) -> Iterator[None]:
+    """Have whatever ends the block early say what is done already, if anything is."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if done := words():
+            say(f"{done}.")
+        raise
+    except (CommandFailed, ClientError, BotoCoreError, IssuerError) as error:
+        if not (done := words()):
+            raise
+        failure = error if isinstance(error, CommandFailed) else explain(error)
+        code = NOT_WELL if failure.code == UNCHANGED else failure.code
+        raise CommandFailed(f"{done}: {failure.detail}", failure.remedy, code=code) from error

@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from tests.cli.applying import DENIED, before, fail
 from tests.cli.conftest import PATH, Shelf, documents_of
 from visma_tokens_cli.apply import (
     ALONE,
@@ -22,7 +23,10 @@ from visma_tokens_cli.apply import (
 )
 from visma_tokens_cli.documents import Documents, Store
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.options import UNCHANGED
+from visma_tokens_cli.options import CANT, NOT_WELL, UNCHANGED
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
 
 A: dict[str, object] = {"scope": "a"}
 B: dict[str, object] = {"scope": "b"}
@@ -262,6 +266,64 @@ def test_a_change_of_somebody_else_ends_it(store: Store, shelf: Shelf) -> None:
         apply_plan(store, planned)
 
     assert shelf.texts() == {"acme": json.dumps(A | {"note": "theirs"})}
+
+
+@pytest.fixture
+def three(store: Store, shelf: Shelf) -> Plan:
+    """Return a plan of three writes, of which that of hooli is the last."""
+    names = ("acme", "globex", "hooli")
+    for name in names:
+        shelf.put(name, json.dumps(A))
+    return plan(store.read(), dict.fromkeys(names, B))
+
+
+TWO_OF_THREE = "2 of 3 parameters are written; run it again to finish"
+
+
+def test_what_is_written_already_is_told_where_somebody_else_ends_it(
+    three: Plan, store: Store, shelf: Shelf
+) -> None:
+    shelf.put("hooli", json.dumps(A | {"note": "theirs"}))
+
+    with pytest.raises(CommandFailed, match=f"{TWO_OF_THREE}: {PATH}/hooli was changed") as caught:
+        apply_plan(store, three)
+
+    assert caught.value.remedy.startswith("Theirs stands")
+    assert caught.value.code == NOT_WELL
+
+
+def test_what_is_written_already_is_told_where_aws_ends_it(
+    three: Plan, store: Store, ssm: "SSMClient"
+) -> None:
+    before(ssm, "PutParameter", None, None, fail(DENIED))
+
+    with pytest.raises(CommandFailed, match=f"{TWO_OF_THREE}: AWS denies you Put") as caught:
+        apply_plan(store, three)
+
+    assert caught.value.remedy.startswith("Use a role")
+    assert caught.value.code == CANT
+
+
+def test_what_is_written_already_is_told_where_it_is_interrupted(
+    three: Plan, store: Store, ssm: "SSMClient", capsys: pytest.CaptureFixture[str]
+) -> None:
+    before(ssm, "PutParameter", None, None, fail(KeyboardInterrupt()))
+
+    with pytest.raises(KeyboardInterrupt):
+        apply_plan(store, three)
+
+    assert capsys.readouterr().err == f"{TWO_OF_THREE}.\n"
+
+
+def test_where_nothing_is_written_nothing_is_said_to_be(
+    three: Plan, store: Store, ssm: "SSMClient", capsys: pytest.CaptureFixture[str]
+) -> None:
+    before(ssm, "PutParameter", fail(KeyboardInterrupt()))
+
+    with pytest.raises(KeyboardInterrupt):
+        apply_plan(store, three)
+
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,19 @@
 """Documents are written where nobody else has written meanwhile."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.cli.applying import DENIED, before, fail
 from tests.cli.conftest import PATH, Shelf
 from visma_tokens_cli.documents import Parameter, Store
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.options import UNCHANGED
+from visma_tokens_cli.options import NOT_WELL, UNCHANGED
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 ACME = f"{PATH}/acme"
-
-
-def before(ssm: "SSMClient", operation: str, *happenings: Callable[[], object]) -> None:
-    """Have that happen before the first call of the operation, before the second, …"""
-    left = list(happenings)
-
-    def happen(**_: object) -> None:
-        if left:
-            left.pop(0)()
-
-    ssm.meta.events.register(f"before-call.ssm.{operation}", happen)
 
 
 def read(store: Store) -> Parameter:
@@ -93,7 +82,7 @@ def test_who_writes_after_us_stands_and_it_is_said_whose_was_overwritten(
     parameter = read(store)
     before(ssm, "PutParameter", lambda: shelf.put("acme", "theirs"))
     before(  # the look before, the one at what was overwritten, and the one at what stands
-        ssm, "GetParameter", *[lambda: None] * 2, lambda: shelf.put("acme", "a third's")
+        ssm, "GetParameter", None, None, lambda: shelf.put("acme", "a third's")
     )
 
     with pytest.raises(CommandFailed, match="their version 2 was overwritten") as caught:
@@ -101,7 +90,46 @@ def test_who_writes_after_us_stands_and_it_is_said_whose_was_overwritten(
 
     assert history(shelf) == ["old", "theirs", "ours", "a third's"]
     assert f"{ACME}:2" in caught.value.remedy
-    assert caught.value.code == UNCHANGED
+    assert caught.value.code == NOT_WELL
+
+
+@pytest.mark.parametrize(
+    ("operation", "calls_before"),
+    [
+        pytest.param("GetParameter", 1, id="at the look at what was overwritten"),
+        pytest.param("GetParameter", 2, id="at the look at what stands"),
+        pytest.param("PutParameter", 1, id="as it is put back"),
+    ],
+)
+def test_what_was_overwritten_is_told_where_it_could_not_be_put_back(
+    operation: str, calls_before: int, store: Store, shelf: Shelf, ssm: "SSMClient"
+) -> None:
+    shelf.put("acme", "old")
+    parameter = read(store)
+    before(ssm, "PutParameter", lambda: shelf.put("acme", "theirs"))
+    before(ssm, operation, *[None] * calls_before, fail(DENIED))
+
+    with pytest.raises(CommandFailed, match="their version 2 was overwritten") as caught:
+        store.overwrite(parameter, "ours")
+
+    assert history(shelf) == ["old", "theirs", "ours"]
+    assert f"{ACME}:2" in caught.value.remedy
+    assert caught.value.code == NOT_WELL
+
+
+def test_what_was_overwritten_is_told_where_it_is_interrupted(
+    store: Store, shelf: Shelf, ssm: "SSMClient", capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf.put("acme", "old")
+    parameter = read(store)
+    before(ssm, "PutParameter", lambda: shelf.put("acme", "theirs"), fail(KeyboardInterrupt()))
+
+    with pytest.raises(KeyboardInterrupt):
+        store.overwrite(parameter, "ours")
+
+    told = capsys.readouterr().err
+    assert "their version 2 was overwritten" in told
+    assert f"{ACME}:2" in told
 
 
 def test_a_write_that_was_repeated_is_ours(store: Store, shelf: Shelf, ssm: "SSMClient") -> None:
