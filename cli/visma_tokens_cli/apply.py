@@ -32,8 +32,8 @@ from visma_tokens_cli.documents import (
     to_json,
 )
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.function import invoke, print_report
-from visma_tokens_cli.options import NOT_WELL, UNCHANGED, WELL
+from visma_tokens_cli.function import exit_code, print_report, run_now
+from visma_tokens_cli.options import UNCHANGED, WELL
 from visma_tokens_cli.screen import err, out, print_json, say
 from visma_tokens_cli.stack import Stack
 
@@ -263,12 +263,13 @@ def apply_tenants(  # noqa: PLR0913  the command's options
         confirm("Write that?", yes=yes)
         apply_plan(store, planned)
         say("Written.")
-        report = invoke(stack, {}) if renew else None
+        with telling(lambda: "All is written; tokens were not issued"):
+            report = run_now(stack, {}) if renew else None
     if as_json:
         print_json(planned.as_dict() | {"applied": is_applied, "report": report})
     elif report:
         print_report(report, as_json=False)
-    return NOT_WELL if report and report["failed"] else WELL
+    return exit_code(report) if report else WELL
 
 
 def apply_plan(store: Store, planned: Plan) -> None:

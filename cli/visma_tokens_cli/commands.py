@@ -101,17 +101,17 @@ def renew(
 ) -> int:
     """Invoke the function, once, and show its report.
 
-    Exits with 1 where a tenant failed.
+    Exits with 1 where a tenant failed or was deferred, or another run was at work.
     """
-    from visma_tokens_cli.function import invoke, print_report
+    from visma_tokens_cli.function import exit_code, print_report, run_now
     from visma_tokens_cli.stack import open_stack
 
     if bool(tenants) == all_:
         raise typer.BadParameter("give either names or --all")
     event: dict[str, object] = {"tenants": tenants} if tenants else {}
-    report = invoke(open_stack(options), event | ({"force": True} if force else {}))
+    report = run_now(open_stack(options), event | ({"force": True} if force else {}))
     print_report(report, as_json=options.as_json)
-    return NOT_WELL if report["failed"] else WELL
+    return exit_code(report)
 
 
 secret = typer.Typer(

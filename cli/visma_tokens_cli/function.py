@@ -1,17 +1,27 @@
 """One run of the function, invoked once, and its report."""
 
 import json
+from collections import defaultdict
 from datetime import timedelta
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
+from botocore.exceptions import HTTPClientError, IncompleteReadError
 
+from token_issuer.errors import IssuerError
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.screen import out, print_json
+from visma_tokens_cli.options import NOT_WELL, WELL
+from visma_tokens_cli.screen import err, listed, out, print_json
 from visma_tokens_cli.stack import Stack
 
 MARGIN = timedelta(seconds=30)  # beyond the function's time-out
+MOST_NAMES = 10  # of those that failed alike
+
+
+def run_now(stack: Stack, event: dict[str, Any]) -> dict[str, Any]:
+    """Invoke the function, and show on a terminal that this is what is waited for."""
+    with err().status("The function is at work: a run of all tenants may take minutes …"):
+        return invoke(stack, event)
 
 
 def invoke(stack: Stack, event: dict[str, Any]) -> dict[str, Any]:
@@ -22,22 +32,32 @@ def invoke(stack: Stack, event: dict[str, Any]) -> dict[str, Any]:
     patience = stack.settings.period + MARGIN
     functions = stack.aws.client(
         "lambda",
-        config=Config(read_timeout=patience.total_seconds(), retries={"total_max_attempts": 1}),
+        config=Config(
+            read_timeout=patience.total_seconds(),
+            retries={"total_max_attempts": 1},
+            tcp_keepalive=True,  # gateways forget a connection that is silent for minutes
+        ),
     )
     try:
         answer = functions.invoke(
             FunctionName=stack.outputs["FunctionName"], Payload=json.dumps(event)
         )
-    except (ReadTimeoutError, ConnectionClosedError) as error:
+        payload = answer["Payload"].read()
+    except (HTTPClientError, IncompleteReadError) as error:
         raise CommandFailed(
             "The function was invoked, and its answer did not come",
             "It may still be at work: see `visma-tokens status` in a minute.",
         ) from error
-    content: dict[str, Any] = json.loads(answer["Payload"].read())
+    content: dict[str, Any] = json.loads(payload)
     if "FunctionError" in answer:
-        detail = str(content.get("errorMessage", "the function failed"))
-        raise CommandFailed(f"The run failed: {detail}".rstrip("."), "")
+        raise _failed(content, stack)
     return content
+
+
+def exit_code(report: dict[str, Any]) -> int:
+    """Return the exit code of a run: well is one that served everybody it was to serve."""
+    unserved = report["failed"] or report["deferred"] or report.get("skipped")
+    return NOT_WELL if unserved else WELL
 
 
 def print_report(report: dict[str, Any], *, as_json: bool) -> None:
@@ -51,6 +71,23 @@ def print_report(report: dict[str, Any], *, as_json: bool) -> None:
         return
     names = ("issued", "fresh", "failed", "deferred", "removed")
     console.print(", ".join(f"{report[name]} {name}" for name in names))
-    for failure in report["failures"]:
-        console.print(f"\n{failure['tenant']}: {failure['detail']}", style="red", markup=False)
-        console.print(failure["remedy"], markup=False)
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for one in report["failures"]:
+        alike[one["detail"], one["remedy"]].append(one["tenant"])
+    for (detail, remedy), tenants in alike.items():
+        console.print(f"\n{listed(tenants, MOST_NAMES)}: {detail}", style="red", markup=False)
+        console.print(remedy, markup=False)
+    if more := report["failed"] - len(report["failures"]):
+        console.print(f"\n… and {more:,} more")
+
+
+def _failed(content: dict[str, Any], stack: Stack) -> CommandFailed:
+    """Return why a run failed; what the function says of it ends with the remedy."""
+    message = str(content.get("errorMessage", "Lambda does not say why"))
+    kind = IssuerError.recall(str(content.get("errorType")), message, None)
+    for remedy in (kind.remedy, *kind.remedies.values()):
+        detail = message.removesuffix(f". {remedy}")
+        if detail != message:
+            return CommandFailed(f"The run failed: {detail}", remedy)
+    log = f"See its log: aws logs tail {stack.outputs['LogGroupName']} --since 30m"
+    return CommandFailed(f"The run failed: {message}", log)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from tests.cli.applying import DENIED, before, fail
+from tests.cli.applying import DENIED, before, fail, make_stack
 from tests.cli.conftest import PATH, Shelf, documents_of
 from visma_tokens_cli.apply import (
     ALONE,
@@ -17,13 +17,14 @@ from visma_tokens_cli.apply import (
     Action,
     Plan,
     apply_plan,
+    apply_tenants,
     plan,
     read_file,
     render,
 )
 from visma_tokens_cli.documents import Documents, Store
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.options import CANT, NOT_WELL, UNCHANGED
+from visma_tokens_cli.options import CANT, NOT_WELL, UNCHANGED, WELL
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -324,6 +325,41 @@ def test_where_nothing_is_written_nothing_is_said_to_be(
         apply_plan(store, three)
 
     assert capsys.readouterr().err == ""
+
+
+REPORT: dict[str, Any] = dict.fromkeys(("issued", "fresh", "failed", "deferred", "removed"), 0) | {
+    "failures": []
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"issued": 1}, WELL), ({"deferred": 1}, NOT_WELL), ({"skipped": True}, NOT_WELL)],
+    ids=["well", "deferred", "skipped"],
+)
+def test_it_is_well_where_the_run_is(
+    changes: dict[str, object], code: int, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visma_tokens_cli.apply.run_now", lambda *_: REPORT | changes)
+
+    found = apply_tenants(
+        make_stack(), {"acme": A}, dry_run=False, yes=True, renew=True, as_json=False
+    )
+
+    assert found == code
+    assert shelf.texts() == {"acme": json.dumps(A)}
+
+
+def test_a_run_that_fails_leaves_all_written_and_says_so(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failure = CommandFailed("The run failed: no ledger", "Mend it.")
+    monkeypatch.setattr("visma_tokens_cli.apply.run_now", lambda *_: fail(failure)())
+
+    with pytest.raises(CommandFailed, match="All is written; tokens were not issued: The run f"):
+        apply_tenants(make_stack(), {"acme": A}, dry_run=False, yes=True, renew=True, as_json=True)
+
+    assert shelf.texts() == {"acme": json.dumps(A)}
 
 
 @pytest.mark.parametrize(
