@@ -18,6 +18,7 @@ from rich.text import Text
 from token_issuer.tenants import parse_configuration
 from visma_tokens_cli.asking import confirm
 from visma_tokens_cli.documents import (
+    OURS,
     Documents,
     Parameter,
     Store,
@@ -25,6 +26,7 @@ from visma_tokens_cli.documents import (
     document_in,
     drop_document,
     edit_document,
+    is_spare,
     open_store,
     packed_at,
     put_document,
@@ -72,7 +74,7 @@ def read_file(file: Path) -> Tenants:
 def _read_json(file: Path) -> str:
     try:
         text = file.read_text(encoding="utf-8-sig")  # as editors on Windows write it
-        if file.suffix == ".toml":
+        if file.suffix.lower() == ".toml":
             # JSON has no dates; null is a good value of no member
             return json.dumps(tomllib.loads(text), default=lambda _: None)
     except UnicodeDecodeError as error:
@@ -147,7 +149,7 @@ def plan(documents: Documents, wanted: Tenants) -> Plan:
     Whoever is configured stays in its parameter, and one write holds all that changes in it: so
     whoever has a document before and after has one in between. What is deleted comes last.
     """
-    _refuse_unusable(documents)
+    documents.refuse_unreadable()
     texts: dict[str, str | None] = {name: one.text for name, one in documents.parameters.items()}
     changes, new, unchanged = [], {}, 0
     for tenant, document in wanted.items():
@@ -176,7 +178,11 @@ def plan(documents: Documents, wanted: Tenants) -> Plan:
     changes += [Change(tenant=tenant, action=Action.REMOVE) for tenant in gone]
     placed = _pack(new, texts, documents.path) if len(wanted) > ALONE else _own(new, documents)
     writes = [
-        Write(name=name, before=documents.parameters.get(name), text=text)
+        Write(
+            name=name,
+            before=documents.parameters.get(name),
+            text=None if text and is_spare(name, text) else text,
+        )
         for name, text in (texts | placed).items()
     ]
     writes = [one for one in writes if one.before is None or one.text != one.before.text]
@@ -184,13 +190,6 @@ def plan(documents: Documents, wanted: Tenants) -> Plan:
         check_size(one.name, one.text or "")
     writes.sort(key=lambda one: (one.text is None, one.before is not None, one.name))
     return Plan(changes=changes, unchanged=unchanged, writes=writes)
-
-
-def _refuse_unusable(documents: Documents) -> None:
-    """Raise CommandFailed where it can't be told who is in a parameter, or who is in it twice."""
-    for name, error in documents.configuration.invalid.items():
-        if name in documents.parameters or error.code == "twice":
-            raise CommandFailed(error.detail, error.remedy, code=UNCHANGED)
 
 
 def _compare(
@@ -214,12 +213,7 @@ def _compare(
 
 def _own(new: Tenants, documents: Documents) -> dict[str, str]:
     """Give each a parameter of its own."""
-    texts = {f"{documents.path}/{tenant}": to_json(document) for tenant, document in new.items()}
-    if taken := texts.keys() & documents.parameters.keys():
-        raise CommandFailed(
-            f"{min(taken)} holds other tenants", "Choose another name.", code=UNCHANGED
-        )
-    return texts
+    return {documents.own_place(tenant): to_json(document) for tenant, document in new.items()}
 
 
 def _pack(new: Tenants, texts: Mapping[str, str | None], path: str) -> dict[str, str]:
@@ -238,9 +232,8 @@ def _pack(new: Tenants, texts: Mapping[str, str | None], path: str) -> dict[str,
 
 def _rooms(texts: Mapping[str, str | None], path: str) -> Iterator[tuple[str, str]]:
     names = (f"{path}/packed-{number:03}" for number in count(1))
-    ours = {name: texts[name] for name in texts if name.startswith(f"{path}/packed-")}
-    for name, text in sorted(ours.items()):
-        if text and packed_at(text) is not None:
+    for name, text in sorted(texts.items()):
+        if OURS.fullmatch(name) and text and packed_at(text) is not None:
             yield name, text
     yield from ((name, EMPTY) for name in names if name not in texts)
 

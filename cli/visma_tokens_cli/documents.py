@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 8192  # of an advanced parameter
 WHITESPACE = re.compile(r"[ \t\n\r]*")  # RFC 8259 §2
 DECODER = json.JSONDecoder()
+OURS = re.compile(r".*/packed-[0-9]{3,}")  # the parameters that `apply` packs
 
 
 # Texts; all of them are JSON objects, as `parse_configuration` has found
@@ -125,6 +126,12 @@ def drop_document(text: str, tenant: str) -> str | None:
     return None if begins is None else drop_member(text, tenant, begins)
 
 
+def is_spare(name: str, text: str) -> bool:
+    """Tell whether a parameter is one of those that `apply` packs, and nobody is in it any more."""
+    begins = packed_at(text)
+    return begins is not None and not members_of(text, begins) and bool(OURS.fullmatch(name))
+
+
 def edit_document(text: str, tenant: str, members: Mapping[str, object]) -> str:
     """Set members of a tenant's document; None takes one out."""
     found = document_at(text, tenant)
@@ -202,16 +209,32 @@ class Documents:
     def home(self, tenant: str) -> Parameter | None:
         """Return the parameter that a tenant is in; raises CommandFailed where none can be told."""
         homes = self.homes.get(tenant, [])
-        invalid = self.configuration.invalid
-        error = invalid.get(f"{self.path}/{tenant}") or invalid.get(tenant)
+        error = self.configuration.invalid.get(tenant)
         if len(homes) > 1:
             places = " and in ".join(sorted({one.name for one in homes}))
             error = DocumentInvalid(
                 f"Tenant {tenant} is configured twice, in {places}", code="twice"
             )
-        if error and (error.code == "twice" or not homes):
+        if error and error.code == "twice":
             raise CommandFailed(error.detail, error.remedy, code=UNCHANGED)
+        if not homes:
+            self.refuse_unreadable()
         return homes[0] if homes else None
+
+    def refuse_unreadable(self) -> None:
+        """Raise CommandFailed where it can't be told who is in a parameter."""
+        for name, error in self.configuration.invalid.items():
+            if name in self.parameters:
+                raise CommandFailed(error.detail, error.remedy, code=UNCHANGED)
+
+    def own_place(self, tenant: str) -> str:
+        """Return the name of a parameter for this tenant alone; raises CommandFailed if taken."""
+        name = f"{self.path}/{tenant}"
+        if name in self.parameters:
+            raise CommandFailed(
+                f"{name} holds other tenants", "Choose another name.", code=UNCHANGED
+            )
+        return name
 
 
 def parse_documents(found: "Iterable[ParameterTypeDef]", path: str) -> Documents:

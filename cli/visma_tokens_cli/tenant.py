@@ -11,6 +11,7 @@ from visma_tokens_cli.documents import (
     Parameter,
     drop_document,
     edit_document,
+    is_spare,
     open_store,
     to_json,
 )
@@ -41,9 +42,7 @@ def add_tenant(stack: Stack, name: str, document: Mapping[str, object], *, as_js
             "To change it, use `visma-tokens apply`, or remove it first.",
             code=UNCHANGED,
         )
-    if home in documents.parameters:
-        raise CommandFailed(f"{home} holds other tenants", "Choose another name.", code=UNCHANGED)
-    store.create(home, text)
+    store.create(documents.own_place(name), text)
     say(f"{name} is configured, in {home}.")
     return _issue(stack, name, home, as_json=as_json)
 
@@ -54,7 +53,7 @@ def remove_tenant(stack: Stack, name: str, *, yes: bool, as_json: bool) -> int:
     home = _home(store.read(), name)
     confirm(f"Remove tenant {name} from {home.name}?", yes=yes)
     text = drop_document(home.text, name)
-    if text is None:
+    if text is None or is_spare(home.name, text):
         store.delete(home)
     else:
         store.overwrite(home, text)

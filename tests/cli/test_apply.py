@@ -172,13 +172,27 @@ def test_a_long_note_is_alone_in_a_parameter() -> None:
     assert [[*json.loads(one)["tenants"]] for one in texts.values() if "long" in one] == [["long"]]
 
 
-def test_a_parameter_that_has_become_empty_is_kept_and_filled_again() -> None:
-    assert after(
-        {"many": pack(acme=A)}, plan(documents_of({"many": pack(acme=A)}), {"globex": A})
-    ) == {
-        "many": pack(),
-        "globex": json.dumps(A),
-    }
+def test_a_parameter_that_has_become_empty_is_deleted_last_if_it_is_ours() -> None:
+    texts = {"many": pack(acme=A), "packed-001": pack(hooli=A), "packed-002": pack()}
+
+    planned = plan(documents_of(texts), {"globex": A})
+
+    assert after(texts, planned) == {"many": pack(), "globex": json.dumps(A)}
+    assert [one.text is None for one in planned.writes] == [False, False, True, True]
+
+
+def test_a_parameter_that_has_become_empty_is_filled_again() -> None:
+    texts = {"packed-001": pack(gone=A)}
+    wanted = {f"tenant-{number}": A for number in range(ALONE + 1)}
+
+    assert "tenant-0" in after(texts, plan(documents_of(texts), wanted))["packed-001"]
+
+
+def test_a_tenant_takes_nobodys_place() -> None:
+    with pytest.raises(CommandFailed, match=f"{PATH}/many holds other tenants") as caught:
+        plan(documents_of({"many": pack(acme=A)}), {"acme": A, "many": A})
+
+    assert caught.value.code == UNCHANGED
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written() -> None:
@@ -366,9 +380,10 @@ def test_a_run_that_fails_leaves_all_written_and_says_so(
     ("name", "text"),
     [
         ("tenants.toml", '[tenants.acme]\ntenant_id = "1"\nscope = "a"\n'),
+        ("TENANTS.TOML", '[tenants.acme]\ntenant_id = "1"\nscope = "a"\n'),
         ("tenants.json", '\ufeff{"tenants": {"acme": {"tenant_id": "1", "scope": "a"}}}'),
     ],
-    ids=["TOML", "JSON"],
+    ids=["TOML", "TOML in capitals", "JSON"],
 )
 def test_a_file_is_read(name: str, text: str, tmp_path: Path) -> None:
     file = tmp_path / name
