@@ -349,7 +349,8 @@ def apply(
     """Bring the tenants in line with a file.
 
     Shows the plan, asks, writes, and has tokens issued. In TOML: [tenants.acme] with tenant_id and
-    scope; in JSON the same. Who is not in it is removed.
+    scope; in JSON the same. Who is not in it is removed. Exits with 1 where a tenant failed or was
+    deferred, or where only some of it is written: then run it again.
     """
     from visma_tokens_cli.apply import apply_tenants, read_file
     from visma_tokens_cli.stack import open_stack

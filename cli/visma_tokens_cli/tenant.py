@@ -1,9 +1,11 @@
 """One tenant: configured, taken out, turned on and off; and what the issuer makes of it."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from token_issuer.errors import DocumentInvalid
+from token_issuer.pacing import Clock
 from token_issuer.tenants import check_document
 from visma_tokens_cli.asking import confirm
 from visma_tokens_cli.documents import (
@@ -13,17 +15,25 @@ from visma_tokens_cli.documents import (
     edit_document,
     is_spare,
     open_store,
+    telling,
     to_json,
 )
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.function import invoke, print_report
+from visma_tokens_cli.function import exit_code, print_report, run_now
 from visma_tokens_cli.options import NOT_WELL, UNCHANGED, WELL
 from visma_tokens_cli.screen import out, print_json, say
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.status import read_versions
 
+CLOCK = Clock(now=time.monotonic, sleep=time.sleep)
+PATIENCE = 20.0  # seconds until the function reads what was written, at most
+PAUSE = 4.0  # seconds
+STALE = {"UnknownTenant", "TenantDisabled"}  # reasons, where it reads what was before
 
-def add_tenant(stack: Stack, name: str, document: Mapping[str, object], *, as_json: bool) -> int:
+
+def add_tenant(
+    stack: Stack, name: str, document: Mapping[str, object], *, as_json: bool, clock: Clock = CLOCK
+) -> int:
     """Configure a tenant in a parameter of its own, and have its token issued."""
     store = open_store(stack)
     home, text = f"{stack.settings.tenants_path}/{name}", to_json(document)
@@ -44,7 +54,8 @@ def add_tenant(stack: Stack, name: str, document: Mapping[str, object], *, as_js
         )
     store.create(documents.own_place(name), text)
     say(f"{name} is configured, in {home}.")
-    return _issue(stack, name, home, as_json=as_json)
+    with telling(lambda: f"{name} is configured; its token was not issued"):
+        return _issue(stack, name, home, as_json=as_json, clock=clock)
 
 
 def remove_tenant(stack: Stack, name: str, *, yes: bool, as_json: bool) -> int:
@@ -64,23 +75,25 @@ def remove_tenant(stack: Stack, name: str, *, yes: bool, as_json: bool) -> int:
     return WELL
 
 
-def enable_tenant(stack: Stack, name: str, *, as_json: bool) -> int:
+def enable_tenant(stack: Stack, name: str, *, as_json: bool, clock: Clock = CLOCK) -> int:
     """Turn a tenant on, and have its token issued."""
     home = _switch(stack, name, enabled=True)
-    return _issue(stack, name, home, as_json=as_json)
+    with telling(lambda: f"{name} is enabled; its token was not issued"):
+        return _issue(stack, name, home, as_json=as_json, clock=clock)
 
 
 def disable_tenant(stack: Stack, name: str, *, as_json: bool) -> int:
     """Turn a tenant off, have the issuer take its token away, and look whether it is gone."""
     home = _switch(stack, name, enabled=False)
-    report = invoke(stack, {})
-    is_there = name in read_versions(stack, [name])
+    with telling(lambda: f"{name} is disabled; whether its token is gone is not known"):
+        report = run_now(stack, {})
+        is_there = name in read_versions(stack, [name])
     if as_json:
         print_json({"tenant": name, "parameter": home, "report": report})
     elif not is_there:
         out().print(f"{name} has no token any more.", markup=False)
     else:
-        print_report(_part(report, name), as_json=False)
+        print_report(report, as_json=False)
         say(f"The token of {name} is still there; the next run takes it away.")
     return NOT_WELL if is_there else WELL
 
@@ -101,13 +114,28 @@ def _switch(stack: Stack, name: str, *, enabled: bool) -> str:
     return home.name
 
 
-def _issue(stack: Stack, name: str, home: str, *, as_json: bool) -> int:
-    report = invoke(stack, {"tenants": [name]})
+def _issue(stack: Stack, name: str, home: str, *, as_json: bool, clock: Clock) -> int:
+    """Have the token issued: again, while the function reads what was before.
+
+    Parameter Store is eventually consistent. A call without answer is not made again.
+    """
+    until = clock.now() + PATIENCE
+    event = {"tenants": [name]}
+    while _is_to_come(report := run_now(stack, event), name) and clock.now() < until:
+        say(f"There is no token of {name} yet; asking again …")
+        clock.sleep(PAUSE)
     if as_json:
         print_json({"tenant": name, "parameter": home, "report": report})
     else:
         print_report(report, as_json=False)
-    return WELL if report["issued"] or report["fresh"] else NOT_WELL
+    return NOT_WELL if _is_to_come(report, name) else exit_code(report)
+
+
+def _is_to_come(report: dict[str, Any], name: str) -> bool:
+    """Tell whether another run may issue the token, since this one has not met the tenant."""
+    reasons = {one["reason"] for one in report["failures"] if one["tenant"] == name}
+    is_met = report["issued"] or report["fresh"] or report["failed"]
+    return bool(reasons & STALE or report["deferred"] or not is_met)
 
 
 def _home(documents: Documents, name: str) -> Parameter:
@@ -119,8 +147,3 @@ def _home(documents: Documents, name: str) -> Parameter:
             code=UNCHANGED,
         )
     return home
-
-
-def _part(report: dict[str, Any], name: str) -> dict[str, Any]:
-    failures = [one for one in report["failures"] if one["tenant"] == name]
-    return report | {"failures": failures}

@@ -12,10 +12,12 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from typer.testing import CliRunner
 
 from tests.cli.applying import make_stack
 from tests.cli.conftest import Shelf
 from token_issuer.errors import IssuerError, LedgerUnreadable, TenantsGone
+from visma_tokens_cli.commands import app
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.function import exit_code, invoke, print_report, run_now
 from visma_tokens_cli.options import CANT, NOT_WELL, WELL
@@ -211,6 +213,16 @@ def test_a_script_goes_on_only_where_everybody_was_served(
     changes: dict[str, object], code: int
 ) -> None:
     assert exit_code(REPORT | changes) == code
+
+
+def test_renew_is_well_where_everybody_was_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("visma_tokens_cli.stack.open_stack", lambda _: make_stack())
+    codes = {}
+    for name, report in {"served": REPORT, "deferred": REPORT | {"deferred": 1}}.items():
+        monkeypatch.setattr("visma_tokens_cli.function.run_now", lambda *_, told=report: told)
+        codes[name] = CliRunner().invoke(app, ["renew", "acme"]).exit_code
+
+    assert codes == {"served": WELL, "deferred": NOT_WELL}
 
 
 def test_what_failed_alike_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:

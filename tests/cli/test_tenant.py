@@ -1,0 +1,454 @@
+"""One tenant is added, removed, turned on and off: in its document, and in what the issuer does."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.cli.applying import DENIED, fail, make_stack
+from tests.cli.conftest import PATH, Shelf
+from token_issuer.pacing import Clock
+from visma_tokens_cli.asking import confirm
+from visma_tokens_cli.failures import CommandFailed
+from visma_tokens_cli.options import CANT, NOT_WELL, UNCHANGED, WELL
+from visma_tokens_cli.tenant import add_tenant, disable_tenant, enable_tenant, remove_tenant
+
+A: dict[str, object] = {"scope": "a"}
+OFF = '{"scope": "a", "enabled": false}'
+ON = '{"scope": "a", "enabled": true}'
+UNREADABLE = '{"tenants": {"umbrella": {"scope": "a"}}'
+COUNTS: dict[str, Any] = dict.fromkeys(("issued", "fresh", "failed", "deferred", "removed"), 0)
+NOTHING = COUNTS | {"failures": []}
+ISSUED = NOTHING | {"issued": 1}
+SKIPPED = NOTHING | {"skipped": True}
+
+
+def failed(reason: str, tenant: str = "acme", **counts: int) -> dict[str, Any]:
+    failure = {"tenant": tenant, "reason": reason, "detail": f"{tenant} is out", "remedy": "Do it."}
+    return NOTHING | {"failed": 1, "failures": [failure]} | counts
+
+
+@dataclass
+class Issuer:
+    """The function: what it answers, the last for good, and what it was sent."""
+
+    answers: list[dict[str, Any] | Exception] = field(default_factory=lambda: [ISSUED])
+    sent: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    pauses: list[float] = field(default_factory=list)
+
+    def __call__(self, stack: object, event: dict[str, Any]) -> dict[str, Any]:
+        assert stack
+        self.sent.append(event)
+        answer = self.answers.pop(0) if self.answers[1:] else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(now=lambda: self.seconds, sleep=self._sleep)
+
+    def _sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.seconds += seconds
+
+
+@pytest.fixture
+def issuer(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Issuer:
+    assert shelf
+    issuer = Issuer()
+    monkeypatch.setattr("visma_tokens_cli.tenant.run_now", issuer)
+    return issuer
+
+
+def add(issuer: Issuer, name: str = "acme", *, as_json: bool = False, **members: object) -> int:
+    return add_tenant(make_stack(), name, A | members, as_json=as_json, clock=issuer.clock)
+
+
+def remove(name: str, *, yes: bool = True, as_json: bool = False) -> int:
+    return remove_tenant(make_stack(), name, yes=yes, as_json=as_json)
+
+
+def enable(issuer: Issuer, name: str = "acme") -> int:
+    return enable_tenant(make_stack(), name, as_json=False, clock=issuer.clock)
+
+
+def disable(name: str = "acme", *, as_json: bool = False) -> int:
+    return disable_tenant(make_stack(), name, as_json=as_json)
+
+
+COMMANDS: dict[str, Callable[[Issuer], int]] = {
+    "add": lambda issuer: add(issuer, "umbrella"),
+    "remove": lambda _: remove("umbrella"),
+    "enable": lambda issuer: enable(issuer, "umbrella"),
+    "disable": lambda _: disable("umbrella"),
+}
+
+
+def put_token(shelf: Shelf, name: str) -> None:
+    shelf.ssm.put_parameter(Name=f"/visma/tokens/{name}", Value="token", Type="SecureString")
+
+
+# Who is where
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_who_may_be_in_a_parameter_that_cannot_be_read_is_not_said_to_be_nowhere(
+    name: str, issuer: Issuer, shelf: Shelf
+) -> None:
+    shelf.put("many", UNREADABLE)
+
+    with pytest.raises(CommandFailed, match=f"{PATH}/many: it is not JSON") as caught:
+        COMMANDS[name](issuer)
+
+    assert caught.value.remedy.startswith("Correct the parameter")
+    assert caught.value.code == UNCHANGED
+    assert shelf.texts() == {"many": UNREADABLE}
+    assert issuer.sent == []
+
+
+@pytest.mark.parametrize("name", ["remove", "enable", "disable"])
+def test_who_is_nowhere_is_not_configured(name: str, issuer: Issuer, shelf: Shelf) -> None:
+    shelf.put("acme", OFF)
+
+    with pytest.raises(CommandFailed, match="Tenant umbrella is not configured") as caught:
+        COMMANDS[name](issuer)
+
+    assert caught.value.code == UNCHANGED
+    assert shelf.texts() == {"acme": OFF}
+
+
+# add
+
+
+def test_add_configures_a_tenant_and_has_its_token_issued(
+    issuer: Issuer, shelf: Shelf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = add(issuer)
+
+    assert code == WELL
+    assert shelf.texts() == {"acme": json.dumps(A)}
+    assert issuer.sent == [{"tenants": ["acme"]}]
+    told = capsys.readouterr()
+    assert told.out == "1 issued, 0 fresh, 0 failed, 0 deferred, 0 removed\n"
+    assert told.err == f"acme is configured, in {PATH}/acme.\n"
+
+
+def test_add_prints_json_for_scripts(issuer: Issuer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert add(issuer, as_json=True) == WELL
+
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"tenant": "acme", "parameter": f"{PATH}/acme", "report": ISSUED}
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "words"),
+    [
+        pytest.param("globex", {}, f"globex is configured already, in {PATH}/many", id="there"),
+        pytest.param("many", {}, f"{PATH}/many holds other tenants", id="its place is taken"),
+        pytest.param("acme", {"note": 1}, "Tenant acme: note must be a text", id="invalid"),
+        pytest.param("a b", {}, "Tenant a b: the name must be", id="a wrong name"),
+    ],
+)
+def test_add_writes_nothing_that_would_be_wrong(
+    name: str, members: dict[str, Any], words: str, issuer: Issuer, shelf: Shelf
+) -> None:
+    shelf.put("many", f'{{"tenants": {{"globex": {OFF}}}}}')
+    before = shelf.texts()
+
+    with pytest.raises(CommandFailed, match=words) as caught:
+        add(issuer, name, **members)
+
+    assert caught.value.code == UNCHANGED
+    assert shelf.texts() == before
+    assert issuer.sent == []
+
+
+@pytest.mark.parametrize("subject", ["acme", f"{PATH}/acme"], ids=["the tenant", "its parameter"])
+def test_add_is_not_well_where_the_tenant_failed(subject: str, issuer: Issuer) -> None:
+    issuer.answers = [failed("LedgerUnwritable", subject, fresh=1)]
+
+    assert add(issuer) == NOT_WELL
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [
+        pytest.param(failed("UnknownTenant"), id="unknown"),
+        pytest.param(failed("TenantDisabled"), id="disabled"),
+        pytest.param(NOTHING, id="nothing"),
+        pytest.param(NOTHING | {"deferred": 1}, id="deferred"),
+    ],
+)
+@pytest.mark.parametrize("command", [add, enable])
+def test_a_token_is_waited_for_while_the_function_reads_what_was_before(
+    command: Callable[[Issuer], int],
+    stale: dict[str, Any],
+    issuer: Issuer,
+    shelf: Shelf,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if command is enable:
+        shelf.put("acme", OFF)
+    issuer.answers = [stale, stale, ISSUED]
+
+    assert command(issuer) == WELL
+
+    assert issuer.sent == [{"tenants": ["acme"]}] * 3
+    assert all(1 < pause < 10 for pause in issuer.pauses)
+    told = capsys.readouterr()
+    assert told.out == "1 issued, 0 fresh, 0 failed, 0 deferred, 0 removed\n"
+    assert told.err.splitlines()[1:] == ["There is no token of acme yet; asking again …"] * 2
+
+
+def test_a_token_is_waited_for_until_it_is_enough(issuer: Issuer) -> None:
+    issuer.answers = [NOTHING]
+
+    assert add(issuer) == NOT_WELL
+
+    assert 16 <= sum(issuer.pauses) <= 24
+    assert len(issuer.sent) == len(issuer.pauses) + 1
+
+
+def test_a_refusal_is_not_waited_for(issuer: Issuer) -> None:
+    issuer.answers = [failed("TokenRefused")]
+
+    assert add(issuer) == NOT_WELL
+
+    assert issuer.pauses == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        pytest.param(CommandFailed("Its answer did not come", "Wait."), "Its answer", id="its run"),
+        pytest.param(DENIED, "AWS denies you", id="of AWS"),
+    ],
+)
+@pytest.mark.parametrize("before", [[], [NOTHING]], ids=["first", "later"])
+def test_a_document_that_is_written_is_told_where_the_run_fails(
+    before: list[Any], error: Exception, words: str, issuer: Issuer, shelf: Shelf
+) -> None:
+    issuer.answers = [*before, error, ISSUED]
+
+    with pytest.raises(CommandFailed) as caught:
+        add(issuer)
+
+    assert caught.value.detail.startswith(f"acme is configured; its token was not issued: {words}")
+    assert caught.value.code == CANT
+    assert issuer.answers == [ISSUED]  # a call without answer is not made again
+    assert shelf.texts() == {"acme": json.dumps(A)}
+
+
+# remove
+
+
+@pytest.mark.parametrize(
+    ("texts", "after"),
+    [
+        pytest.param({"acme": OFF}, {}, id="its own"),
+        pytest.param(
+            {"many": f'{{"tenants": {{"acme": {OFF}, "globex" : {ON}}} }}'},
+            {"many": f'{{"tenants": {{ "globex" : {ON}}} }}'},
+            id="packed",
+        ),
+        pytest.param({"packed-001": f'{{"tenants": {{"acme": {ON}}}}}'}, {}, id="packed by us"),
+        pytest.param(
+            {"many": f'{{"tenants": {{"acme": {ON}}}}}'}, {"many": '{"tenants": {}}'}, id="theirs"
+        ),
+    ],
+)
+def test_remove_takes_a_tenant_out(
+    texts: dict[str, str],
+    after: dict[str, str],
+    shelf: Shelf,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, text in texts.items():
+        shelf.put(name, text)
+
+    assert remove("acme") == WELL
+
+    assert shelf.texts() == after
+    assert capsys.readouterr().out == "acme is removed; its token goes once it has expired.\n"
+
+
+def test_remove_prints_json_for_scripts(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    shelf.put("acme", ON)
+
+    assert remove("acme", as_json=True) == WELL
+
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"tenant": "acme", "parameter": f"{PATH}/acme", "report": None}
+
+
+def test_remove_changes_nothing_where_nobody_says_yes(shelf: Shelf) -> None:
+    shelf.put("acme", ON)
+
+    with pytest.raises(CommandFailed, match="There is no terminal to ask on"):
+        remove("acme", yes=False)
+
+    assert shelf.texts() == {"acme": ON}
+
+
+# enable, disable
+
+
+def test_enable_writes_that_and_nothing_else(
+    issuer: Issuer, shelf: Shelf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf.put("many", f'{{"tenants": {{"acme": {OFF}, "globex" : {OFF}}} }}')
+
+    assert enable(issuer) == WELL
+
+    assert shelf.texts() == {"many": f'{{"tenants": {{"acme": {ON}, "globex" : {OFF}}} }}'}
+    assert issuer.sent == [{"tenants": ["acme"]}]
+    assert capsys.readouterr().err == f"acme is enabled, in {PATH}/many.\n"
+
+
+def test_who_is_enabled_already_gets_a_token_all_the_same(
+    issuer: Issuer, shelf: Shelf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf.put("acme", json.dumps(A))
+
+    assert enable(issuer) == WELL
+
+    assert shelf.texts() == {"acme": json.dumps(A)}
+    assert issuer.sent == [{"tenants": ["acme"]}]
+    assert capsys.readouterr().err == f"acme is enabled already, in {PATH}/acme.\n"
+
+
+def test_a_document_that_cannot_be_used_is_not_turned_on(issuer: Issuer, shelf: Shelf) -> None:
+    shelf.put("acme", '{"scope": 1, "enabled": false}')
+
+    with pytest.raises(CommandFailed, match="scope must be a text") as caught:
+        enable(issuer)
+
+    assert caught.value.code == UNCHANGED
+    assert issuer.sent == []
+
+
+def test_disable_says_that_the_token_is_gone(
+    issuer: Issuer, shelf: Shelf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf.put("acme", ON)
+    put_token(shelf, "globex")
+    issuer.answers = [failed("TokenRefused", "globex", removed=1)]
+
+    assert disable() == WELL
+
+    assert shelf.texts() == {"acme": OFF}
+    assert issuer.sent == [{}]
+    assert capsys.readouterr().out == "acme has no token any more.\n"
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        pytest.param(SKIPPED, "Skipped: another run is at work.\n", id="skipped"),
+        pytest.param(failed("StoreDenied"), "acme is out\nDo it.\n", id="failed"),
+    ],
+)
+def test_disable_is_not_well_while_the_token_is_there(
+    report: dict[str, Any],
+    words: str,
+    issuer: Issuer,
+    shelf: Shelf,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shelf.put("acme", ON)
+    put_token(shelf, "acme")
+    issuer.answers = [report]
+
+    assert disable() == NOT_WELL
+
+    told = capsys.readouterr()
+    assert told.out.endswith(words)
+    assert told.err.endswith("The token of acme is still there; the next run takes it away.\n")
+    assert shelf.texts() == {"acme": OFF}
+
+
+def test_disable_prints_json_for_scripts(
+    issuer: Issuer, shelf: Shelf, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf.put("acme", ON)
+    put_token(shelf, "acme")
+    issuer.answers = [SKIPPED]
+
+    assert disable(as_json=True) == NOT_WELL
+
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"tenant": "acme", "parameter": f"{PATH}/acme", "report": SKIPPED}
+
+
+def test_who_is_disabled_is_told_so_where_the_run_fails(issuer: Issuer, shelf: Shelf) -> None:
+    shelf.put("acme", ON)
+    issuer.answers = [CommandFailed("The run failed: no ledger", "Mend it.")]
+
+    with pytest.raises(CommandFailed) as caught:
+        disable()
+
+    assert caught.value.detail == (
+        "acme is disabled; whether its token is gone is not known: The run failed: no ledger"
+    )
+    assert caught.value.code == CANT
+    assert shelf.texts() == {"acme": OFF}
+
+
+# Questions
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    def type_in(text: str) -> None:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setattr("sys.stdin", Terminal(text))
+
+    return type_in
+
+
+@pytest.mark.parametrize("answer", ["y\n", "YES\n", " y \n"])
+def test_who_says_yes_goes_on(
+    answer: str, typed: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed(answer)
+
+    confirm("Remove [acme]?", yes=False)
+
+    told = capsys.readouterr()
+    assert "Remove [acme]? [y/N] " in told.out + told.err
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "", "yep\n"])
+def test_who_does_not_changes_nothing(answer: str, typed: Callable[[str], None]) -> None:
+    typed(answer)
+
+    with pytest.raises(CommandFailed, match="Nothing was changed") as caught:
+        confirm("Remove acme?", yes=False)
+
+    assert caught.value.code == UNCHANGED
+
+
+def test_who_is_told_to_does_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", fail(AssertionError()))
+
+    confirm("Remove acme?", yes=True)
+
+
+def test_without_a_terminal_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+
+    with pytest.raises(CommandFailed, match="There is no terminal") as caught:
+        confirm("Remove acme?", yes=False)
+
+    assert caught.value.remedy == "Give --yes, if you mean it."
+    assert caught.value.code == UNCHANGED
