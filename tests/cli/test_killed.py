@@ -1,4 +1,4 @@
-"""`apply` killed on either side of each call: all have their documents, and the next finishes."""
+"""`apply` killed or interrupted at any call: all have their documents, and the next finishes."""
 
 import json
 import os
@@ -37,6 +37,13 @@ WANTED = dict.fromkeys(STAY, A) | {"own-changed": B, "changed": B}
 WANTED |= {f"new-{number}": A for number in range(500)}
 
 
+class Interrupted(subprocess.Popen[bytes]):
+    """A process that is ended as Ctrl-C does."""
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGINT)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """The server, what is in it, and the file of those who are wanted."""
@@ -52,13 +59,15 @@ class Place:
             shelf.put(name, json.dumps(content))
         return shelf
 
-    def start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
+    def start(
+        self, process: type[subprocess.Popen[bytes]] = subprocess.Popen
+    ) -> subprocess.Popen[bytes]:
+        return process(
             [sys.executable, "-m", "tests.cli.applying", self.file],
             cwd=PROJECT,
             env=os.environ | {"PYTHONPATH": "src:cli"},
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
         )
 
 
@@ -86,6 +95,14 @@ def documented(shelf: Shelf) -> dict[str, Any]:
     return documents
 
 
+def assert_another_finishes(shelf: Shelf) -> None:
+    assert documented(shelf).keys() >= STAY
+    store = Store(shelf.ssm, PATH, reads=fast_pacer(), writes=fast_pacer())
+    apply_plan(store, plan(store.read(), WANTED))
+    assert documented(shelf) == WANTED
+    assert shelf.texts().keys() >= {"own-kept", "own-changed", "many", "packed-001"}
+
+
 def kill(place: Place, number: int, *, after: bool) -> str | None:
     """Kill it at the call of this number, see what is left, and return the call."""
     shelf = place.arrange()
@@ -93,11 +110,7 @@ def kill(place: Place, number: int, *, after: bool) -> str | None:
         place.wire.watch(process, number, after=after)
         assert process.wait(60) in {0, -signal.SIGKILL}
         place.wire.victim = None
-    assert documented(shelf).keys() >= STAY
-    store = Store(shelf.ssm, PATH, reads=fast_pacer(), writes=fast_pacer())
-    apply_plan(store, plan(store.read(), WANTED))
-    assert documented(shelf) == WANTED
-    assert shelf.texts().keys() >= {"own-kept", "own-changed", "many", "packed-001"}
+    assert_another_finishes(shelf)
     return place.wire.calls[number - 1] if process.returncode < 0 else None
 
 
@@ -114,3 +127,16 @@ def test_it_is_killed_on_either_side_of_each_call(place: Place, show: Show) -> N
         *(f"PutParameter {PATH}/{name}" for name in ("many", "own-changed", "packed-001")),
         f"DeleteParameter {PATH}/own-removed",
     ]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before a call", "after it"])
+def test_it_is_interrupted_and_says_how_far_it_is(place: Place, *, after: bool) -> None:
+    shelf = place.arrange()
+    with place.start(Interrupted) as process:
+        place.wire.watch(process, 6, after=after)
+        _, told = process.communicate(timeout=60)
+        place.wire.victim = None
+
+    assert process.returncode == -signal.SIGINT
+    assert told.startswith(b"3 of 7 parameters are written; run it again to finish.\n")
+    assert_another_finishes(shelf)

@@ -136,6 +136,32 @@ def test_remove_of_an_unknown_tenant_is_refused(command: Command, desk: Desk) ->
     assert set(desk.texts()) == set(TENANTS)
 
 
+def test_who_may_be_in_a_parameter_that_cannot_be_read_is_not_called_unknown(
+    command: Command, desk: Desk
+) -> None:
+    desk.put("many", '{"tenants": {"wonka": ')
+
+    for done in (
+        command("disable", "wonka"),
+        command("add", "wonka", "--no-tenant-id", "--scope", ""),
+    ):
+        assert done.err.startswith(f"{PATH}/many: it is not JSON: ")
+        assert (done.out, done.code) == ("", 4)
+
+    assert "wonka" not in desk.texts()
+
+
+def test_remove_deletes_the_parameter_that_apply_packed_once_nobody_is_in_it(
+    command: Command, desk: Desk
+) -> None:
+    desk.put("packed-001", f'{{"tenants": {{{SIBLING}}}}}')
+
+    done = command("remove", "vandelay", "--yes")
+
+    assert done.code == 0
+    assert set(desk.texts()) == set(TENANTS)
+
+
 def test_enable_gives_a_token_and_disable_takes_it_away(command: Command, desk: Desk) -> None:
     own = f'"wonka": {{"tenant_id": "{IDS["wonka"]}", "scope": "{SCOPES[0]}", "enabled": '
     desk.put("many", f'{{"tenants": {{{own}false}}, {SIBLING}}}}}')
