@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from token_issuer.tenants import parse_configuration
@@ -46,6 +52,7 @@ PACKED_BYTES = 4000  # of a parameter with many; a standard one, which is free, 
 EMPTY = '{"tenants": {\n}}'
 DEFAULTS: dict[str, object] = {"client": "default", "enabled": True}
 MOST_ERRORS = 20  # that are told at once
+MOST_ADDED = 40  # that are shown by name; whoever changes or goes is shown in any case
 
 
 # Read
@@ -277,7 +284,7 @@ def apply_plan(store: Store, planned: Plan) -> None:
 
     written = 0
     console = err()
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("Writing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     progress = Progress(*columns, console=console, disable=not console.is_terminal)
     with telling(done), progress:
         for write in progress.track(planned.writes):
@@ -298,7 +305,11 @@ MARKS = {Action.ADD: ("+", "green"), Action.CHANGE: ("~", "yellow"), Action.REMO
 def render(planned: Plan) -> RenderableType:
     """Return the plan as a diff, and how much it is."""
     counts = Counter(one.action for one in planned.changes)
-    parts = [_line(one) for one in planned.changes]
+    added = [one for one in planned.changes if one.action is Action.ADD]
+    hidden = {one.tenant for one in added[MOST_ADDED:]}
+    parts = [_line(one) for one in planned.changes if one.tenant not in hidden]
+    if hidden:
+        parts.append(Text(f"+ … and {len(hidden):,} more", style="green"))
     words = [f"{counts[action]:,} to {action}" for action in Action]
     parts.append(
         Text(

@@ -21,6 +21,7 @@ def confirm(question: str, *, yes: bool) -> None:
     try:
         answer = console.input(f"{question} [y/N] ", markup=False)
     except EOFError:
+        console.print()  # behind the question
         answer = ""
     if answer.strip().lower() not in {"y", "yes"}:
         raise CommandFailed("Nothing was changed", "", code=UNCHANGED)

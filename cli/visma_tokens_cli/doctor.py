@@ -72,11 +72,13 @@ def examine(stack: Stack, tenant: str | None) -> Iterator[Finding]:
 
 def print_findings(findings: Iterable[Finding], *, as_json: bool) -> int:
     """Print them, as they come where they are for people, and return the exit code."""
-    found = []
+    found, order = [], list(Check)
     console = out()
-    with err().status("Looking …") as status:
+    with err().status(f"Looking: {order[0]} …") as status:
         for finding in findings:
             found.append(finding)
+            if left := order[order.index(finding.check) + 1 :]:
+                status.update(f"Looking: {left[0]} …")
             if as_json:
                 continue
             status.stop()  # it is on the line that is printed upon

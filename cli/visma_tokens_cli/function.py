@@ -11,7 +11,7 @@ from botocore.exceptions import HTTPClientError, IncompleteReadError
 from token_issuer.errors import IssuerError
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.options import NOT_WELL, WELL
-from visma_tokens_cli.screen import err, listed, out, print_json
+from visma_tokens_cli.screen import err, listed, out, print_json, say
 from visma_tokens_cli.stack import Stack
 
 MARGIN = timedelta(seconds=30)  # beyond the function's time-out
@@ -20,8 +20,12 @@ MOST_NAMES = 10  # of those that failed alike
 
 def run_now(stack: Stack, event: dict[str, Any]) -> dict[str, Any]:
     """Invoke the function, and show on a terminal that this is what is waited for."""
-    with err().status("The function is at work: a run of all tenants may take minutes …"):
-        return invoke(stack, event)
+    try:
+        with err().status("The function is at work: a run of all tenants may take minutes …"):
+            return invoke(stack, event)
+    except KeyboardInterrupt:
+        say("\nThe function may still be at work: see `visma-tokens status`.")
+        raise
 
 
 def invoke(stack: Stack, event: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +71,7 @@ def print_report(report: dict[str, Any], *, as_json: bool) -> None:
         return
     console = out()
     if report.get("skipped"):
-        console.print("Skipped: another run is at work.")
+        console.print("Skipped: another run is at work; see `visma-tokens status`.")
         return
     names = ("issued", "fresh", "failed", "deferred", "removed")
     console.print(", ".join(f"{report[name]} {name}" for name in names))

@@ -261,7 +261,7 @@ def _secret_id(stack: Stack, client: str) -> str:
 MEANINGS = {
     CURRENT: "current, in use",
     PENDING: "pending, to be proved",
-    PREVIOUS: "previous, the way back",
+    PREVIOUS: "previous, to go back",
 }
 
 
@@ -276,7 +276,7 @@ def render(secrets: list[SecretStatus]) -> RenderableType:
             title=secret.secret_id,
             title_justify="left",
         )
-        table.add_column("Version", overflow="fold")
+        table.add_column("Version", no_wrap=True)
         table.add_column("Stage")
         table.add_column("Created")
         for one in secret.versions or []:

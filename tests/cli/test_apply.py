@@ -250,6 +250,24 @@ def test_a_plan_reads_like_a_diff() -> None:
     ]
 
 
+def test_of_thousands_to_add_the_others_are_not_lost_sight_of() -> None:
+    texts = {"acme": json.dumps(A), "initech": json.dumps(A)}
+    wanted = {f"new-{number:04}": A for number in range(3000)} | {"acme": B}
+    console = Console(width=80, highlight=False)
+
+    with console.capture() as captured:
+        console.print(render(plan(documents_of(texts), wanted)))
+
+    lines = captured.get().splitlines()
+    assert len(lines) == 40 + 4 + 1  # the last takes two
+    assert [line for line in lines if line[0] != "+"][:2] == [
+        '~ acme  scope "a" → "b"',
+        "- initech",
+    ]
+    assert "+ … and 2,960 more" in lines
+    assert lines[-2].startswith("3,000 to add, 1 to change, 1 to remove")
+
+
 def test_writes_are_made_in_the_order_of_the_plan(store: Store, shelf: Shelf) -> None:
     shelf.put("acme", json.dumps(A))
     shelf.put("many", pack(globex=A, hooli=A))

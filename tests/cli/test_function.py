@@ -261,4 +261,6 @@ def test_failures_that_are_left_out_are_counted(capsys: pytest.CaptureFixture[st
 def test_a_run_that_was_skipped_is_said_to_be(capsys: pytest.CaptureFixture[str]) -> None:
     print_report(REPORT | {"skipped": True}, as_json=False)
 
-    assert capsys.readouterr().out == "Skipped: another run is at work.\n"
+    assert (
+        capsys.readouterr().out == "Skipped: another run is at work; see `visma-tokens status`.\n"
+    )

@@ -349,7 +349,9 @@ def test_disable_says_that_the_token_is_gone(
 @pytest.mark.parametrize(
     ("report", "words"),
     [
-        pytest.param(SKIPPED, "Skipped: another run is at work.\n", id="skipped"),
+        pytest.param(
+            SKIPPED, "Skipped: another run is at work; see `visma-tokens status`.\n", id="skipped"
+        ),
         pytest.param(failed("StoreDenied"), "acme is out\nDo it.\n", id="failed"),
     ],
 )
