@@ -26,7 +26,7 @@ local: environments ## Keep that up, for trying things by hand
 
 .PHONY: test
 test: environments ## Run all tests but the long ones
-	@$(RUN) -m pytest --cov --numprocesses 3 --no-loadscope-reorder # the longest come early
+	@$(RUN) -m pytest --cov --numprocesses 4 --no-loadscope-reorder # the longest come early
 
 .PHONY: test-long
 test-long: environments ## Run the long ones: redeploys, the demo itself
