@@ -26,7 +26,11 @@ local: environments ## Keep that up, for trying things by hand
 
 .PHONY: test
 test: environments ## Run all tests but the long ones
-	@$(RUN) -m pytest --cov --numprocesses 4 --no-loadscope-reorder # the longest come early
+	@$(RUN) -m pytest --numprocesses 4 --no-loadscope-reorder # in the order of tests/conftest.py
+
+.PHONY: coverage
+coverage: environments ## Run those of the issuer, and show what of src/ none of them runs
+	@$(RUN) -m pytest --cov --numprocesses 4 tests/issuer --ignore tests/issuer/simulation
 
 .PHONY: test-long
 test-long: environments ## Run the long ones: redeploys, the demo itself

@@ -30,6 +30,11 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
         return nodeid if scope.endswith("killed/test_killed.py") else scope
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put those of the stack first: they are in one process, and it takes the longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/deployed/"))
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
     return Scheduling(config, log)
 

@@ -24,8 +24,6 @@ from tests.conftest import PROJECT
 from tests.issuer.test_template import RESOURCES
 from tests.watched.day import MIDNIGHT, WARM_UP, simulate
 
-pytestmark = pytest.mark.no_cover  # which would double its time
-
 FIGURE = Figure(name="a tick", shown="108", beside="7 Scan", value=108, most=120)
 COUNTED = Counted(
     tenants=1000,

@@ -542,6 +542,7 @@ def test_where_no_more_is_asked_for_nothing_is_proved(
     assert noticed(log) == [("default", "PendingSecretUndecided")]
 
 
+@pytest.mark.long
 def test_two_hundred_tenants_with_every_version_dead_cost_three_refusals(
     portal: Portal, run: Run, log: Log
 ) -> None:

@@ -19,7 +19,7 @@ from tests.watched.installation import Installation, Span, minute, names, read_a
 from token_issuer.credentials import CURRENT, PREVIOUS
 from token_issuer.telemetry import NAMESPACE
 
-pytestmark = pytest.mark.no_cover  # which would double its time
+pytestmark = pytest.mark.long
 
 EVENT = 122  # minutes
 HOUR, DAY = 60, 1440
@@ -86,7 +86,6 @@ def test_in_healthy_hours_only_a_new_stack_fires_until_its_first_run_has_ended(
     assert fired == [Fired("NoRunAlarm", minute(-10), minute(1 + delay))]
 
 
-@pytest.mark.long
 def test_in_a_healthy_week_with_a_short_outage_each_day_none_fires() -> None:
     installation = Installation()
     outages = [minute(day * DAY + 67 * day) for day in range(1, 7)]
@@ -324,7 +323,6 @@ def test_a_trouble_that_lasts_fires_once(
     assert installation.alarms(since=EVENT) == spans
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("period", [1, 2, 5, 10, 15])
 @pytest.mark.parametrize(("trouble", "spans"), TROUBLES, ids=[one.__name__ for one, _ in TROUBLES])
 def test_it_fires_once_at_any_period_however_late_ticks_and_metrics_are(
@@ -375,7 +373,6 @@ def test_a_tenant_that_was_never_granted_is_told_of_after_an_hour() -> None:
 # The quota
 
 
-@pytest.mark.long
 def test_thousands_of_tenants_beyond_the_quota_until_it_is_raised() -> None:
     installation = Installation(tenants=3000)
     for hour in range(10):  # 2.4 a second are enough for 4,200
@@ -387,7 +384,6 @@ def test_thousands_of_tenants_beyond_the_quota_until_it_is_raised() -> None:
     assert installation.alarms(since=0) == {"FullRunsAlarm": (575, 608)}
 
 
-@pytest.mark.long
 def test_slowly_more_tenants_than_can_be_written() -> None:
     installation = Installation(tenants=1600)  # one a second is enough for 1,750
     installation.allow_writes(1, quota=1.25)

@@ -17,8 +17,6 @@ from tests.watched.day import MIDNIGHT, WARM_UP, WatchedWorld, simulate
 from tests.watched.emf import by_period
 from tests.watched.picture import PICTURE, draw, values_of
 
-pytestmark = pytest.mark.no_cover  # which would double its time
-
 HOUR = timedelta(hours=1)
 WIDGETS = read_widgets()
 
@@ -110,6 +108,7 @@ def test_what_cannot_be_drawn_is_an_error(change: dict[str, Any], named: str) ->
         parse_widget(widget | {name: one for name, one in change.items() if name != "properties"})
 
 
+@pytest.mark.long
 def test_a_period_has_the_statistic_of_its_samples(morning: WatchedWorld) -> None:
     samples = [one for one in morning.samples() if one.name == "TenantsConfigured"]
 

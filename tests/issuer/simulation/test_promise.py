@@ -14,11 +14,9 @@ from tests.issuer.simulation.world import CACHE, START, World
 from token_issuer.pacing import ASK_SECONDS
 from token_issuer.renewal import CHECKED, renew_at
 
-pytestmark = pytest.mark.no_cover  # which would double its time
-
 PERIOD = timedelta(minutes=5)
-SLOW = settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
-FAST = settings(deadline=None, max_examples=60)
+SLOW = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(deadline=None, max_examples=100)
 
 
 def minutes(number: float) -> timedelta:
@@ -92,6 +90,7 @@ def test_one_attempt_that_is_answered_in_time_keeps_the_promise(
             assert replaced_at + CACHE <= token.expires_at
 
 
+@pytest.mark.long
 @SLOW
 @given(
     count=st.integers(1, 500),
@@ -137,6 +136,7 @@ def test_a_tenant_is_asked_for_once_a_run_and_never_while_it_waits(
     assert world.asked_too_soon == []
 
 
+@pytest.mark.long
 @SLOW
 @given(
     healthy=st.integers(20, 40),
@@ -233,6 +233,7 @@ EARLIER = {
 }
 
 
+@pytest.mark.long
 @FAST
 @given(count=st.integers(1, 20), **EARLIER)
 def test_a_ledger_that_is_lost_or_set_back_expires_nothing_and_converges(
