@@ -309,7 +309,8 @@ def render(planned: Plan) -> RenderableType:
     hidden = {one.tenant for one in added[MOST_ADDED:]}
     parts = [_line(one) for one in planned.changes if one.tenant not in hidden]
     if hidden:
-        parts.append(Text(f"+ … and {len(hidden):,} more", style="green"))
+        more = Text(f"+ … and {len(hidden):,} more", style="green")
+        parts.insert(len(parts) - counts[Action.REMOVE], more)  # these come last
     words = [f"{counts[action]:,} to {action}" for action in Action]
     parts.append(
         Text(
