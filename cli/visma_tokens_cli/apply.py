@@ -36,10 +36,9 @@ from visma_tokens_cli.documents import (
     open_store,
     packed_at,
     put_document,
-    telling,
     to_json,
 )
-from visma_tokens_cli.failures import CommandFailed
+from visma_tokens_cli.failures import CommandFailed, telling
 from visma_tokens_cli.function import exit_code, print_report, run_now
 from visma_tokens_cli.options import UNCHANGED, WELL
 from visma_tokens_cli.screen import err, out, print_json, say

@@ -311,7 +311,7 @@ def judge_alarms(
         return broken(
             Check.ALARMS,
             f"gone: {listed(gone, NAMED)}{told}",
-            "Delete the stack, and deploy it anew. Tenants, tokens and client secrets stay.",
+            "Deploy once with them taken out of template.yaml, then again with them in it.",
         )
     if mute := sorted(one.name for one in alarms if not one.topics):
         return broken(

@@ -27,7 +27,7 @@ from visma_tokens_cli.failures import DENIED, CommandFailed, explain
 from visma_tokens_cli.function import invoke
 from visma_tokens_cli.options import CANT, NOT_WELL, WELL
 from visma_tokens_cli.screen import err, labelled, out, print_json
-from visma_tokens_cli.stack import Stack
+from visma_tokens_cli.stack import ANEW, Stack
 from visma_tokens_cli.status import assess, read_compared
 from visma_tokens_cli.token import is_denied, read_token
 
@@ -140,7 +140,7 @@ def _role(stack: Stack) -> Finding:
         return broken(
             Check.ROLE,
             f"{role} is gone",
-            "Delete the stack, and deploy it anew. Tenants, tokens and client secrets stay.",
+            ANEW,
         )
     return diagnosis.well(Check.ROLE, role)
 

@@ -2,20 +2,20 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from json.decoder import scanstring  # type: ignore[attr-defined]  # what `raw_decode` uses
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from token_issuer.errors import DocumentInvalid, IssuerError, aws_code
+from token_issuer.errors import DocumentInvalid, aws_code
 from token_issuer.pacing import Pacer
 from token_issuer.tenants import Configuration, list_parameters, parse_configuration
-from visma_tokens_cli.failures import CommandFailed, explain
+from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.options import NOT_WELL, UNCHANGED
 from visma_tokens_cli.screen import say
 from visma_tokens_cli.stack import Stack, reads
@@ -393,20 +393,3 @@ def _lost(name: str, version: int) -> CommandFailed:
         f"Look at it (aws ssm get-parameter --name {name}:{version}), and put it back by hand.",
         code=NOT_WELL,
     )
-
-
-@contextmanager
-def telling(words: Callable[[], str]) -> Iterator[None]:
-    """Have whatever ends the block early say what is done already, if anything is."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if done := words():
-            say(f"{done}.")
-        raise
-    except (CommandFailed, ClientError, BotoCoreError, IssuerError) as error:
-        if not (done := words()):
-            raise
-        failure = error if isinstance(error, CommandFailed) else explain(error)
-        code = NOT_WELL if failure.code == UNCHANGED else failure.code
-        raise CommandFailed(f"{done}: {failure.detail}", failure.remedy, code=code) from error

@@ -2,12 +2,14 @@
 
 import re
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from token_issuer.errors import IssuerError, aws_code
-from visma_tokens_cli.options import CANT, DEFECT
+from visma_tokens_cli.options import CANT, DEFECT, NOT_WELL, UNCHANGED
 from visma_tokens_cli.screen import print_json, say
 
 SIGN_IN = "Sign in again (aws sso login, for instance), or give another --profile."
@@ -70,7 +72,7 @@ def print_failure(error: Exception, *, as_json: bool) -> int:
     if isinstance(error, ClientError | BotoCoreError | IssuerError):
         error = explain(error)
     elif isinstance(error, OSError):
-        error = CommandFailed(f"It could not be read or written: {error.strerror}", "")
+        error = CommandFailed(f"It could not be read or written: {error.strerror or error}", "")
     if not isinstance(error, CommandFailed):
         traceback.print_exception(error)  # without values
         say("That is a defect of visma-tokens; please report it with what is above.")
@@ -118,3 +120,20 @@ def _of_aws(error: ClientError, code: str) -> CommandFailed:
     is_passing = status >= FIVE_HUNDRED or "Throttl" in code
     otherwise = LATER if is_passing or not message else "Mend what AWS says there; then try again."
     return CommandFailed(f"{operation} failed: {code}{says}", REMEDIES.get(code, otherwise))
+
+
+@contextmanager
+def telling(words: Callable[[], str]) -> Iterator[None]:
+    """Have whatever ends the block early say what is done already, if anything is."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if done := words():
+            say(f"{done}.")
+        raise
+    except (CommandFailed, ClientError, BotoCoreError, IssuerError) as error:
+        if not (done := words()):
+            raise
+        failure = error if isinstance(error, CommandFailed) else explain(error)
+        code = NOT_WELL if failure.code == UNCHANGED else failure.code
+        raise CommandFailed(f"{done}: {failure.detail}", failure.remedy, code=code) from error

@@ -18,6 +18,10 @@ from token_issuer.tenants import Configuration, read_tenants
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.options import Options
 
+ANEW = (  # since CloudFormation doesn't miss what was deleted by hand
+    "Detach ReadTokensPolicyArn from its roles, `sam delete` the stack, and deploy it anew:"
+    " tenants, tokens and client secrets stay, and consumers need the new policy."
+)
 READS_PER_SECOND = 9.0  # of the 40 that the account's consumers share by default
 
 
@@ -117,8 +121,7 @@ def open_stack(options: Options) -> Stack:
             raise
         raise CommandFailed(
             f"{name} has lost its function, {outputs['FunctionName']}",
-            "Somebody has deleted it by hand: delete the stack, and deploy it anew."
-            " Tenants, tokens and client secrets stay.",
+            f"Somebody has deleted it by hand. {ANEW}",
         ) from None
     try:
         settings = parse_settings(function["Environment"]["Variables"])

@@ -15,10 +15,9 @@ from visma_tokens_cli.documents import (
     edit_document,
     is_spare,
     open_store,
-    telling,
     to_json,
 )
-from visma_tokens_cli.failures import CommandFailed
+from visma_tokens_cli.failures import CommandFailed, telling
 from visma_tokens_cli.function import exit_code, print_report, run_now
 from visma_tokens_cli.options import NOT_WELL, UNCHANGED, WELL
 from visma_tokens_cli.screen import out, print_json, say

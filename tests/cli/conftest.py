@@ -9,6 +9,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from tests.cli.invoked import Lambda, serving
 from tests.issuer.conftest import CREDENTIALS, fast_pacer
 from visma_tokens_cli.documents import Documents, Store, parse_documents
 
@@ -59,6 +60,15 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
         monkeypatch.setenv(name, value)
     with mock_aws():
         yield Shelf()
+
+
+@pytest.fixture
+def function(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lambda]:
+    assert shelf  # there are credentials, and no other AWS
+    function = Lambda()
+    with serving(function) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
+        yield function
 
 
 @pytest.fixture

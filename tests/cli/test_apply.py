@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tests.cli.applying import DENIED, before, fail, make_stack
 from tests.cli.conftest import PATH, Shelf, documents_of
+from tests.cli.invoked import NOTHING, Lambda, failed_run
 from visma_tokens_cli.apply import (
     ALONE,
     PACKED_BYTES,
@@ -359,20 +360,15 @@ def test_where_nothing_is_written_nothing_is_said_to_be(
     assert capsys.readouterr().err == ""
 
 
-REPORT: dict[str, Any] = dict.fromkeys(("issued", "fresh", "failed", "deferred", "removed"), 0) | {
-    "failures": []
-}
-
-
 @pytest.mark.parametrize(
     ("changes", "code"),
     [({"issued": 1}, WELL), ({"deferred": 1}, NOT_WELL), ({"skipped": True}, NOT_WELL)],
     ids=["well", "deferred", "skipped"],
 )
 def test_it_is_well_where_the_run_is(
-    changes: dict[str, object], code: int, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+    changes: dict[str, object], code: int, function: Lambda, shelf: Shelf
 ) -> None:
-    monkeypatch.setattr("visma_tokens_cli.apply.run_now", lambda *_: REPORT | changes)
+    function.answers = [NOTHING | changes]
 
     found = apply_tenants(
         make_stack(), {"acme": A}, dry_run=False, yes=True, renew=True, as_json=False
@@ -382,11 +378,8 @@ def test_it_is_well_where_the_run_is(
     assert shelf.texts() == {"acme": json.dumps(A)}
 
 
-def test_a_run_that_fails_leaves_all_written_and_says_so(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    failure = CommandFailed("The run failed: no ledger", "Mend it.")
-    monkeypatch.setattr("visma_tokens_cli.apply.run_now", lambda *_: fail(failure)())
+def test_a_run_that_fails_leaves_all_written_and_says_so(function: Lambda, shelf: Shelf) -> None:
+    function.answers = [failed_run("LedgerUnreadable", "no ledger")]
 
     with pytest.raises(CommandFailed, match="All is written; tokens were not issued: The run f"):
         apply_tenants(make_stack(), {"acme": A}, dry_run=False, yes=True, renew=True, as_json=True)

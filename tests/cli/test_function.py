@@ -1,87 +1,34 @@
 """The function is invoked once, whatever becomes of its answer, and its report is shown."""
 
-import json
-import threading
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from typer.testing import CliRunner
 
 from tests.cli.applying import make_stack
-from tests.cli.conftest import Shelf
+from tests.cli.invoked import HEAD, NOTHING, Lambda, answer, failed_run
+from tests.cli.terminal import run
+from tests.cli.test_stack import OUTPUTS, account
 from token_issuer.errors import IssuerError, LedgerUnreadable, TenantsGone
-from visma_tokens_cli.commands import app
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.function import exit_code, invoke, print_report, run_now
 from visma_tokens_cli.options import CANT, NOT_WELL, WELL
 from visma_tokens_cli.stack import Stack
 
-HEAD = "HTTP/1.1 {}\r\nContent-Type: application/json\r\n"
-REPORT: dict[str, Any] = {
-    "issued": 0,
-    "fresh": 1,
-    "failed": 0,
-    "deferred": 0,
-    "removed": 0,
-    "failures": [],
-}
-
-
-def answer(content: object, *headers: str, status: str = "200 OK", cut: int = 0) -> bytes:
-    """Return an answer whose body lacks that many bytes."""
-    body = json.dumps(content).encode()
-    lines = [HEAD.format(status), *(f"{one}\r\n" for one in headers)]
-    head = "".join([*lines, f"Content-Length: {len(body) + cut}\r\n\r\n"])
-    return head.encode() + body
-
-
-def failed_run(kind: str, message: str) -> bytes:
-    return answer({"errorType": kind, "errorMessage": message}, "X-Amz-Function-Error: Unhandled")
-
-
-@dataclass
-class Lambda:
-    """Lambda as the wire has it: what it answers, after how many seconds, and what it was sent."""
-
-    stack: Stack
-    answer: bytes = answer(REPORT)
-    seconds: float = 0.0
-    sent: list[Any] = field(default_factory=list)
+REPORT = NOTHING | {"fresh": 1}
 
 
 @pytest.fixture
-def function(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lambda]:
-    assert shelf  # there are credentials, and no other AWS
-    served = Lambda(stack=make_stack())
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            served.sent.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            time.sleep(served.seconds)
-            self.wfile.write(served.answer)
-            self.close_connection = True
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://127.0.0.1:{server.server_port}")
-        yield served
-        server.shutdown()
-        thread.join()
+def stack(function: Lambda) -> Stack:
+    function.answers = [REPORT]
+    return make_stack()
 
 
-def test_its_report_is_returned(function: Lambda) -> None:
-    assert invoke(function.stack, {"tenants": ["acme"]}) == REPORT
+def test_its_report_is_returned(function: Lambda, stack: Stack) -> None:
+    assert invoke(stack, {"tenants": ["acme"]}) == REPORT
 
     assert function.sent == [{"tenants": ["acme"]}]
 
@@ -98,39 +45,41 @@ def test_its_report_is_returned(function: Lambda) -> None:
     ],
 )
 def test_it_is_not_invoked_again_where_its_answer_does_not_come(
-    bytes_: bytes, function: Lambda
+    bytes_: bytes, function: Lambda, stack: Stack
 ) -> None:
-    function.answer = bytes_
+    function.answers = [bytes_]
 
     with pytest.raises(CommandFailed, match="its answer did not come") as caught:
-        invoke(function.stack, {})
+        invoke(stack, {})
 
     assert caught.value.remedy.startswith("It may still be at work")
     assert function.sent == [{}]
 
 
-def test_it_is_not_invoked_again_where_its_answer_is_late(function: Lambda) -> None:
-    function.seconds = 1.5
-    soon = replace(function.stack.settings, period=timedelta(seconds=-29))
+def test_it_is_not_invoked_again_where_its_answer_is_late(function: Lambda, stack: Stack) -> None:
+    function.delay = 1.5
+    soon = replace(stack.settings, period=timedelta(seconds=-29))
 
     with pytest.raises(CommandFailed, match="its answer did not come"):
-        invoke(replace(function.stack, settings=soon), {})
+        invoke(replace(stack, settings=soon), {})
 
     assert function.sent == [{}]
 
 
 @pytest.mark.parametrize("status", ["500 Internal Server Error", "429 Too Many Requests"])
-def test_it_is_not_invoked_again_where_lambda_fails(status: str, function: Lambda) -> None:
-    function.answer = answer({"message": "no"}, status=status)
+def test_it_is_not_invoked_again_where_lambda_fails(
+    status: str, function: Lambda, stack: Stack
+) -> None:
+    function.answers = [answer({"message": "no"}, status=status)]
 
     with pytest.raises(ClientError):
-        invoke(function.stack, {})
+        invoke(stack, {})
 
     assert function.sent == [{}]
 
 
 @pytest.mark.parametrize("minutes", [1, 2, 5, 10, 15])
-def test_it_has_more_time_than_its_time_out(minutes: int, function: Lambda) -> None:
+def test_it_has_more_time_than_its_time_out(minutes: int, stack: Stack) -> None:
     period = timedelta(minutes=minutes)
     made = []
 
@@ -139,8 +88,8 @@ def test_it_has_more_time_than_its_time_out(minutes: int, function: Lambda) -> N
             made.append(super().client(*names, **settings))
             return made[-1]
 
-    settings = replace(function.stack.settings, period=period)
-    invoke(replace(function.stack, settings=settings, aws=Session()), {})
+    settings = replace(stack.settings, period=period)
+    invoke(replace(stack, settings=settings, aws=Session()), {})
 
     [client] = made
     assert client.meta.config.read_timeout > period.total_seconds()  # ten seconds more than its
@@ -155,22 +104,26 @@ def test_it_has_more_time_than_its_time_out(minutes: int, function: Lambda) -> N
     ],
     ids=["its only remedy", "one of several"],
 )
-def test_a_run_that_failed_is_told_with_its_remedy(error: IssuerError, function: Lambda) -> None:
-    function.answer = failed_run(error.reason, str(error))
+def test_a_run_that_failed_is_told_with_its_remedy(
+    error: IssuerError, function: Lambda, stack: Stack
+) -> None:
+    function.answers = [failed_run(error.reason, str(error))]
 
     with pytest.raises(CommandFailed) as caught:
-        invoke(function.stack, {})
+        invoke(stack, {})
 
     assert caught.value.detail == f"The run failed: {error.detail}"
     assert caught.value.remedy == error.remedy
     assert caught.value.code == CANT
 
 
-def test_a_run_that_lambda_ended_is_in_the_log(function: Lambda) -> None:
-    function.answer = failed_run("Sandbox.Timedout", "Error: Task timed out after 290.00 seconds")
+def test_a_run_that_lambda_ended_is_in_the_log(function: Lambda, stack: Stack) -> None:
+    function.answers = [
+        failed_run("Sandbox.Timedout", "Error: Task timed out after 290.00 seconds")
+    ]
 
     with pytest.raises(CommandFailed) as caught:
-        invoke(function.stack, {})
+        invoke(stack, {})
 
     assert caught.value.detail == "The run failed: Error: Task timed out after 290.00 seconds"
     assert caught.value.remedy == "See its log: aws logs tail issuer-log --since 30m"
@@ -180,7 +133,7 @@ def test_a_run_that_lambda_ended_is_in_the_log(function: Lambda) -> None:
 def test_a_terminal_shows_that_it_is_at_work(
     *,
     is_terminal: bool,
-    function: Lambda,
+    stack: Stack,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -188,7 +141,7 @@ def test_a_terminal_shows_that_it_is_at_work(
         monkeypatch.setenv("FORCE_COLOR", "1")
         monkeypatch.setenv("TERM", "xterm")
 
-    assert run_now(function.stack, {}) == REPORT
+    assert run_now(stack, {}) == REPORT
 
     assert ("The function is at work" in capsys.readouterr().err) == is_terminal
 
@@ -215,14 +168,15 @@ def test_a_script_goes_on_only_where_everybody_was_served(
     assert exit_code(REPORT | changes) == code
 
 
-def test_renew_is_well_where_everybody_was_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("visma_tokens_cli.stack.open_stack", lambda _: make_stack())
-    codes = {}
-    for name, report in {"served": REPORT, "deferred": REPORT | {"deferred": 1}}.items():
-        monkeypatch.setattr("visma_tokens_cli.function.run_now", lambda *_, told=report: told)
-        codes[name] = CliRunner().invoke(app, ["renew", "acme"]).exit_code
+@pytest.mark.parametrize(
+    ("changes", "code"), [({}, WELL), ({"failed": 1}, NOT_WELL), ({"deferred": 1}, NOT_WELL)]
+)
+def test_renew_is_well_where_everybody_was_served(changes: dict[str, int], code: int) -> None:
+    with account("CREATE_COMPLETE", OUTPUTS, report=REPORT | changes) as url:
+        done = run("renew", "acme", "--region", "eu-north-1", "--endpoint-url", url)
 
-    assert codes == {"served": WELL, "deferred": NOT_WELL}
+    assert done.stdout.startswith("0 issued, 1 fresh")
+    assert done.returncode == code
 
 
 def test_what_failed_alike_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:

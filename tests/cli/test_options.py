@@ -11,33 +11,13 @@ from pathlib import Path
 import pytest
 
 from local.authorization_server import serving_wsgi
+from tests.cli.terminal import run
 from tests.conftest import PROJECT
 
 COMMANDS = [
     *("status", "add", "remove", "enable", "disable", "apply", "renew", "doctor", "token"),
     *("secret stage", "secret status"),
 ]
-
-
-def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": f"{PROJECT}/cli:{PROJECT}/src",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_ACCESS_KEY_ID": "a",
-        "AWS_SECRET_ACCESS_KEY": "b",
-        "NO_PROXY": "127.0.0.1",
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "visma_tokens_cli", *arguments],
-        env=environment | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
 
 
 @pytest.fixture

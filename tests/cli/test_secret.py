@@ -14,7 +14,8 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from tests.cli.conftest import Shelf
-from tests.cli.test_status import Child, end_of, in_a_pipe, make_stack, on_terminal
+from tests.cli.terminal import Child, end_of, in_a_pipe, on_terminal
+from tests.cli.test_status import make_stack_with_ledger
 from token_issuer.credentials import MISSING
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.secret import (
@@ -40,7 +41,7 @@ def stack(shelf: Shelf) -> Stack:
     """Return one whose tenants name two clients."""
     shelf.put("acme", '{"scope": ""}')
     shelf.put("globex", '{"scope": "", "client": "sales"}')
-    return make_stack()
+    return make_stack_with_ledger()
 
 
 def printed(found: list[SecretStatus]) -> str:
@@ -133,7 +134,8 @@ def file(
         if request.param == "file":
             (tmp_path / "client.json").write_bytes(content)
             return tmp_path / "client.json"
-        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), "utf-8"))
+        stdin = io.TextIOWrapper(io.BytesIO(content), "utf-8")
+        monkeypatch.setattr("sys.stdin", stdin)  # pytest has taken away the one to write into
         return Path("-")
 
     return write

@@ -1,21 +1,18 @@
 """How each tenant is, from what ledger, tenant documents and parameters say."""
 
 import io
-import os
 import re
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import boto3
-import pexpect
 import pytest
 from rich.console import Console
 
+from tests.cli.applying import make_stack
 from tests.cli.conftest import Shelf
-from tests.conftest import PROJECT
+from tests.cli.terminal import Child, end_of, in_a_pipe, on_terminal
 from tests.issuer.conftest import make_settings
 from token_issuer.ledger import Failure, Issued, Ledger, Memory, Record
 from token_issuer.renewal import purpose_of
@@ -220,31 +217,22 @@ def test_the_help_tells_which_are_compared() -> None:
     assert f"at most {FEW}" in (commands.status.__doc__ or "")
 
 
-def make_stack() -> Stack:
+def make_stack_with_ledger() -> Stack:
     """Return one with an empty ledger."""
-    session = boto3.Session()
-    session.client("dynamodb").create_table(
+    boto3.client("dynamodb").create_table(
         TableName="ledger",
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
         KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
     )
-    return Stack(
-        name="issuer",
-        region="eu-north-1",
-        outputs={},
-        parameters={},
-        status="CREATE_COMPLETE",
-        role="issuer",
-        settings=replace(SETTINGS, ledger_table="ledger"),
-        aws=session,
-    )
+    stack = make_stack()
+    return replace(stack, settings=replace(stack.settings, ledger_table="ledger"))
 
 
 @pytest.fixture
 def stack(shelf: Shelf) -> Stack:
     assert shelf.texts() == {}
-    return make_stack()
+    return make_stack_with_ledger()
 
 
 def issue(stack: Stack, name: str, *, version: int) -> None:
@@ -499,8 +487,6 @@ def test_scripts_read_times_as_iso_8601() -> None:
 
 # On a screen
 
-type Child = pexpect.spawn[str]
-
 WATCHING = """
 import time
 from datetime import UTC, datetime
@@ -529,40 +515,13 @@ typer.run(watch)
 ENTERS, LEAVES = "\x1b[?1049h", "\x1b[?1049l"  # the alternate screen
 SHOWS = "\x1b[?25h"  # the cursor
 
-
-ENVIRONMENT = {
-    "PATH": os.environ["PATH"],
-    "PYTHONPATH": f"{PROJECT}/cli:{PROJECT}/src",
-    "TERM": "xterm",
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "testing",
-}
 STATUS = ("-m", "visma_tokens_cli", "status", "--region", "eu-north-1")
 NOWHERE = ("--endpoint-url", "http://127.0.0.1:9")
-
-
-def on_terminal(*arguments: str) -> Child:
-    """Start Python on a terminal of 80 columns."""
-    return pexpect.spawn(
-        sys.executable,
-        list(arguments),
-        env=ENVIRONMENT,
-        dimensions=(24, 80),
-        encoding="utf-8",
-        timeout=30,
-    )
 
 
 def watch(*codes: str) -> Child:
     """Watch on a terminal; a read comes to its code of a failure, or else is well."""
     return on_terminal("-c", WATCHING.format(answers=codes))
-
-
-def end_of(child: Child) -> tuple[str, int | None]:
-    """Return what it still prints, and its exit code."""
-    said = child.read()
-    child.close()
-    return said, child.exitstatus
 
 
 def test_a_watch_shows_what_fits_until_ctrl_c() -> None:
@@ -619,21 +578,9 @@ def test_sigterm_leaves_the_screen_as_it_was() -> None:
     assert code == 143
 
 
-def in_a_pipe(*arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env=ENVIRONMENT | {"FORCE_COLOR": "1"},
-        input=said,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("arguments", [["--json"], []], ids=["JSON", "a pipe"])
 def test_watching_is_for_a_screen(arguments: list[str]) -> None:
-    done = in_a_pipe(*STATUS, *NOWHERE, "--watch", *arguments)
+    done = in_a_pipe(*STATUS, *NOWHERE, "--watch", *arguments, FORCE_COLOR="1")
 
     assert "--watch is for a screen" in done.stderr
     assert (done.stdout, done.returncode) == ("", 2)

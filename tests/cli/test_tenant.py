@@ -1,17 +1,17 @@
 """One tenant is added, removed, turned on and off: in its document, and in what the issuer does."""
 
-import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from tests.cli.applying import DENIED, fail, make_stack
+from tests.cli.applying import make_stack
 from tests.cli.conftest import PATH, Shelf
+from tests.cli.invoked import DENIED, ISSUED, NOTHING, Lambda, failed_run, serving
+from tests.cli.terminal import end_of, in_a_pipe, on_terminal
 from token_issuer.pacing import Clock
-from visma_tokens_cli.asking import confirm
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.options import CANT, NOT_WELL, UNCHANGED, WELL
 from visma_tokens_cli.tenant import add_tenant, disable_tenant, enable_tenant, remove_tenant
@@ -20,9 +20,6 @@ A: dict[str, object] = {"scope": "a"}
 OFF = '{"scope": "a", "enabled": false}'
 ON = '{"scope": "a", "enabled": true}'
 UNREADABLE = '{"tenants": {"umbrella": {"scope": "a"}}'
-COUNTS: dict[str, Any] = dict.fromkeys(("issued", "fresh", "failed", "deferred", "removed"), 0)
-NOTHING = COUNTS | {"failures": []}
-ISSUED = NOTHING | {"issued": 1}
 SKIPPED = NOTHING | {"skipped": True}
 
 
@@ -32,21 +29,11 @@ def failed(reason: str, tenant: str = "acme", **counts: int) -> dict[str, Any]:
 
 
 @dataclass
-class Issuer:
-    """The function: what it answers, the last for good, and what it was sent."""
+class Issuer(Lambda):
+    """The function, and a clock for who waits for it."""
 
-    answers: list[dict[str, Any] | Exception] = field(default_factory=lambda: [ISSUED])
-    sent: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     pauses: list[float] = field(default_factory=list)
-
-    def __call__(self, stack: object, event: dict[str, Any]) -> dict[str, Any]:
-        assert stack
-        self.sent.append(event)
-        answer = self.answers.pop(0) if self.answers[1:] else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
     @property
     def clock(self) -> Clock:
@@ -58,11 +45,12 @@ class Issuer:
 
 
 @pytest.fixture
-def issuer(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Issuer:
+def issuer(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Iterator[Issuer]:
     assert shelf
     issuer = Issuer()
-    monkeypatch.setattr("visma_tokens_cli.tenant.run_now", issuer)
-    return issuer
+    with serving(issuer) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
+        yield issuer
 
 
 def add(issuer: Issuer, name: str = "acme", *, as_json: bool = False, **members: object) -> int:
@@ -223,17 +211,17 @@ def test_a_refusal_is_not_waited_for(issuer: Issuer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("failure", "words"),
     [
-        pytest.param(CommandFailed("Its answer did not come", "Wait."), "Its answer", id="its run"),
-        pytest.param(DENIED, "AWS denies you", id="of AWS"),
+        pytest.param(b"", "The function was invoked, and its answer did not come", id="its run"),
+        pytest.param(DENIED, "AWS denies you Invoke", id="of AWS"),
     ],
 )
 @pytest.mark.parametrize("before", [[], [NOTHING]], ids=["first", "later"])
 def test_a_document_that_is_written_is_told_where_the_run_fails(
-    before: list[Any], error: Exception, words: str, issuer: Issuer, shelf: Shelf
+    before: list[Any], failure: bytes, words: str, issuer: Issuer, shelf: Shelf
 ) -> None:
-    issuer.answers = [*before, error, ISSUED]
+    issuer.answers = [*before, failure, ISSUED]
 
     with pytest.raises(CommandFailed) as caught:
         add(issuer)
@@ -389,7 +377,7 @@ def test_disable_prints_json_for_scripts(
 
 def test_who_is_disabled_is_told_so_where_the_run_fails(issuer: Issuer, shelf: Shelf) -> None:
     shelf.put("acme", ON)
-    issuer.answers = [CommandFailed("The run failed: no ledger", "Mend it.")]
+    issuer.answers = [failed_run("LedgerUnreadable", "no ledger")]
 
     with pytest.raises(CommandFailed) as caught:
         disable()
@@ -404,53 +392,47 @@ def test_who_is_disabled_is_told_so_where_the_run_fails(issuer: Issuer, shelf: S
 # Questions
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+ASKING = """
+import typer
+from visma_tokens_cli.asking import confirm
+from visma_tokens_cli.options import with_options
 
+@with_options
+def ask(*, options):
+    confirm("Remove [acme]?", yes=False)
+    return 0
 
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    def type_in(text: str) -> None:
-        monkeypatch.setenv("FORCE_COLOR", "1")
-        monkeypatch.setattr("sys.stdin", Terminal(text))
-
-    return type_in
+typer.run(ask)
+"""
 
 
 @pytest.mark.parametrize("answer", ["y\n", "YES\n", " y \n"])
-def test_who_says_yes_goes_on(
-    answer: str, typed: Callable[[str], None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    typed(answer)
+def test_who_says_yes_goes_on(answer: str) -> None:
+    child = on_terminal("-c", ASKING)
+    child.expect_exact("Remove [acme]? [y/N] ")
 
-    confirm("Remove [acme]?", yes=False)
+    child.send(answer)
 
-    told = capsys.readouterr()
-    assert "Remove [acme]? [y/N] " in told.out + told.err
+    assert end_of(child)[1] == WELL
 
 
-@pytest.mark.parametrize("answer", ["n\n", "\n", "", "yep\n"])
-def test_who_does_not_changes_nothing(answer: str, typed: Callable[[str], None]) -> None:
-    typed(answer)
+@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04", "yep\n"])
+def test_who_does_not_changes_nothing(answer: str) -> None:
+    child = on_terminal("-c", ASKING)
+    child.expect_exact("Remove [acme]? [y/N] ")
 
-    with pytest.raises(CommandFailed, match="Nothing was changed") as caught:
-        confirm("Remove acme?", yes=False)
+    child.send(answer)
 
-    assert caught.value.code == UNCHANGED
-
-
-def test_who_is_told_to_does_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin.isatty", fail(AssertionError()))
-
-    confirm("Remove acme?", yes=True)
+    said, code = end_of(child)
+    assert "Nothing was changed." in said
+    assert code == UNCHANGED
 
 
-def test_without_a_terminal_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+def test_without_a_terminal_nothing_is_asked() -> None:
+    done = in_a_pipe("-c", ASKING, said="y\n")
 
-    with pytest.raises(CommandFailed, match="There is no terminal") as caught:
-        confirm("Remove acme?", yes=False)
-
-    assert caught.value.remedy == "Give --yes, if you mean it."
-    assert caught.value.code == UNCHANGED
+    assert done.stderr.splitlines() == [
+        "There is no terminal to ask on, so nothing was changed.",
+        "Give --yes, if you mean it.",
+    ]
+    assert done.returncode == UNCHANGED

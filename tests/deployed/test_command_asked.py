@@ -1,7 +1,6 @@
 """`visma-tokens` where it asks: from its wheel, on a terminal of 80 columns."""
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,14 +9,14 @@ import pytest
 
 from local.aws import Account
 from local.demo import CLIENT_ID, CLIENT_SECRET, TENANTS
+from tests.cli.terminal import STYLE, Child
+from tests.cli.terminal import end_of as terminal_end_of
 from tests.deployed.command import Command
 
 QUESTION = "Remove tenant soylent from /visma/tenants/soylent? [y/N] "
 DOCUMENT = '{"scope": "", "enabled": false}'
-STYLE = re.compile(r"\x1b\[[?0-9;]*[a-zA-Z]")
 CTRL_C, CTRL_D = "\x03", "\x04"
 
-type Child = pexpect.spawn[str]
 type Terminal = Callable[..., Child]
 
 
@@ -55,37 +54,28 @@ def soylent(account: Account) -> Iterator[Callable[[], bool]]:
 
 def end_of(child: Child) -> tuple[list[str], int | None]:
     """Return the lines that it still prints, without their styles, and its exit code."""
-    said = STYLE.sub("", child.read())
-    child.close()
-    return said.splitlines(), child.exitstatus
+    said, code = terminal_end_of(child)
+    return STYLE.sub("", said).splitlines(), code
 
 
-@pytest.mark.parametrize("answer", ["n\n", "\n", "no\n", CTRL_D])
+@pytest.mark.parametrize(
+    ("answer", "last", "code"),
+    [
+        *((answer, "Nothing was changed.", 4) for answer in ("n\n", "\n", "no\n", CTRL_D)),
+        (CTRL_C, "Interrupted.", 130),
+    ],
+)
 def test_who_does_not_say_yes_removes_nobody(
-    answer: str, terminal: Terminal, soylent: Callable[[], bool]
+    answer: str, last: str, code: int, terminal: Terminal, soylent: Callable[[], bool]
 ) -> None:
     child = terminal("remove", "soylent")
     child.expect_exact(QUESTION)
 
     child.send(answer)
 
-    lines, code = end_of(child)
-    assert lines[-1] == "Nothing was changed."
-    assert code == 4
-    assert soylent()
-
-
-def test_ctrl_c_at_the_question_removes_nobody(
-    terminal: Terminal, soylent: Callable[[], bool]
-) -> None:
-    child = terminal("remove", "soylent")
-    child.expect_exact(QUESTION)
-
-    child.send(CTRL_C)
-
-    lines, code = end_of(child)
-    assert lines[-1] == "Interrupted."
-    assert code == 130
+    lines, ended = end_of(child)
+    assert lines[-1] == last
+    assert ended == code
     assert soylent()
 
 

@@ -1,0 +1,64 @@
+"""The command in a process of its own: on a terminal, in a pipe."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pexpect
+
+from tests.conftest import PROJECT
+
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "PYTHONPATH": f"{PROJECT}/cli:{PROJECT}/src",
+    "TERM": "xterm",
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "NO_PROXY": "127.0.0.1",
+}
+STYLE = re.compile(r"\x1b\[[?0-9;]*[a-zA-Z]")
+
+type Child = pexpect.spawn[str]
+
+
+def on_terminal(*arguments: str) -> Child:
+    """Start Python on a terminal of 80 columns."""
+    return pexpect.spawn(
+        sys.executable,
+        list(arguments),
+        env=ENVIRONMENT,
+        dimensions=(24, 80),
+        encoding="utf-8",
+        timeout=30,
+    )
+
+
+def end_of(child: Child) -> tuple[str, int | None]:
+    """Return what it still prints, and its exit code."""
+    said = child.read()
+    child.close()
+    return said, child.exitstatus
+
+
+def in_a_pipe(
+    *arguments: str, said: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run Python with that on its standard input."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=ENVIRONMENT | variables,
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command."""
+    return in_a_pipe("-m", "visma_tokens_cli", *arguments, **variables)
