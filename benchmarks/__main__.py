@@ -11,7 +11,7 @@ from rich.status import Status
 
 from benchmarks import page
 from benchmarks.chart import draw, measure_points
-from benchmarks.figures import Effort, Figure, cold_start, paced, ten_thousand, unpaced
+from benchmarks.figures import Effort, Figure, cold_start, paced, reading, ten_thousand, unpaced
 from benchmarks.measuring import PROJECT
 from benchmarks.prices import Counted
 from local.processes import raise_on_signals
@@ -21,6 +21,7 @@ GROUPS = {
     "unpaced": unpaced,
     "ten-thousand": ten_thousand,
     "cold-start": cold_start,
+    "reading": reading,
 }
 CHART = "chart"
 INTERRUPTED = 130

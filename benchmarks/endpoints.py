@@ -193,6 +193,9 @@ class Aws(Endpoint):
         more = {"NextToken": str(after)} if after < len(self._documents) else {}
         return {"Parameters": self._documents[first:after]} | more
 
+    def _GetParameter(self, request: dict[str, Any]) -> object:  # noqa: N802
+        return {"Parameter": _parameter(request["Name"], secrets.token_hex(450), 1)}
+
     def _GetParameters(self, request: dict[str, Any]) -> object:  # noqa: N802
         there = [name for name in request["Names"] if name in self._versions]
         value = secrets.token_hex(450)  # encrypted, and so not shorter than the token

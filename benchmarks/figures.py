@@ -1,5 +1,6 @@
 """The figures, and what each must reach; each is taken beside what it is compared with."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ CALLS_PER_TOKEN = 2  # of AWS, one after the other: store, record
 SLOW_SECONDS = 0.3
 SERIAL_MEASURED = 100  # tenants, from which the serial loop is scaled
 COLD_STARTS = 15
+LOOK_UPS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,6 +299,54 @@ def _counted(runs: list[Run], tenants: int) -> Counted:
         ),
         log_bytes_per_tick=tick.log_bytes,
     )  # fmt: skip
+
+
+def reading(effort: Effort) -> Iterator[Figure]:
+    """Read tokens as consumers do: from the cache, and a hundred threads at once without one."""
+    seconds: dict[str, list[float]] = {"dictionary": [], "reader": [], "others": []}
+    calls: dict[str, list[int]] = {"reader": [], "others": []}
+    look_ups = effort.tenants(LOOK_UPS)
+    with TemporaryDirectory(prefix="bench-") as temporary:
+        settings = Settings(tenants=1, aws_seconds=AWS_SECONDS)
+        with serving("aws", settings, Path(temporary)) as aws:
+            environment = function_environment(PYTHONPATH="reader", AWS_ENDPOINT_URL=aws)
+            for _ in effort.each_round():
+                for way, taken in _read("cached", look_ups, environment).items():
+                    seconds[way].append(taken)
+                for way, counted in calls.items():
+                    before = len(calls_of(aws))
+                    _read(way, look_ups, environment)
+                    counted.append(len(calls_of(aws)) - before)
+    over, over_of_others = (
+        median(a - b for a, b in zip(seconds[way], seconds["dictionary"], strict=True)) * 1e6
+        for way in ("reader", "others")
+    )
+    yield Figure(
+        name="a cached read by the Python reader over a dictionary's look-up, in microseconds",
+        shown=f"{over:.2f}",
+        beside=f"Powertools' `get_parameter`: {over_of_others:.2f}",
+        value=over,
+        most=2,
+    )
+    yield Figure(
+        name="… calls when a hundred threads ask at once for what nobody has cached",
+        shown=str(max(calls["reader"])),
+        beside=f"Powertools: {median(calls['others']):.0f}",
+        value=max(calls["reader"]),
+        most=1,
+    )
+
+
+def _read(what: str, look_ups: int, environment: dict[str, str]) -> dict[str, float]:
+    done = subprocess.run(  # noqa: S603  the command is ours
+        [sys.executable, str(PROJECT / "benchmarks/reading.py"), what, str(look_ups)],
+        cwd=PROJECT,
+        env=environment,
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    answer: dict[str, float] = json.loads(done.stdout)
+    return answer
 
 
 def cold_start(effort: Effort) -> Iterator[Figure]:
