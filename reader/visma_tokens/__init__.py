@@ -8,7 +8,7 @@ from visma_tokens.errors import (
     TokenExpired,
     TokenUnusable,
 )
-from visma_tokens.reader import TokenReader
+from visma_tokens.reader import TokenReader, Tokens
 
 __all__ = [
     "NoSuchToken",
@@ -18,4 +18,5 @@ __all__ = [
     "TokenExpired",
     "TokenReader",
     "TokenUnusable",
+    "Tokens",
 ]

@@ -1,19 +1,9 @@
-"""What the authentication classes share: where tokens come from, and the header."""
+"""What the authentication classes share: the header, and where tokens come from."""
 
-from typing import Protocol
-
-from visma_tokens.reader import TokenReader
+from visma_tokens.reader import TokenReader, Tokens
 
 SCHEME = "Bearer "
 UNAUTHORIZED = 401
-
-
-class Tokens(Protocol):
-    """A TokenReader, or a dictionary."""
-
-    def __getitem__(self, tenant: str, /) -> str:
-        """Return the tenant's token."""
-        ...
 
 
 class Bearer(str):

@@ -4,7 +4,8 @@ from collections.abc import AsyncGenerator, Generator
 
 import httpx
 
-from visma_tokens.bearer import SHARED, UNAUTHORIZED, Tokens, aread, areread, authorization, reread
+from visma_tokens.bearer import SHARED, UNAUTHORIZED, aread, areread, authorization, reread
+from visma_tokens.reader import Tokens
 
 KEPT_BYTES = 1024 * 1024  # a longer body that is a file or a generator is not sent again
 

@@ -17,6 +17,7 @@ from visma_tokens.errors import NoSuchToken, ReadDenied, ReadFailed, TokenError,
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
+FAR_FUTURE = 1e11  # seconds since the epoch: the year 5138
 TEN = 10  # names that GetParameters takes
 CONFIG = Config(
     connect_timeout=2,  # seconds
@@ -53,7 +54,7 @@ ATTACH = (
     " if it has it, look at the key with `visma-tokens doctor`"
 )
 SIGN_IN = "Give this process AWS credentials that are valid, and check its clock"
-CHOOSE_REGION = "Set AWS_REGION, or give TokenReader a boto3.Session"
+MEND_SETTINGS = "Mend this process's AWS settings: AWS_DEFAULT_REGION, AWS_PROFILE and the like"
 OUT_OF_REACH = "Check Region, network and VPC endpoint"
 THROTTLED = (
     "Read less often: keep one TokenReader per process; or turn on Parameter Store's"
@@ -135,14 +136,12 @@ def _refusal(tenant: str, name: str, code: str, error: ClientError) -> TokenErro
 
 def _failure(tenant: str, error: BotoCoreError | ValueError) -> TokenError:
     """Return what it means that AWS gave no answer."""
-    name = type(error).__name__
     if isinstance(error, BotoConnectionError | HTTPClientError):
-        failure = ReadFailed(tenant, f"Parameter Store is out of reach: {name}", OUT_OF_REACH)
+        remedy = OUT_OF_REACH
     else:
-        remedy = SIGN_IN if name in CREDENTIALS else CHOOSE_REGION
-        failure = ReadFailed(
-            tenant, f"Parameter Store can't be asked: {str(error).rstrip('.')}", remedy
-        )
+        remedy = SIGN_IN if type(error).__name__ in CREDENTIALS else MEND_SETTINGS
+    says = str(error).rstrip(".")
+    failure = ReadFailed(tenant, f"Parameter Store can't be asked: {says}", remedy)
     failure.__cause__ = error
     return failure
 
@@ -157,6 +156,7 @@ def _expiry(token: str) -> float | None:
     """Return the `exp` of a JWT, unverified (RFC 7519 §4.1.4): seconds since the epoch."""
     try:
         _, claims, _ = token.split(".")
-        return float(json.loads(base64.urlsafe_b64decode(claims + "=="))["exp"])
-    except (ValueError, TypeError, LookupError, RecursionError):
+        exp = float(json.loads(base64.urlsafe_b64decode(claims + "=="))["exp"])
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
         return None
+    return exp if 0 <= exp < FAR_FUTURE else None  # nor is what is no number (NaN)

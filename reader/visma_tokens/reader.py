@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import boto3
 
@@ -34,7 +34,20 @@ NOT_RENEWED = (
     " else check that clock"
 )
 
+NONE_IS_NEWER = (
+    "None is newer: has the tenant's document the scope that the API wants, and the company's"
+    " tenant_id rather than the customer's?"
+)
+
 _log = logging.getLogger("visma_tokens")
+
+
+class Tokens(Protocol):
+    """Where tokens come from: a TokenReader; in tests, a dictionary."""
+
+    def __getitem__(self, tenant: str, /) -> str:
+        """Return the tenant's token."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ class _Cached:
 
     def prolonged(self, now: float) -> "_Cached":
         """Return the same for as long as it lives, with a pause before the next attempt."""
-        renew_at, read_at = now + PAUSE_SECONDS, min(self.read_at, now)
+        renew_at, read_at = min(now + PAUSE_SECONDS, self.dies_at), min(self.read_at, now)
         return replace(self, read_at=read_at, renew_at=renew_at, deadline=self.dies_at)
 
 
@@ -123,10 +136,10 @@ class TokenReader:
         self._failed: dict[str, _Flight] = {}
         self._reread_at: dict[str, float] = {}
         self._told: set[str] = set()  # tenants whose trouble is in the log
-        self.start_anew()
+        self._start_anew()
         _readers.add(self)
 
-    def start_anew(self) -> None:
+    def _start_anew(self) -> None:
         """Leave locks, reads under way and connections to the parent of a forked process."""
         self._lock = threading.Lock()  # held for a few look-ups in dictionaries, never for a read
         self._connecting = threading.Lock()
@@ -305,7 +318,8 @@ class TokenReader:
             return None
         if landed.token.value != refused:
             return landed.token.value
-        _log.warning("An API refuses the token of %s, and there is no newer one", flight.tenant)
+        if flight.kept is None or landed.token is not flight.kept.token:  # it could be read
+            _log.warning("An API refuses the token of %s. %s", flight.tenant, NONE_IS_NEWER)
         return None
 
 
@@ -332,7 +346,7 @@ _readers: "weakref.WeakSet[TokenReader]" = weakref.WeakSet()
 
 def _start_anew() -> None:
     for reader in _readers:
-        reader.start_anew()
+        reader._start_anew()  # noqa: SLF001  as its __init__ does
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

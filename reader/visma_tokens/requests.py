@@ -7,7 +7,8 @@ from requests.auth import AuthBase
 from requests.exceptions import UnrewindableBodyError
 from requests.utils import rewind_body
 
-from visma_tokens.bearer import SHARED, UNAUTHORIZED, Bearer, Tokens, authorization, reread
+from visma_tokens.bearer import SHARED, UNAUTHORIZED, Bearer, authorization, reread
+from visma_tokens.reader import Tokens
 
 
 class VismaToken(AuthBase):

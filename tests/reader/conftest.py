@@ -1,7 +1,8 @@
 """A reader of a Parameter Store on loopback, and a wall clock that tests set."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import boto3
 import pytest
@@ -9,14 +10,6 @@ import pytest
 from local.authorization_server import serving_wsgi
 from tests.reader.parameter_store import Clock, ParameterStore
 from visma_tokens import TokenReader
-
-
-@dataclass
-class Served:
-    """A Parameter Store, and where it is."""
-
-    store: ParameterStore
-    url: str
 
 
 def session() -> boto3.Session:
@@ -31,17 +24,33 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def served() -> Iterator[Served]:
-    store = ParameterStore()
+def store() -> ParameterStore:
+    return ParameterStore()
+
+
+@pytest.fixture
+def served_url(store: ParameterStore) -> Iterator[str]:
+    """Serve it, and return the URL."""
     with serving_wsgi(store) as url:
-        yield Served(store, url)
+        yield url
 
 
 @pytest.fixture
-def store(served: Served) -> ParameterStore:
-    return served.store
+def tokens(served_url: str, clock: Clock) -> TokenReader:
+    return TokenReader(session=session(), endpoint_url=served_url, now=clock)
 
 
 @pytest.fixture
-def tokens(served: Served, clock: Clock) -> TokenReader:
-    return TokenReader(session=session(), endpoint_url=served.url, now=clock)
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(100) as threads:
+        yield threads
+
+
+@contextmanager
+def held(store: ParameterStore, tenant: str) -> Iterator[None]:
+    """Let nobody read this tenant until the block ends."""
+    gate = store.hold(tenant)
+    try:
+        yield
+    finally:
+        gate.set()

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -27,6 +28,14 @@ def jwt(tenant: str = "acme", *, expires_at: object = NOW + 3600, number: int = 
     parts = {"alg": "none"}, {"tenant": tenant, "exp": expires_at, "number": number}
     encoded = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode() for part in parts)
     return ".".join([*(part.rstrip("=") for part in encoded), "c2lnbmF0dXJl"])
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for what another thread does."""
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def claims(token: str) -> dict[str, Any]:
@@ -98,3 +107,7 @@ class ParameterStore:
         if failure is not None:
             return failure.status, {"__type": failure.code, "message": failure.message}
         return "200 OK", {"Parameter": found[0]} if is_one else {"Parameters": found}
+
+
+def asked(store: ParameterStore, count: int) -> Callable[[], bool]:
+    return lambda: len(store.asked) == count

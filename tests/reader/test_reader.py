@@ -1,17 +1,455 @@
 """What is cached and for how long, who reads anew, and what is served when nothing can be read."""
 
-from tests.reader.parameter_store import NOW, Clock, ParameterStore, jwt
-from visma_tokens import TokenReader
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from local.authorization_server import serving_wsgi
+from tests.reader.conftest import held, session
+from tests.reader.parameter_store import (
+    DENIED,
+    DOWN,
+    NOW,
+    THROTTLED,
+    Clock,
+    Failure,
+    ParameterStore,
+    asked,
+    jwt,
+    wait_until,
+)
+from visma_tokens import (
+    NoSuchToken,
+    ReadDenied,
+    ReadFailed,
+    TokenExpired,
+    TokenReader,
+    TokenUnusable,
+)
+
+OPAQUE = "b3BhcXVl"
 
 
-def test_a_token_is_read_once_in_five_minutes(
+class TestCache:
+    def test_a_token_is_read_once_in_four_and_a_half_minutes(
+        self, tokens: TokenReader, store: ParameterStore, clock: Clock
+    ) -> None:
+        first = store.tokens["acme"] = jwt(number=1)
+
+        assert tokens["acme"] == first
+        store.tokens["acme"] = jwt(number=2)
+        clock.now = NOW + 269
+        assert tokens["acme"] == first
+        assert store.asked == [["acme"]]
+
+    def test_it_is_read_anew_before_it_is_five_minutes_old(
+        self, tokens: TokenReader, store: ParameterStore, clock: Clock
+    ) -> None:
+        store.tokens["acme"] = jwt(number=1)
+        assert tokens["acme"]
+
+        second = store.tokens["acme"] = jwt(number=2)
+        clock.now = NOW + 270
+
+        assert tokens["acme"] == second
+
+    def test_while_one_reads_anew_the_others_are_served(
+        self,
+        tokens: TokenReader,
+        store: ParameterStore,
+        clock: Clock,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        first = store.tokens["acme"] = jwt(number=1)
+        assert tokens["acme"] == first
+        second = store.tokens["acme"] = jwt(number=2)
+        clock.now = NOW + 270
+
+        with held(store, "acme"):
+            renewing = pool.submit(tokens.__getitem__, "acme")
+            wait_until(asked(store, 2))
+            assert tokens["acme"] == first
+
+        assert renewing.result() == second
+        assert tokens["acme"] == second
+
+    def test_nobody_is_served_what_is_five_minutes_old(
+        self,
+        tokens: TokenReader,
+        store: ParameterStore,
+        clock: Clock,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        store.tokens["acme"] = jwt(number=1)
+        assert tokens["acme"]
+        second = store.tokens["acme"] = jwt(number=2)
+        clock.now = NOW + 300
+
+        with held(store, "acme"):
+            waiting = [pool.submit(tokens.__getitem__, "acme") for _ in range(10)]
+            wait_until(asked(store, 2))
+
+        assert {one.result() for one in waiting} == {second}
+        assert len(store.asked) == 2
+
+    def test_a_token_is_not_served_past_its_own_expiry(
+        self, tokens: TokenReader, store: ParameterStore, clock: Clock
+    ) -> None:
+        store.tokens["acme"] = jwt(expires_at=NOW + 100, number=1)
+        assert tokens["acme"]
+
+        second = store.tokens["acme"] = jwt(number=2)
+        clock.now = NOW + 100
+
+        assert tokens["acme"] == second
+
+    def test_what_is_no_jwt_is_cached_for_five_minutes(
+        self, tokens: TokenReader, store: ParameterStore, clock: Clock
+    ) -> None:
+        store.tokens["acme"] = OPAQUE
+        assert tokens["acme"] == OPAQUE
+
+        clock.now = NOW + 269
+        assert tokens["acme"] == OPAQUE
+        clock.now = NOW + 300
+        assert tokens["acme"] == OPAQUE
+        assert len(store.asked) == 2
+
+    def test_it_can_be_cached_for_less(
+        self, served_url: str, store: ParameterStore, clock: Clock
+    ) -> None:
+        tokens = TokenReader(cache_seconds=5, session=session(), endpoint_url=served_url, now=clock)
+        store.tokens["acme"] = jwt()
+        assert tokens["acme"]
+
+        for seconds in (4, 5, 9, 11):
+            clock.now = NOW + seconds
+            assert tokens["acme"]
+
+        assert len(store.asked) == 3
+
+    def test_a_clock_that_is_set_back_makes_no_token_younger(
+        self, tokens: TokenReader, store: ParameterStore, clock: Clock
+    ) -> None:
+        store.tokens["acme"] = jwt()
+        assert tokens["acme"]
+
+        clock.now = NOW - 3600
+
+        assert tokens["acme"]
+        assert len(store.asked) == 2
+        clock.now += 60
+        assert tokens["acme"]
+        assert len(store.asked) == 2
+
+    def test_tenants_are_not_mixed_up(self, tokens: TokenReader, store: ParameterStore) -> None:
+        store.tokens |= {name: jwt(name) for name in ("acme", "globex")}
+
+        assert tokens["acme"] == store.tokens["acme"]
+        assert tokens["globex"] == store.tokens["globex"]
+
+
+class TestFlights:
+    def test_a_hundred_threads_make_one_call(
+        self, tokens: TokenReader, store: ParameterStore, pool: ThreadPoolExecutor
+    ) -> None:
+        store.tokens["acme"] = jwt()
+
+        with held(store, "acme"):
+            waiting = [pool.submit(tokens.__getitem__, "acme") for _ in range(100)]
+            wait_until(asked(store, 1))
+
+        assert {one.result() for one in waiting} == {store.tokens["acme"]}
+        assert store.asked == [["acme"]]
+
+    def test_a_slow_tenant_never_blocks_another(
+        self, tokens: TokenReader, store: ParameterStore, pool: ThreadPoolExecutor
+    ) -> None:
+        store.tokens |= {name: jwt(name) for name in ("acme", "globex")}
+
+        with held(store, "acme"):
+            waiting = pool.submit(tokens.__getitem__, "acme")
+            wait_until(asked(store, 1))
+            assert tokens["globex"] == store.tokens["globex"]
+            assert not waiting.done()
+
+        assert waiting.result() == store.tokens["acme"]
+
+    def test_all_who_wait_get_the_failure_each_their_own(
+        self, tokens: TokenReader, store: ParameterStore, pool: ThreadPoolExecutor
+    ) -> None:
+        with held(store, "acme"):
+            waiting = [pool.submit(tokens.__getitem__, "acme") for _ in range(5)]
+            wait_until(asked(store, 1))
+
+        errors = [one.exception() for one in waiting]
+        assert [type(error) for error in errors] == [NoSuchToken] * 5
+        assert len({id(error) for error in errors}) == 5
+        assert len(store.asked) == 1
+
+    def test_a_failure_is_not_tried_again_for_a_second(
+        self, tokens: TokenReader, store: ParameterStore, clock: Clock
+    ) -> None:
+        for seconds in (0, 0.5, 0.99):
+            clock.now = NOW + seconds
+            with pytest.raises(NoSuchToken):
+                tokens["acme"]
+        store.tokens["acme"] = jwt()
+        assert len(store.asked) == 1
+
+        clock.now = NOW + 1
+
+        assert tokens["acme"] == store.tokens["acme"]
+
+
+def unusable(store: ParameterStore) -> None:
+    store.tokens["acme"] = "not a token"
+
+
+def expired(store: ParameterStore) -> None:
+    store.tokens["acme"] = jwt(expires_at=NOW - 10)
+
+
+def failing(failure: Failure) -> Callable[[ParameterStore], None]:
+    def fail(store: ParameterStore) -> None:
+        store.failure = failure
+
+    return fail
+
+
+OUTAGES = {
+    "denies": (failing(DENIED), ReadDenied),
+    "throttles": (failing(THROTTLED), ReadFailed),
+    "is down": (failing(DOWN), ReadFailed),
+    "holds no token": (unusable, TokenUnusable),
+    "holds an old token": (expired, TokenExpired),
+}
+
+
+@pytest.mark.parametrize("name", OUTAGES)
+def test_where_parameter_store(
+    name: str,
+    tokens: TokenReader,
+    store: ParameterStore,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The cached token is served while it is valid and no longer, and the log says so once."""
+    begin, error = OUTAGES[name]
+    first = store.tokens["acme"] = jwt()
+    assert tokens["acme"] == first
+
+    begin(store)
+    for seconds in (301, 3599):
+        clock.now = NOW + seconds
+        assert tokens["acme"] == first
+
+    [line] = caplog.messages
+    assert line.startswith("Serving the cached token while it is valid. No token for acme: ")
+    clock.now = NOW + 3600
+    with pytest.raises(error):
+        tokens["acme"]
+
+
+def test_parameter_store_out_of_reach_is_an_outage_too(clock: Clock) -> None:
+    store = ParameterStore({"acme": jwt()})
+    with serving_wsgi(store) as url:
+        tokens = TokenReader(session=session(), endpoint_url=url, now=clock)
+        first = tokens["acme"]
+
+    clock.now = NOW + 301
+    assert tokens["acme"] == first
+    clock.now = NOW + 3600
+    with pytest.raises(ReadFailed, match=r"can't be asked: Could not connect to the endpoint URL"):
+        tokens["acme"]
+
+
+def test_in_an_outage_one_read_in_ten_seconds_is_tried(
     tokens: TokenReader, store: ParameterStore, clock: Clock
 ) -> None:
+    store.tokens["acme"] = jwt()
+    assert tokens["acme"]
+    store.failure = DENIED
+
+    for seconds in range(301, 341):
+        clock.now = NOW + seconds
+        assert tokens["acme"]
+
+    assert len(store.asked) == 1 + 4
+
+
+def test_in_an_outage_nobody_waits_for_the_one_who_tries(
+    tokens: TokenReader, store: ParameterStore, clock: Clock, pool: ThreadPoolExecutor
+) -> None:
+    first = store.tokens["acme"] = jwt()
+    assert tokens["acme"] == first
+    store.failure = DENIED
+    clock.now = NOW + 301
+    assert tokens["acme"] == first
+    clock.now = NOW + 320
+
+    with held(store, "acme"):
+        trying: Future[str] = pool.submit(tokens.__getitem__, "acme")
+        wait_until(asked(store, 3))
+        assert tokens["acme"] == first
+
+    assert trying.result() == first
+
+
+def test_after_an_outage_it_reads_again_and_tells_the_next_one(
+    tokens: TokenReader, store: ParameterStore, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     store.tokens["acme"] = jwt(number=1)
+    assert tokens["acme"]
+    with caplog.at_level(logging.WARNING):
+        store.failure = DENIED
+        clock.now = NOW + 301
+        assert tokens["acme"]
 
-    first = tokens["acme"]
-    clock.now = NOW + 269
-    second = tokens["acme"]
+        store.failure = None
+        second = store.tokens["acme"] = jwt(number=2)
+        clock.now = NOW + 312
+        assert tokens["acme"] == second
+        assert len(caplog.messages) == 1
 
-    assert first == second == store.tokens["acme"]
-    assert store.asked == [["acme"]]
+        store.failure = DENIED
+        clock.now = NOW + 700
+        assert tokens["acme"] == second
+        assert len(caplog.messages) == 2
+
+
+def test_what_is_no_jwt_is_not_served_in_an_outage_once_it_is_five_minutes_old(
+    tokens: TokenReader, store: ParameterStore, clock: Clock
+) -> None:
+    store.tokens["acme"] = OPAQUE
+    assert tokens["acme"]
+    store.failure = DENIED
+
+    clock.now = NOW + 299
+    assert tokens["acme"]
+    clock.now = NOW + 301
+    with pytest.raises(ReadDenied):
+        tokens["acme"]
+
+
+def test_a_token_that_is_taken_away_is_not_served_any_more(
+    tokens: TokenReader, store: ParameterStore, clock: Clock
+) -> None:
+    store.tokens["acme"] = jwt()
+    assert tokens["acme"]
+    del store.tokens["acme"]
+
+    clock.now = NOW + 270
+
+    with pytest.raises(NoSuchToken):
+        tokens["acme"]
+    store.failure = DENIED
+    clock.now = NOW + 272
+    with pytest.raises(ReadDenied):
+        tokens["acme"]
+
+
+class TestPrefetch:
+    def test_it_reads_ten_in_a_request(self, tokens: TokenReader, store: ParameterStore) -> None:
+        names = [f"t{number}" for number in range(25)]
+        store.tokens = {name: jwt(name) for name in names}
+        assert tokens["t3"]
+
+        tokens.prefetch([*names, "t0"])
+
+        assert [len(one) for one in store.asked] == [1, 10, 10, 4]
+        assert {name: tokens[name] for name in names} == store.tokens
+        assert len(store.asked) == 4
+
+    def test_who_has_no_token_hits_nobody_else_and_is_told_at_the_look_up(
+        self, tokens: TokenReader, store: ParameterStore
+    ) -> None:
+        store.tokens = {"acme": jwt(), "initech": "not a token"}
+
+        tokens.prefetch(["acme", "globex", "initech", "not/a/name"])
+
+        assert tokens["acme"] == store.tokens["acme"]
+        with pytest.raises(NoSuchToken):
+            tokens["globex"]
+        with pytest.raises(TokenUnusable):
+            tokens["initech"]
+        assert store.asked == [["acme", "globex", "initech"]]
+
+    def test_where_ten_together_are_denied_they_are_read_one_by_one(
+        self, tokens: TokenReader, store: ParameterStore
+    ) -> None:
+        store.tokens = {"acme": jwt("acme"), "globex": jwt("globex")}
+        store.denied_together = True
+
+        tokens.prefetch(["acme", "globex"])
+
+        assert store.asked == [["acme", "globex"], ["acme"], ["globex"]]
+        assert {name: tokens[name] for name in store.tokens} == store.tokens
+        assert len(store.asked) == 3
+
+    def test_whoever_asks_meanwhile_waits_for_it(
+        self, tokens: TokenReader, store: ParameterStore, pool: ThreadPoolExecutor
+    ) -> None:
+        store.tokens = {"acme": jwt("acme"), "globex": jwt("globex")}
+
+        with held(store, "acme"):
+            fetching = pool.submit(tokens.prefetch, store.tokens)
+            wait_until(asked(store, 1))
+            waiting = pool.submit(tokens.__getitem__, "globex")
+            again = pool.submit(tokens.prefetch, store.tokens)
+
+        assert waiting.result() == store.tokens["globex"]
+        fetching.result()
+        again.result()
+        assert len(store.asked) == 1
+
+    def test_in_an_outage_it_keeps_what_is_cached(
+        self, tokens: TokenReader, store: ParameterStore, clock: Clock
+    ) -> None:
+        store.tokens = {"acme": jwt("acme"), "globex": jwt("globex")}
+        tokens.prefetch(store.tokens)
+        store.failure = DENIED
+        clock.now = NOW + 301
+
+        tokens.prefetch(store.tokens)
+
+        assert {name: tokens[name] for name in store.tokens} == store.tokens
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "acme:1", "../acme", "x" * 65, "æ"])
+def test_what_is_no_name_is_refused_without_a_request(
+    name: str, tokens: TokenReader, store: ParameterStore
+) -> None:
+    with pytest.raises(NoSuchToken, match="that is no tenant's name"):
+        tokens[name]
+
+    assert store.asked == []
+
+
+@pytest.mark.parametrize("path", ["", "visma/tokens", "/visma/tokens/", "/visma//tokens", "/"])
+def test_what_is_no_path_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match="is no path of parameters, such as /visma/tokens"):
+        TokenReader(path)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 301, float("nan")])
+def test_more_than_the_promise_allows_is_not_cached(seconds: float) -> None:
+    with pytest.raises(ValueError, match=r"and not in \(0, 300\]"):
+        TokenReader(cache_seconds=seconds)
+
+
+def test_a_token_that_is_not_there_is_a_key_error(tokens: TokenReader) -> None:
+    with pytest.raises(KeyError):
+        tokens["acme"]
+
+
+def test_it_can_t_be_walked_through(tokens: TokenReader, store: ParameterStore) -> None:
+    walks: list[Callable[[Any], object]] = [iter, dict, list, len]
+    for walk in walks:
+        with pytest.raises(TypeError):
+            walk(tokens)
+
+    assert store.asked == []

@@ -1,0 +1,354 @@
+"""What requests and httpx do about a 401, over a real socket."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Buffer, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import httpx
+import pytest
+import requests
+
+from local.authorization_server import serving_wsgi
+from tests.reader.api import Api
+from tests.reader.parameter_store import DENIED, ParameterStore, jwt
+from visma_tokens import NoSuchToken, TokenReader, Tokens
+from visma_tokens.httpx import KEPT_BYTES
+from visma_tokens.httpx import VismaToken as HttpxToken
+from visma_tokens.requests import VismaToken as RequestsToken
+
+TEN_SECONDS = 10.0
+
+
+@dataclass
+class Answer:
+    status: int
+    body: str
+    before: list[int]  # the statuses of answers that were not the last
+
+
+type Body = dict[str, Any]
+
+
+class Send(Protocol):
+    def __call__(self, tokens: Tokens, url: str, body: Body | None = None) -> Answer:
+        """Send a GET, or a POST with that body."""
+        ...
+
+
+def by_requests(tokens: Tokens, url: str, body: Body | None = None) -> Answer:
+    method = "POST" if body else "GET"
+    with requests.Session() as session:
+        session.auth = RequestsToken("acme", tokens)
+        got = session.request(method, url, timeout=TEN_SECONDS, **(body or {}))
+    return Answer(got.status_code, got.text, [one.status_code for one in got.history])
+
+
+def by_httpx(tokens: Tokens, url: str, body: Body | None = None) -> Answer:
+    method = "POST" if body else "GET"
+    auth = HttpxToken("acme", tokens)
+    with httpx.Client(auth=auth, timeout=TEN_SECONDS, follow_redirects=True) as client:
+        got = client.request(method, url, **(body or {}))
+    return Answer(got.status_code, got.text, [one.status_code for one in got.history])
+
+
+def by_httpx_async(tokens: Tokens, url: str, body: Body | None = None) -> Answer:
+    method = "POST" if body else "GET"
+    auth = HttpxToken("acme", tokens)
+
+    async def send() -> httpx.Response:
+        async with httpx.AsyncClient(
+            auth=auth, timeout=TEN_SECONDS, follow_redirects=True
+        ) as client:
+            return await client.request(method, url, **(body or {}))
+
+    got = asyncio.run(send())
+    return Answer(got.status_code, got.text, [one.status_code for one in got.history])
+
+
+CALLERS: dict[str, Send] = {
+    "requests": by_requests,
+    "httpx": by_httpx,
+    "httpx-async": by_httpx_async,
+}
+OLD, NEW = jwt(number=1), jwt(number=2)
+
+
+@pytest.fixture(params=CALLERS)
+def send(request: pytest.FixtureRequest) -> Send:
+    return CALLERS[request.param]
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api()
+
+
+@pytest.fixture
+def url(api: Api) -> Iterator[str]:
+    with serving_wsgi(api) as served:
+        yield served
+
+
+@pytest.fixture
+def rotated(tokens: TokenReader, store: ParameterStore) -> TokenReader:
+    """Return a reader that has cached the token before the one that is stored."""
+    store.tokens["acme"] = OLD
+    assert tokens["acme"] == OLD
+    store.tokens["acme"] = NEW
+    return tokens
+
+
+def test_a_token_that_is_taken_is_sent_once(
+    rotated: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
+) -> None:
+    api.taken = {OLD}
+
+    assert send(rotated, url) == Answer(200, "welcome", [])
+
+    assert [call.token for call in api.calls] == [OLD]
+    assert len(store.asked) == 1
+
+
+def test_a_refused_token_is_read_past_the_cache_and_the_call_is_repeated(
+    rotated: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
+) -> None:
+    api.taken = {NEW}
+
+    assert send(rotated, url) == Answer(200, "welcome", [401])
+    assert send(rotated, url) == Answer(200, "welcome", [])
+
+    assert [call.token for call in api.calls] == [OLD, NEW, NEW]
+    assert len(store.asked) == 2
+
+
+def test_it_is_repeated_once_only(
+    rotated: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
+) -> None:
+    assert send(rotated, url) == Answer(401, "not this one", [401])
+
+    assert [call.token for call in api.calls] == [OLD, NEW]
+    assert len(store.asked) == 2
+
+
+def test_it_is_not_repeated_with_the_same_token(
+    tokens: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
+) -> None:
+    store.tokens["acme"] = OLD
+
+    assert send(tokens, url) == Answer(401, "not this one", [])
+
+    assert len(api.calls) == 1
+    assert len(store.asked) == 2
+
+
+def test_an_api_that_refuses_everything_causes_no_storm(
+    tokens: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
+) -> None:
+    store.tokens["acme"] = OLD
+
+    assert {send(tokens, url).status for _ in range(20)} == {401}
+
+    assert len(api.calls) == 20
+    assert len(store.asked) == 2
+
+
+def test_where_it_can_t_be_read_again_the_401_is_the_answer(
+    tokens: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
+) -> None:
+    store.tokens["acme"] = OLD
+    assert tokens["acme"]
+    store.failure = DENIED
+
+    assert send(tokens, url) == Answer(401, "not this one", [])
+    assert len(api.calls) == 1
+
+
+def test_another_refusal_is_no_401(
+    rotated: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
+) -> None:
+    api.taken, api.status = {OLD}, "403 Forbidden"
+
+    assert send(rotated, url) == Answer(403, "welcome", [])
+    assert len(store.asked) == 1
+
+
+def test_without_a_token_nothing_is_sent(
+    tokens: TokenReader, api: Api, url: str, send: Send
+) -> None:
+    with pytest.raises(NoSuchToken):
+        send(tokens, url)
+
+    assert api.calls == []
+
+
+def test_a_dictionary_will_do(api: Api, url: str, send: Send) -> None:
+    api.taken = {"one"}
+
+    assert send({"acme": "one"}, url) == Answer(200, "welcome", [])
+    assert send({"acme": "two"}, url) == Answer(401, "not this one", [])
+    assert [call.token for call in api.calls] == ["one", "two"]
+
+
+def test_a_dictionary_that_changes_does_for_a_rotation(api: Api, url: str, send: Send) -> None:
+    class Changing(dict[str, str]):
+        def __getitem__(self, name: str) -> str:
+            token = super().__getitem__(name)
+            self[name] = "two"
+            return token
+
+    api.taken = {"two"}
+
+    assert send(Changing(acme="one"), url) == Answer(200, "welcome", [401])
+
+
+class Unseekable(io.RawIOBase):
+    """A pipe, as it were."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        return self._content.readinto(buffer)
+
+    def seekable(self) -> bool:
+        return False
+
+
+def pieces() -> Iterator[bytes]:
+    yield from (b"pie", b"ces")
+
+
+async def async_pieces() -> AsyncIterator[bytes]:
+    for piece in (b"pie", b"ces"):
+        yield piece
+
+
+FORM = {"data": {"a": "1"}}
+FILES = {"files": {"upload": ("name.txt", b"content")}}
+AGAIN: dict[str, list[tuple[Send, Body]]] = {
+    "json": [(one, {"json": {"a": 1}}) for one in CALLERS.values()],
+    "form": [(one, FORM) for one in CALLERS.values()],
+    "multipart": [(one, FILES) for one in CALLERS.values()],
+    "bytes": [
+        (by_requests, {"data": b"bytes"}),
+        (by_httpx, {"content": b"bytes"}),
+        (by_httpx_async, {"content": b"bytes"}),
+    ],
+    "text": [
+        (by_requests, {"data": "text"}),
+        (by_httpx, {"content": "text"}),
+        (by_httpx_async, {"content": "text"}),
+    ],
+    "file": [
+        (by_requests, {"data": io.BytesIO(b"file")}),
+        (by_httpx, {"content": io.BytesIO(b"file")}),
+    ],
+    "long-file": [(by_requests, {"data": io.BytesIO(b"x" * (KEPT_BYTES + 1))})],
+}
+NOT_AGAIN: dict[str, tuple[Send, Callable[[], Body]]] = {
+    "generator-requests": (by_requests, lambda: {"data": pieces()}),
+    "generator-httpx": (by_httpx, lambda: {"content": pieces()}),
+    "generator-httpx-async": (by_httpx_async, lambda: {"content": async_pieces()}),
+    "pipe-requests": (by_requests, lambda: {"data": Unseekable(b"pieces")}),
+    "long-file-httpx": (by_httpx, lambda: {"content": io.BytesIO(b"x" * (KEPT_BYTES + 1))}),
+}
+
+
+@pytest.mark.parametrize(
+    ("caller", "body"),
+    [
+        pytest.param(caller, body, id=f"{name}-{number}")
+        for name, some in AGAIN.items()
+        for number, (caller, body) in enumerate(some)
+    ],
+)
+def test_a_body_that_can_be_sent_again_is(
+    caller: Send, body: Body, rotated: TokenReader, api: Api, url: str
+) -> None:
+    api.taken = {NEW}
+
+    assert caller(rotated, url, body).before == [401]
+
+    first, second = api.calls
+    assert first.body == second.body != b""
+    assert (first.token, second.token) == (OLD, NEW)
+
+
+@pytest.mark.parametrize("name", NOT_AGAIN)
+def test_a_body_that_can_t_be_sent_again_is_not(
+    name: str, rotated: TokenReader, api: Api, url: str
+) -> None:
+    api.taken = {NEW}
+    caller, body = NOT_AGAIN[name]
+
+    assert caller(rotated, url, body()) == Answer(401, "not this one", [])
+
+    assert len(api.calls) == 1
+    assert rotated["acme"] == NEW  # the next call has it
+
+
+def test_no_other_host_gets_the_token(
+    rotated: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
+) -> None:
+    api.taken = {OLD}
+    other = Api()
+    with serving_wsgi(other) as elsewhere:
+        api.redirect = elsewhere
+        answer = send(rotated, f"{url}/elsewhere")
+
+    assert (answer.status, answer.before) == (401, [307])
+    assert [call.token for call in other.calls] == [None]
+    assert len(store.asked) == 1
+
+
+def test_a_refusal_after_a_redirect_on_the_same_host_is_repeated(
+    rotated: TokenReader, api: Api, url: str, send: Send
+) -> None:
+    api.taken, api.redirect = {NEW}, f"{url}/here"
+
+    answer = send(rotated, f"{url}/elsewhere")
+
+    assert answer.status == 200
+    assert {call.path for call in api.calls if call.token == NEW} >= {"/here"}
+
+
+def test_twenty_threads_that_are_refused_all_get_through(
+    rotated: TokenReader, store: ParameterStore, api: Api, url: str, pool: ThreadPoolExecutor
+) -> None:
+    api.taken = {NEW}
+
+    answers = list(pool.map(lambda _: by_requests(rotated, url), range(20)))
+
+    assert {one.status for one in answers} == {200}
+    assert len(store.asked) == 2
+
+
+def test_hooks_of_a_session_see_the_last_answer_only(
+    rotated: TokenReader, api: Api, url: str
+) -> None:
+    api.taken = {NEW}
+    seen: list[int] = []
+    with requests.Session() as session:
+        session.auth = RequestsToken("acme", rotated)
+        session.hooks["response"].append(lambda answer, **_: seen.append(answer.status_code))
+        answer = session.get(url, timeout=TEN_SECONDS)
+
+    assert seen == [200]
+    assert answer.request.headers["Authorization"] == f"Bearer {NEW}"
+    assert session.cookies["seen"] == "1"
+
+
+def test_a_stream_that_is_refused_is_repeated_as_a_stream(
+    rotated: TokenReader, api: Api, url: str
+) -> None:
+    api.taken = {NEW}
+    with requests.Session() as session:
+        session.auth = RequestsToken("acme", rotated)
+        with session.get(url, stream=True, timeout=TEN_SECONDS) as answer:
+            assert answer.raw.read() == b"welcome"

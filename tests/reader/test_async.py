@@ -1,0 +1,115 @@
+"""The same on asyncio's loop, which no read blocks."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.reader.conftest import held
+from tests.reader.parameter_store import ParameterStore, asked, jwt, wait_until
+from visma_tokens import NoSuchToken, TokenReader
+
+
+async def until_asked(store: ParameterStore, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while len(store.asked) < count:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)
+
+
+def test_a_hundred_tasks_make_one_call(tokens: TokenReader, store: ParameterStore) -> None:
+    store.tokens["acme"] = jwt()
+
+    async def ask() -> list[str]:
+        with held(store, "acme"):
+            tasks = [asyncio.create_task(tokens.aread("acme")) for _ in range(100)]
+            await until_asked(store, 1)
+        return await asyncio.gather(*tasks)
+
+    assert set(asyncio.run(ask())) == {store.tokens["acme"]}
+    assert store.asked == [["acme"]]
+
+
+def test_forty_slow_tenants_never_block_another(tokens: TokenReader, store: ParameterStore) -> None:
+    """More than the loop's executor has threads, and fewer than the server has."""
+    slow = [f"slow{number}" for number in range(36)]
+    store.tokens = {name: jwt(name) for name in [*slow, "acme"]}
+    gates = [store.hold(name) for name in slow]
+
+    async def ask() -> str:
+        tasks = [asyncio.create_task(tokens.aread(name)) for name in slow]
+        await until_asked(store, len(slow))
+        token = await tokens.aread("acme")
+        assert not any(task.done() for task in tasks)
+        for gate in gates:
+            gate.set()
+        await asyncio.gather(*tasks)
+        return token
+
+    assert asyncio.run(ask()) == store.tokens["acme"]
+
+
+def test_a_task_that_is_cancelled_takes_no_token_from_the_others(
+    tokens: TokenReader, store: ParameterStore
+) -> None:
+    store.tokens["acme"] = jwt()
+
+    async def ask() -> str:
+        with held(store, "acme"):
+            cancelled, other = (asyncio.create_task(tokens.aread("acme")) for _ in range(2))
+            await until_asked(store, 1)
+            cancelled.cancel()
+            await asyncio.wait([cancelled])
+            assert cancelled.cancelled()
+        return await other
+
+    assert asyncio.run(ask()) == store.tokens["acme"]
+    assert len(store.asked) == 1
+
+
+def test_a_loop_that_ends_meanwhile_leaves_the_token_to_the_next(
+    tokens: TokenReader, store: ParameterStore
+) -> None:
+    store.tokens["acme"] = jwt()
+
+    async def give_up() -> None:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(tokens.aread("acme"), 0.2)
+
+    with held(store, "acme"):
+        asyncio.run(give_up())
+
+    assert asyncio.run(tokens.aread("acme")) == store.tokens["acme"]
+    assert len(store.asked) == 1
+
+
+def test_threads_and_tasks_share_a_call(
+    tokens: TokenReader, store: ParameterStore, pool: ThreadPoolExecutor
+) -> None:
+    store.tokens["acme"] = jwt()
+
+    with held(store, "acme"):
+        of_thread = pool.submit(tokens.__getitem__, "acme")
+        wait_until(asked(store, 1))
+        of_task = pool.submit(lambda: asyncio.run(tokens.aread("acme")))
+
+    assert of_thread.result() == of_task.result() == store.tokens["acme"]
+    assert len(store.asked) == 1
+
+
+def test_a_failure_is_raised_in_the_task(tokens: TokenReader) -> None:
+    with pytest.raises(NoSuchToken):
+        asyncio.run(tokens.aread("acme"))
+
+
+def test_after_a_401_it_is_read_past_the_cache(tokens: TokenReader, store: ParameterStore) -> None:
+    first = store.tokens["acme"] = jwt(number=1)
+    assert tokens["acme"] == first
+    second = store.tokens["acme"] = jwt(number=2)
+
+    async def reread() -> list[str | None]:
+        return [await tokens.areread("acme", refused) for refused in (first, second, second)]
+
+    assert asyncio.run(reread()) == [second, None, None]
+    assert len(store.asked) == 2
