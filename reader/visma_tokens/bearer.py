@@ -19,32 +19,32 @@ class Bearer(str):
 SHARED = TokenReader()  # so that all who name no other have one cache
 
 
-def authorization(token: str) -> Bearer:
-    """Return the header's value."""
-    return Bearer(f"{SCHEME}{token}")
+def header(tokens: Tokens, tenant: str) -> Bearer:
+    """Return the value for a call."""
+    return Bearer(SCHEME + tokens[tenant])
 
 
-def reread(tokens: Tokens, tenant: str, refused: str) -> str | None:
-    """Return the token to repeat the call with, None where there is no other; takes the header."""
-    refused = refused.removeprefix(SCHEME)
+async def aheader(tokens: Tokens, tenant: str) -> Bearer:
+    """Do the same without blocking asyncio's loop."""
     if isinstance(tokens, TokenReader):
-        return tokens.reread(tenant, refused)
-    return _other(tokens, tenant, refused)
+        return Bearer(SCHEME + await tokens.aread(tenant))
+    return header(tokens, tenant)
 
 
-async def aread(tokens: Tokens, tenant: str) -> str:
-    """Return the tenant's token."""
-    return await tokens.aread(tenant) if isinstance(tokens, TokenReader) else tokens[tenant]
-
-
-async def areread(tokens: Tokens, tenant: str, refused: str) -> str | None:
-    """Do what `reread` does."""
-    refused = refused.removeprefix(SCHEME)
+def next_header(tokens: Tokens, tenant: str, refused: str) -> Bearer | None:
+    """Return the value for repeating a call that was refused with that one, if there is another."""
     if isinstance(tokens, TokenReader):
-        return await tokens.areread(tenant, refused)
-    return _other(tokens, tenant, refused)
+        return _bearer(tokens.reread(tenant, refused.removeprefix(SCHEME)))
+    value = header(tokens, tenant)
+    return None if value == refused else value
 
 
-def _other(tokens: Tokens, tenant: str, refused: str) -> str | None:
-    token = tokens[tenant]
-    return None if token == refused else token
+async def anext_header(tokens: Tokens, tenant: str, refused: str) -> Bearer | None:
+    """Do the same without blocking asyncio's loop."""
+    if isinstance(tokens, TokenReader):
+        return _bearer(await tokens.areread(tenant, refused.removeprefix(SCHEME)))
+    return next_header(tokens, tenant, refused)
+
+
+def _bearer(token: str | None) -> Bearer | None:
+    return None if token is None else Bearer(SCHEME + token)

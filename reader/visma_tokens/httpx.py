@@ -4,7 +4,15 @@ from collections.abc import AsyncGenerator, Generator
 
 import httpx
 
-from visma_tokens.bearer import SHARED, UNAUTHORIZED, aread, areread, authorization, reread
+from visma_tokens.bearer import (
+    SHARED,
+    UNAUTHORIZED,
+    Bearer,
+    aheader,
+    anext_header,
+    header,
+    next_header,
+)
 from visma_tokens.reader import Tokens
 
 KEPT_BYTES = 1024 * 1024  # a longer body that is a file or a generator is not sent again
@@ -28,12 +36,12 @@ class VismaToken(httpx.Auth):
         """Add the header; raises TokenError."""
         if _is_short(request):
             request.read()
-        request.headers["Authorization"] = authorization(self._tokens[self._tenant])
+        request.headers["Authorization"] = header(self._tokens, self._tenant)
         response = yield request
-        if _is_refused(request, response):
-            token = reread(self._tokens, self._tenant, request.headers["Authorization"])
-            if token is not None and _can_be_sent_again(request):
-                request.headers["Authorization"] = authorization(token)
+        if refused := _refused(request, response):
+            value = next_header(self._tokens, self._tenant, refused)
+            if value is not None and _can_be_sent_again(request):
+                request.headers["Authorization"] = value
                 yield request
 
     async def async_auth_flow(
@@ -42,19 +50,20 @@ class VismaToken(httpx.Auth):
         """Do the same without blocking asyncio's loop."""
         if _is_short(request):
             await request.aread()
-        request.headers["Authorization"] = authorization(await aread(self._tokens, self._tenant))
+        request.headers["Authorization"] = await aheader(self._tokens, self._tenant)
         response = yield request
-        if _is_refused(request, response):
-            token = await areread(self._tokens, self._tenant, request.headers["Authorization"])
-            if token is not None and _can_be_sent_again(request):
-                request.headers["Authorization"] = authorization(token)
+        if refused := _refused(request, response):
+            value = await anext_header(self._tokens, self._tenant, refused)
+            if value is not None and _can_be_sent_again(request):
+                request.headers["Authorization"] = value
                 yield request
 
 
-def _is_refused(request: httpx.Request, response: httpx.Response) -> bool:
-    """Tell whether it was our token; a redirect to another host went without it."""
-    sent, refused = (one.headers.get("Authorization") for one in (request, response.request))
-    return response.status_code == UNAUTHORIZED and refused == sent
+def _refused(request: httpx.Request, response: httpx.Response) -> Bearer | None:
+    """Return what a 401 refuses; a redirect to another host went without it."""
+    sent = Bearer(request.headers["Authorization"])
+    is_ours = response.request.headers.get("Authorization") == sent
+    return sent if response.status_code == UNAUTHORIZED and is_ours else None
 
 
 def _is_short(request: httpx.Request) -> bool:

@@ -28,6 +28,8 @@ FAILED_SECONDS = 1.0  # for which a failure is remembered
 PATHS = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 NAMES = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 NEVER = float("-inf")
+INTERRUPTED = "the thread that read it was interrupted"
+NO_THREAD = "no thread could be started to read it"
 NAMES_ARE = "Names are 1 to 64 of A-Za-z0-9_.-"
 NOT_RENEWED = (
     "The issuer has stopped, or Visma refuses the tenant: `visma-tokens status` tells;"
@@ -194,7 +196,7 @@ class TokenReader:
         flight, is_mine = claim
         if is_mine:
             self._fly([flight])
-        return self._newer(flight, refused)
+        return _newer(flight, refused, is_mine=is_mine)
 
     async def areread(self, tenant: str, refused: str) -> str | None:
         """Do the same without blocking asyncio's loop."""
@@ -203,7 +205,7 @@ class TokenReader:
             return None
         flight, is_mine = claim
         await self._landing(flight, is_mine=is_mine)
-        return self._newer(flight, refused)
+        return _newer(flight, refused, is_mine=is_mine)
 
     def _cached(self, tenant: str) -> str | None:
         """Return the token where nobody need be asked."""
@@ -258,7 +260,8 @@ class TokenReader:
             found = read_tokens(tenants, path=self._path, client=self._client)
         finally:
             for flight in flights:
-                self._land(flight, found.get(flight.tenant) or _interrupted(flight.tenant))
+                interrupted = ReadFailed(flight.tenant, INTERRUPTED, "Try again")
+                self._land(flight, found.get(flight.tenant, interrupted))
 
     def _client(self) -> "SSMClient":
         with self._connecting:
@@ -308,19 +311,23 @@ class TokenReader:
             try:
                 thread.start()
             except RuntimeError:  # no more threads, or the interpreter ends
-                self._land(flight, _interrupted(flight.tenant))
+                self._land(
+                    flight, ReadFailed(flight.tenant, NO_THREAD, "Run fewer in this process")
+                )
         await asyncio.wrap_future(flight)
 
-    def _newer(self, flight: _Flight, refused: str) -> str | None:
-        """Wait for a read after a 401, and return what it found if that is another token."""
-        landed = flight.result()
-        if isinstance(landed, TokenError):
-            return None
-        if landed.token.value != refused:
-            return landed.token.value
-        if flight.kept is None or landed.token is not flight.kept.token:  # it could be read
-            _log.warning("An API refuses the token of %s. %s", flight.tenant, NONE_IS_NEWER)
+
+def _newer(flight: _Flight, refused: str, *, is_mine: bool) -> str | None:
+    """Wait for a read after a 401, and return what it found if that is another token."""
+    landed = flight.result()
+    if isinstance(landed, TokenError):
         return None
+    if landed.token.value != refused:
+        return landed.token.value
+    was_read = flight.kept is None or landed.token is not flight.kept.token
+    if is_mine and was_read:
+        _log.warning("An API refuses the token of %s. %s", flight.tenant, NONE_IS_NEWER)
+    return None
 
 
 def _kept(token: StoredToken, read_at: float, cache_seconds: float) -> _Cached:
@@ -335,10 +342,6 @@ def _expired(tenant: str, at: float, now: float) -> TokenExpired:
     when = f"{datetime.fromtimestamp(at, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
     ago = f"{now - at:.0f} s ago by this machine's clock"
     return TokenExpired(tenant, f"the one that is stored expired on {when}, {ago}", NOT_RENEWED)
-
-
-def _interrupted(tenant: str) -> ReadFailed:
-    return ReadFailed(tenant, "the thread that read it was interrupted", "Try again")
 
 
 _readers: "weakref.WeakSet[TokenReader]" = weakref.WeakSet()

@@ -7,7 +7,7 @@ from requests.auth import AuthBase
 from requests.exceptions import UnrewindableBodyError
 from requests.utils import rewind_body
 
-from visma_tokens.bearer import SHARED, UNAUTHORIZED, Bearer, authorization, reread
+from visma_tokens.bearer import SHARED, UNAUTHORIZED, Bearer, header, next_header
 from visma_tokens.reader import Tokens
 
 
@@ -25,7 +25,7 @@ class VismaToken(AuthBase):
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add the header; raises TokenError."""
-        request.headers["Authorization"] = authorization(self._tokens[self._tenant])
+        request.headers["Authorization"] = header(self._tokens, self._tenant)
         request.register_hook("response", self._repeat_refused)  # type: ignore[no-untyped-call]
         return request
 
@@ -35,13 +35,13 @@ class VismaToken(AuthBase):
         # not ours after a redirect to another host, which may not have the next one either
         if response.status_code != UNAUTHORIZED or not isinstance(refused, Bearer):
             return response
-        token = reread(self._tokens, self._tenant, refused)
+        value = next_header(self._tokens, self._tenant, refused)
         request = response.request.copy()
-        if token is None or not _rewound(request):
+        if value is None or not _rewound(request):
             return response
         response.content  # noqa: B018  read, so that the connection can serve again
         response.close()
-        request.headers["Authorization"] = authorization(token)
+        request.headers["Authorization"] = value
         repeated: Response = response.connection.send(request, **options)
         repeated.history.append(response)
         repeated.request = request

@@ -66,6 +66,7 @@ class ParameterStore:
     denied_together: bool = False
     held: dict[str, threading.Event] = field(default_factory=dict)
     asked: list[list[str]] = field(default_factory=list)
+    user_agents: list[str] = field(default_factory=list)
     most_at_once: Counter[str] = field(default_factory=Counter)
     _in_flight: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -84,6 +85,7 @@ class ParameterStore:
         tenants = [name.removeprefix(f"{PATH}/") for name in names]
         with self._lock:
             self.asked.append(tenants)
+            self.user_agents.append(environ["HTTP_USER_AGENT"])
             self._in_flight.update(tenants)
             self.most_at_once |= self._in_flight
         for tenant in tenants:

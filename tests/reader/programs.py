@@ -1,0 +1,122 @@
+"""What tests run in processes of their own: `python -m tests.reader.programs NAME`."""
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import httpx
+import requests
+
+from tests.reader.parameter_store import claims
+from visma_tokens import ReadFailed, TokenError, TokenReader
+from visma_tokens.httpx import VismaToken as HttpxToken
+from visma_tokens.requests import VismaToken as RequestsToken
+
+CHILDREN, READS = 4, 50
+
+
+def say(text: object) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def end_of(child: int) -> int:
+    """Return the exit code of a child."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def fork() -> None:
+    """Fork while a thread reads acme and holds a connection; the child reads it by itself."""
+    tokens = TokenReader()
+    assert tokens["globex"]
+    reading = threading.Thread(target=lambda: tokens["acme"])
+    reading.start()
+    say("reading")
+    sys.stdin.readline()
+    child = os.fork()
+    if child == 0:
+        read = [claims(tokens[name])["tenant"] for name in ("globex", "acme")]
+        os._exit(0 if read == ["globex", "acme"] else 1)
+    code = end_of(child)
+    reading.join()
+    say(f"child ended with {code}")
+
+
+def connections() -> None:
+    """Fork with an open connection, and have all read at once, each their own tenant."""
+    tokens = TokenReader(cache_seconds=1e-6)
+    assert tokens["t0"]
+
+    def read(name: str) -> bool:
+        return all(claims(tokens[name])["tenant"] == name for _ in range(READS))
+
+    children = []
+    for number in range(1, CHILDREN):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if read(f"t{number}") else 1)
+        children.append(child)
+    say([read("t0"), *(end_of(child) for child in children)])
+
+
+def interrupted() -> None:
+    """Be interrupted while reading; another thread waits for that very read."""
+    tokens = TokenReader()
+
+    def wait() -> None:
+        while "acme" not in tokens._flights:  # noqa: SLF001  else it would be the one who reads
+            time.sleep(0.005)
+        try:
+            say(tokens["acme"])
+        except ReadFailed as error:
+            say(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    try:
+        say("reading")
+        say(tokens["acme"])
+    except KeyboardInterrupt:
+        say("interrupted")
+    waiting.join()
+
+
+def no_threads() -> None:
+    """Read on a loop where no thread can be started."""
+    tokens = TokenReader()
+    threading.stack_size(1 << 46)  # bytes, which no machine has
+    try:
+        say(asyncio.run(tokens.aread("acme")))
+    except TokenError as error:
+        say(error)
+    threading.stack_size(0)
+    time.sleep(1.1)  # for which the failure is remembered
+    say(claims(asyncio.run(tokens.aread("acme")))["tenant"])
+
+
+def shared() -> None:
+    """Call an API with both libraries and no reader named."""
+    url = os.environ["API"]
+    with requests.Session() as session, httpx.Client() as client:
+        session.auth, client.auth = RequestsToken("acme"), HttpxToken("acme")
+        say(session.get(url, timeout=10).status_code)
+        say(client.get(url).status_code)
+
+
+def failing() -> None:
+    """Say why there is no token."""
+    try:
+        say(TokenReader()["acme"])
+    except TokenError as error:
+        say(f"{type(error).__name__}: {error}")
+
+
+PROGRAMS: dict[str, Callable[[], None]] = {
+    one.__name__: one for one in (fork, connections, interrupted, no_threads, shared, failing)
+}
+
+if __name__ == "__main__":
+    PROGRAMS[sys.argv[1]]()

@@ -1,0 +1,243 @@
+"""Parameter Store as moto keeps it, and what its errors mean."""
+
+import base64
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from moto import mock_aws
+
+from tests.reader.conftest import session
+from tests.reader.parameter_store import DENIED, NOW, Clock, Failure, ParameterStore, jwt
+from token_issuer.authorization_server import AccessToken
+from token_issuer.pacing import Clock as IssuersClock
+from token_issuer.pacing import Pacer
+from token_issuer.token_store import store_token
+from visma_tokens import (
+    NoSuchToken,
+    ReadDenied,
+    ReadFailed,
+    TokenError,
+    TokenExpired,
+    TokenReader,
+    TokenUnusable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_ssm import SSMClient
+
+
+@pytest.fixture
+def ssm() -> "Iterator[SSMClient]":
+    with mock_aws():
+        yield session().client("ssm")
+
+
+@pytest.fixture
+def reader(ssm: "SSMClient", clock: Clock) -> TokenReader:
+    del ssm  # which begins moto
+    return TokenReader(session=session(), now=clock)
+
+
+def put(ssm: "SSMClient", name: str, value: str) -> None:
+    ssm.put_parameter(
+        Name=f"/visma/tokens/{name}", Value=value, Type="SecureString", Overwrite=True
+    )
+
+
+def test_what_the_issuer_stores_is_what_is_read(ssm: "SSMClient", reader: TokenReader) -> None:
+    issued_at = datetime.fromtimestamp(NOW, UTC)
+    token = AccessToken(
+        value=jwt(), issued_at=issued_at, expires_at=issued_at + timedelta(hours=1), scope=None
+    )
+    pacer = Pacer(100, IssuersClock(now=time.monotonic, sleep=time.sleep))
+
+    store_token("/visma/tokens/acme", token, ssm=ssm, key_id="alias/aws/ssm", pacer=pacer)
+
+    assert reader["acme"] == token.value
+
+
+def test_twelve_are_prefetched(ssm: "SSMClient", reader: TokenReader) -> None:
+    there = {f"t{number}": jwt(f"t{number}") for number in range(12)}
+    for name, token in there.items():
+        put(ssm, name, token)
+
+    reader.prefetch([*there, "gone"])
+
+    assert {name: reader[name] for name in there} == there
+    with pytest.raises(NoSuchToken):
+        reader["gone"]
+
+
+def test_a_token_that_is_replaced_is_read_after_a_401(
+    ssm: "SSMClient", reader: TokenReader
+) -> None:
+    put(ssm, "acme", jwt(number=1))
+    first = reader["acme"]
+    put(ssm, "acme", jwt(number=2))
+
+    assert reader["acme"] == first
+    assert reader.reread("acme", first) == jwt(number=2)
+
+
+def test_no_such_token_says_where_it_looked(reader: TokenReader) -> None:
+    with pytest.raises(NoSuchToken) as caught:
+        reader["acme"]
+
+    assert str(caught.value) == (
+        "No token for acme: there is no parameter /visma/tokens/acme in eu-north-1. Is the tenant"
+        " configured, has Visma refused it? `visma-tokens status` tells; else check path, Region"
+        " and account"
+    )
+    assert caught.value.tenant == "acme"
+
+
+def test_an_expired_token_says_since_when_and_who_has_stopped(
+    ssm: "SSMClient", reader: TokenReader
+) -> None:
+    put(ssm, "acme", jwt(expires_at=NOW - 90))
+
+    with pytest.raises(TokenExpired) as caught:
+        reader["acme"]
+
+    assert str(caught.value) == (
+        "No token for acme: the one that is stored expired on 2027-01-15 07:58:30 UTC, 90 s ago by"
+        " this machine's clock. The issuer has stopped, or Visma refuses the tenant:"
+        " `visma-tokens status` tells; else check that clock"
+    )
+
+
+@pytest.mark.parametrize("value", ["not a token", "eyJ.\n", "eyJ é", "token\n", '"quoted"'])
+def test_what_no_header_may_hold_is_not_returned(
+    value: str, ssm: "SSMClient", reader: TokenReader
+) -> None:
+    put(ssm, "acme", value)
+
+    with pytest.raises(TokenUnusable) as caught:
+        reader["acme"]
+
+    assert str(caught.value) == (
+        "No token for acme: what /visma/tokens/acme holds is no access token. Somebody has"
+        " overwritten it; the issuer's next run writes it anew"
+    )
+
+
+ATTACH = (
+    "Attach the policy in the output ReadTokensPolicyArn of the issuer's stack to this role;"
+    " if it has it, look at the key with `visma-tokens doctor`"
+)
+SIGN_IN = "Give this process AWS credentials that are valid, and check its clock"
+READ_LESS = (
+    "Read less often: keep one TokenReader per process; or turn on Parameter Store's"
+    " higher throughput"
+)
+LATER = "Try again; if it lasts, see the AWS Health Dashboard"
+ERRORS: dict[str, tuple[Failure, type[TokenError], str, str]] = {
+    "denied": (DENIED, ReadDenied, "AWS denies reading /visma/tokens/acme: User: arn:aws", ATTACH),
+    "key": (
+        Failure("InvalidKeyId", "arn:aws:kms:eu-north-1:1:key/k is disabled."),
+        ReadDenied,
+        "AWS denies reading /visma/tokens/acme: arn:aws:kms:eu-north-1:1:key/k is disabled",
+        ATTACH,
+    ),
+    "throttled": (
+        Failure("ThrottlingException", "Rate exceeded"),
+        ReadFailed,
+        "reading /visma/tokens/acme failed: ThrottlingException: Rate exceeded",
+        READ_LESS,
+    ),
+    "session-over": (
+        Failure("ExpiredTokenException", "The security token included is expired"),
+        ReadFailed,
+        "reading /visma/tokens/acme failed: ExpiredTokenException: The security token included",
+        SIGN_IN,
+    ),
+    "clock": (
+        Failure("InvalidSignatureException", "Signature expired"),
+        ReadFailed,
+        "reading /visma/tokens/acme failed: InvalidSignatureException: Signature expired",
+        SIGN_IN,
+    ),
+    "down": (
+        Failure("InternalServerError", status="500 Internal Server Error"),
+        ReadFailed,
+        "reading /visma/tokens/acme failed: InternalServerError",
+        LATER,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_error_of_aws(name: str, tokens: TokenReader, store: ParameterStore) -> None:
+    store.failure, error, detail, remedy = ERRORS[name]
+
+    with pytest.raises(error) as caught:
+        tokens["acme"]
+
+    assert type(caught.value) is error
+    assert caught.value.detail.startswith(detail)
+    assert caught.value.remedy == remedy
+    assert store.failure.code in str(caught.value.__cause__)
+
+
+def raw(claims: str) -> str:
+    encoded = base64.urlsafe_b64encode(claims.encode()).decode().rstrip("=")
+    return f"eyJhbGciOiJub25lIn0.{encoded}.c2ln"
+
+
+UNKNOWN = {
+    "nan": raw('{"exp": NaN}'),
+    "infinite": raw('{"exp": Infinity}'),
+    "beyond-floats": raw('{"exp": 1' + "0" * 400 + "}"),
+    "negative": raw('{"exp": -1}'),
+    "list": raw('{"exp": [1]}'),
+    "null": raw('{"exp": null}'),
+    "absent": raw("{}"),
+    "no-object": raw("[1]"),
+    "no-json": raw("exp"),
+    "nested": raw("[" * 5000),
+    "no-base64": "a.b.c",
+    "two-parts": "eyJhbGciOiJub25lIn0.e30",
+    "latin-1": "eyJhbGciOiJub25lIn0.6Q.c2ln",
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_token_whose_expiry_can_t_be_read_is_opaque(
+    name: str, tokens: TokenReader, store: ParameterStore, clock: Clock
+) -> None:
+    store.tokens["acme"] = UNKNOWN[name]
+    assert tokens["acme"] == UNKNOWN[name]
+
+    store.failure = DENIED
+    clock.now = NOW + 299
+    assert tokens["acme"] == UNKNOWN[name]
+    clock.now = NOW + 300
+    with pytest.raises(ReadDenied):
+        tokens["acme"]
+
+
+@pytest.mark.parametrize("exp", [NOW + 60, int(NOW) + 60, str(int(NOW) + 60)])
+def test_an_expiry_is_a_number_also_as_text(
+    exp: object, tokens: TokenReader, store: ParameterStore, clock: Clock
+) -> None:
+    store.tokens["acme"] = raw(json.dumps({"exp": exp}))
+    assert tokens["acme"]
+    store.failure = DENIED
+
+    clock.now = NOW + 60
+
+    with pytest.raises(ReadDenied):
+        tokens["acme"]
+
+
+def test_it_names_itself_to_aws(store: ParameterStore, tokens: TokenReader) -> None:
+    store.tokens["acme"] = jwt()
+
+    assert tokens["acme"]
+
+    assert "visma-tokens" in store.user_agents[0]

@@ -1,0 +1,151 @@
+"""Processes of their own: forked, interrupted, without threads, without what AWS needs."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from local.authorization_server import serving_wsgi
+from tests.conftest import PROJECT
+from tests.reader.api import Api
+from tests.reader.conftest import held
+from tests.reader.parameter_store import ParameterStore, asked, jwt, wait_until
+
+FOR_EVER = 10_000_000_000  # an expiry by the real clock
+SECONDS = 60
+
+
+def environment(url: str, **variables: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    ours = {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_DEFAULT_REGION": "eu-north-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": url,
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": "127.0.0.1",
+        "PYTHONPATH": "reader",
+        "PYTHONWARNINGS": "ignore::DeprecationWarning",  # of forks beside threads
+    }
+    return {name: text for name, text in (kept | ours | variables).items() if text}
+
+
+@contextmanager
+def program(name: str, variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.reader.programs", name],
+        cwd=PROJECT,
+        env=variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def output_of(name: str, variables: dict[str, str]) -> list[str]:
+    with program(name, variables) as running:
+        output, _ = running.communicate(timeout=SECONDS)
+    assert running.returncode == 0, output
+    return output.splitlines()
+
+
+def test_a_forked_process_reads_by_itself(store: ParameterStore, served_url: str) -> None:
+    store.tokens = {name: jwt(name, expires_at=FOR_EVER) for name in ("acme", "globex")}
+    gate = store.hold("acme")
+
+    with program("fork", environment(served_url)) as running:
+        assert running.stdout
+        assert running.stdout.readline() == "reading\n"
+        wait_until(asked(store, 2))
+        assert running.stdin
+        print(file=running.stdin, flush=True)
+        wait_until(asked(store, 3))
+        gate.set()
+        output, _ = running.communicate(timeout=SECONDS)
+
+    assert output == "child ended with 0\n"
+    assert store.asked == [["globex"], ["acme"], ["acme"]]
+
+
+def test_forked_processes_have_connections_of_their_own(
+    store: ParameterStore, served_url: str
+) -> None:
+    store.tokens = {name: jwt(name, expires_at=FOR_EVER) for name in ("t0", "t1", "t2", "t3")}
+
+    assert output_of("connections", environment(served_url)) == ["[True, 0, 0, 0]"]
+
+
+def test_whoever_waits_for_a_read_that_is_interrupted_is_told(
+    store: ParameterStore, served_url: str
+) -> None:
+    store.tokens["acme"] = jwt(expires_at=FOR_EVER)
+
+    with held(store, "acme"), program("interrupted", environment(served_url)) as running:
+        assert running.stdout
+        assert running.stdout.readline() == "reading\n"
+        wait_until(asked(store, 1))
+        running.send_signal(signal.SIGINT)
+        output, _ = running.communicate(timeout=SECONDS)
+
+    assert sorted(output.splitlines()) == [
+        "No token for acme: the thread that read it was interrupted. Try again",
+        "interrupted",
+    ]
+
+
+def test_where_no_thread_can_be_started_a_task_is_told(
+    store: ParameterStore, served_url: str
+) -> None:
+    store.tokens["acme"] = jwt(expires_at=FOR_EVER)
+
+    assert output_of("no_threads", environment(served_url)) == [
+        "No token for acme: no thread could be started to read it. Run fewer in this process",
+        "acme",
+    ]
+
+
+def test_who_names_no_reader_shares_one(store: ParameterStore, served_url: str) -> None:
+    token = store.tokens["acme"] = jwt(expires_at=FOR_EVER)
+    api = Api({token})
+
+    with serving_wsgi(api) as url:
+        output = output_of("shared", environment(served_url, API=url))
+
+    assert output == ["200", "200"]
+    assert store.asked == [["acme"]]
+
+
+SIGN_IN = "Give this process AWS credentials that are valid, and check its clock"
+MEND = "Mend this process's AWS settings: AWS_DEFAULT_REGION, AWS_PROFILE and the like"
+WANTING = {
+    "credentials": (
+        {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
+        f"Unable to locate credentials. {SIGN_IN}",
+    ),
+    "region": ({"AWS_DEFAULT_REGION": ""}, f"You must specify a region. {MEND}"),
+    "profile": (
+        {"AWS_PROFILE": "nobody"},
+        f"The config profile (nobody) could not be found. {MEND}",
+    ),
+    "endpoint": ({"AWS_ENDPOINT_URL": "nowhere"}, f"Invalid endpoint: nowhere. {MEND}"),
+}
+
+
+@pytest.mark.parametrize("what", WANTING)
+def test_without_what_aws_needs(what: str, served_url: str) -> None:
+    variables, why = WANTING[what]
+
+    assert output_of("failing", environment(served_url, **variables)) == [
+        f"ReadFailed: No token for acme: Parameter Store can't be asked: {why}"
+    ]

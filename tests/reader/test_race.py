@@ -1,0 +1,73 @@
+"""Many threads read while tokens change underneath."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.conftest import Show
+from tests.reader.conftest import session
+from tests.reader.parameter_store import ParameterStore, claims, jwt
+from visma_tokens import TokenReader
+
+TENANTS = [f"t{number}" for number in range(5)]
+THREADS, READS = 20, 4000
+LIFETIME, CACHED, CHANGED, WORK = 0.5, 0.02, 0.02, 0.005  # seconds
+
+
+def change(store: ParameterStore, stop: threading.Event) -> None:
+    """Renew all tokens again and again, as the issuer does: long before they expire."""
+    number = 0
+    while not stop.is_set():
+        number += 1
+        for name in TENANTS:
+            store.tokens[name] = jwt(name, expires_at=time.time() + LIFETIME, number=number)
+        stop.wait(CHANGED)
+
+
+@pytest.mark.parametrize("refused_every", [0, 100], ids=["cached", "refused now and then"])
+def test_no_tenant_is_mixed_up_and_no_token_is_too_old(
+    refused_every: int, store: ParameterStore, served_url: str, show: Show
+) -> None:
+    tokens = TokenReader(cache_seconds=CACHED, session=session(), endpoint_url=served_url)
+    stop = threading.Event()
+    changing = threading.Thread(target=change, args=(store, stop))
+    changing.start()
+    barrier = threading.Barrier(THREADS)
+
+    def read(thread: int) -> int:
+        """Return the number of different tokens."""
+        seen: set[str] = set()
+        barrier.wait()
+        for number in range(READS):
+            name, asked_at = TENANTS[(thread + number) % len(TENANTS)], time.time()
+            token = tokens[name]
+            if refused_every and number % refused_every == 0:
+                token = tokens.reread(name, token) or token
+            content = claims(token)
+            assert content["tenant"] == name
+            assert content["exp"] > asked_at
+            seen.add(token)
+            if number % 10 == 0:
+                time.sleep(WORK)
+        return len(seen)
+
+    begun_at = time.monotonic()
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            different = list(pool.map(read, range(THREADS)))
+    finally:
+        stop.set()
+        changing.join()
+    seconds = time.monotonic() - begun_at
+
+    calls, renewals = len(store.asked), seconds / (0.9 * CACHED)
+    show(
+        f"{THREADS * READS:,} reads in {seconds:.1f} s by {THREADS} threads: {calls} calls,"
+        f" {min(different)} to {max(different)} different tokens in each thread"
+    )
+    assert min(different) > 5 * len(TENANTS)  # they did change
+    rereads = len(TENANTS) if refused_every else 0  # one in ten seconds
+    assert calls <= len(TENANTS) * (renewals + 1) + rereads * (1 + seconds / 10)
+    assert store.most_at_once == dict.fromkeys(TENANTS, 1)

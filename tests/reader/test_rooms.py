@@ -1,0 +1,71 @@
+"""The reader depends on boto3 alone, its authentication classes on one library more each."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT
+
+MODULES = sorted((PROJECT / "reader/visma_tokens").glob("*.py"))
+OURS = {  # who imports whom
+    "__init__": {"errors", "reader"},
+    "errors": set(),
+    "parameter_store": {"errors"},
+    "reader": {"errors", "parameter_store"},
+    "bearer": {"reader"},
+    "requests": {"bearer", "reader"},
+    "httpx": {"bearer", "reader"},
+}
+LIBRARIES = {
+    "parameter_store": {"boto3", "botocore"},
+    "reader": {"boto3"},
+    "requests": {"requests"},
+    "httpx": {"httpx"},
+}
+
+
+def imported(module: Path) -> set[str]:
+    """Return the full names of modules that one imports to run, not for types only."""
+    tree = ast.parse(module.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)
+def test_imports_run_one_way_and_need_boto3_alone(module: Path) -> None:
+    names = imported(module)
+
+    ours = {name.removeprefix("visma_tokens.") for name in names if "visma_tokens" in name}
+    others = {name.partition(".")[0] for name in names} - {"visma_tokens"}
+    assert ours == OURS[module.stem]
+    assert others - sys.stdlib_module_names == LIBRARIES.get(module.stem, set())
+
+
+def test_nothing_of_the_function_or_the_command_is_imported() -> None:
+    assert not {
+        name
+        for module in MODULES
+        for name in imported(module)
+        if name.startswith(("token_issuer", "visma_tokens_cli"))
+    }
+
+
+def test_neither_of_them_imports_the_reader() -> None:
+    modules = [*(PROJECT / "src").rglob("*.py"), *(PROJECT / "cli").rglob("*.py")]
+
+    assert not [one for one in modules if imported(one) & {"visma_tokens"}]
+
+
+def test_the_wall_clock_decides() -> None:
+    """Lambda's freeze stops the other clock, and a token that has expired would seem fresh."""
+    assert not [module for module in MODULES if "monotonic" in module.read_text()]
