@@ -5,7 +5,9 @@ import pytest
 
 from tests.conftest import PROJECT
 
-PAGES = sorted([*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md")])
+PAGES = sorted(
+    [*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md"), *PROJECT.glob("*/README.md")]
+)
 
 
 def test_the_readme_stays_short() -> None:

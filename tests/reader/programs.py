@@ -1,11 +1,15 @@
 """What tests run in processes of their own: `python -m tests.reader.programs NAME`."""
 
+import ast
 import asyncio
 import os
+import re
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import httpx
 import requests
@@ -114,8 +118,25 @@ def failing() -> None:
         say(f"{type(error).__name__}: {error}")
 
 
+def page() -> None:
+    """Run what docs/consumers.md shows of Python, against an API of ours, and tell what it got."""
+    text = Path("docs/consumers.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        code = compile(
+            block.replace("https://api.example", os.environ["API"]),
+            "docs/consumers.md",
+            "exec",
+            flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+        )
+        names: dict[str, Any] = {}
+        running = eval(code, names)  # noqa: S307  the page is ours
+        if running is not None:
+            asyncio.run(running)
+        say(names["answer"].status_code if "answer" in names else names["newer"])
+
+
 PROGRAMS: dict[str, Callable[[], None]] = {
-    one.__name__: one for one in (fork, connections, interrupted, no_threads, shared, failing)
+    one.__name__: one for one in (fork, connections, interrupted, no_threads, shared, failing, page)
 }
 
 if __name__ == "__main__":

@@ -126,6 +126,19 @@ def test_who_names_no_reader_shares_one(store: ParameterStore, served_url: str) 
     assert store.asked == [["acme"]]
 
 
+def test_the_python_of_the_docs_runs(store: ParameterStore, served_url: str) -> None:
+    store.tokens = {name: jwt(name, expires_at=FOR_EVER) for name in ("acme", "globex")}
+    api = Api({store.tokens["acme"]})
+
+    with serving_wsgi(api) as url:
+        output = output_of("page", environment(served_url, API=url))
+
+    assert output[:2] == ["200", "200"]
+    assert output[2].startswith("An API refuses the token of acme.")  # since nothing was renewed
+    assert output[3:] == ["None"]
+    assert {call.path for call in api.calls} == {"/orders"}
+
+
 SIGN_IN = "Give this process AWS credentials that are valid, and check its clock"
 MEND = "Mend this process's AWS settings: AWS_DEFAULT_REGION, AWS_PROFILE and the like"
 WANTING = {
