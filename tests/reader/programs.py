@@ -71,21 +71,32 @@ def interrupted() -> None:
     tokens = TokenReader()
 
     def wait() -> None:
-        while "acme" not in tokens._flights:  # noqa: SLF001  else it would be the one who reads
-            time.sleep(0.005)
         try:
             say(tokens["acme"])
         except ReadFailed as error:
             say(error)
 
     waiting = threading.Thread(target=wait)
-    waiting.start()
+
+    def watch() -> None:
+        sys.stdin.readline()  # once the request is there
+        waiting.start()
+        while not waits(waiting):
+            time.sleep(0.005)
+        say("waiting")
+
+    threading.Thread(target=watch).start()
     try:
-        say("reading")
         say(tokens["acme"])
     except KeyboardInterrupt:
         say("interrupted")
     waiting.join()
+
+
+def waits(thread: threading.Thread) -> bool:
+    """Tell whether a thread waits for another, which is what threading's conditions are for."""
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  there is no other way
+    return frame is not None and frame.f_code.co_filename == threading.__file__
 
 
 def no_threads() -> None:

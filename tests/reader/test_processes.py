@@ -92,9 +92,11 @@ def test_whoever_waits_for_a_read_that_is_interrupted_is_told(
     store.tokens["acme"] = jwt(expires_at=FOR_EVER)
 
     with held(store, "acme"), program("interrupted", environment(served_url)) as running:
-        assert running.stdout
-        assert running.stdout.readline() == "reading\n"
         wait_until(asked(store, 1))
+        assert running.stdin
+        assert running.stdout
+        print(file=running.stdin, flush=True)
+        assert running.stdout.readline() == "waiting\n"
         running.send_signal(signal.SIGINT)
         output, _ = running.communicate(timeout=SECONDS)
 
