@@ -96,7 +96,8 @@ def interrupted() -> None:
 def waits(thread: threading.Thread) -> bool:
     """Tell whether a thread waits for another, which is what threading's conditions are for."""
     frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001  there is no other way
-    return frame is not None and frame.f_code.co_filename == threading.__file__
+    code = frame and frame.f_code
+    return code is not None and (code.co_filename, code.co_name) == (threading.__file__, "wait")
 
 
 def no_threads() -> None:
