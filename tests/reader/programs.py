@@ -4,6 +4,7 @@ import ast
 import asyncio
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -68,6 +69,7 @@ def connections() -> None:
 
 def interrupted() -> None:
     """Be interrupted while reading; another thread waits for that very read."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what is in the background ignores it
     tokens = TokenReader()
 
     def wait() -> None:
