@@ -1,50 +1,51 @@
 """What the authentication classes share: the header, and where tokens come from."""
 
-from visma_tokens.reader import TokenReader, Tokens
+from visma_tokens.reader import Tokens, shared
+from visma_tokens.secret import Secret
 
-SCHEME = "Bearer "
+SCHEME = "Bearer "  # RFC 6750 §2.1
 UNAUTHORIZED = 401
 
 
-class Bearer(str):
-    """The header's value (RFC 6750 §2.1), which hides itself where headers are shown."""
+class Source:
+    """The tokens of one tenant, as values of the header."""
 
-    __slots__ = ()
+    def __init__(self, tenant: str, tokens: Tokens | None) -> None:
+        """Take a TokenReader, or what does in its place; without one, all share one.
 
-    def __repr__(self) -> str:
-        """Hide it."""
-        return "'Bearer [secure]'"
+        Raises TypeError for what is neither.
+        """
+        if not isinstance(tenant, str):
+            raise TypeError(f"{tenant!r} is no tenant's name")
+        if isinstance(tokens, str):
+            raise TypeError("tokens is a text; for another path, give TokenReader(path)")
+        self.tenant = tenant
+        self._tokens = shared() if tokens is None else tokens
+
+    def header(self) -> Secret:
+        """Return the value for a call."""
+        return _bearer(self._tokens[self.tenant])
+
+    async def aheader(self) -> Secret:
+        """Do the same without blocking asyncio's loop."""
+        aread = getattr(self._tokens, "aread", None)
+        return _bearer(await aread(self.tenant)) if aread else self.header()
+
+    def next_header(self, refused: str) -> Secret | None:
+        """Return the value for repeating a call that was refused, if there is another."""
+        reread = getattr(self._tokens, "reread", None)
+        token = Secret(refused.removeprefix(SCHEME))
+        other = reread(self.tenant, token) if reread else self._tokens[self.tenant]
+        return None if other is None or other == token else _bearer(other)
+
+    async def anext_header(self, refused: str) -> Secret | None:
+        """Do the same without blocking asyncio's loop."""
+        areread = getattr(self._tokens, "areread", None)
+        if not areread:
+            return self.next_header(refused)
+        other = await areread(self.tenant, Secret(refused.removeprefix(SCHEME)))
+        return None if other is None else _bearer(other)
 
 
-SHARED = TokenReader()  # so that all who name no other have one cache
-
-
-def header(tokens: Tokens, tenant: str) -> Bearer:
-    """Return the value for a call."""
-    return Bearer(SCHEME + tokens[tenant])
-
-
-async def aheader(tokens: Tokens, tenant: str) -> Bearer:
-    """Do the same without blocking asyncio's loop."""
-    if isinstance(tokens, TokenReader):
-        return Bearer(SCHEME + await tokens.aread(tenant))
-    return header(tokens, tenant)
-
-
-def next_header(tokens: Tokens, tenant: str, refused: str) -> Bearer | None:
-    """Return the value for repeating a call that was refused with that one, if there is another."""
-    if isinstance(tokens, TokenReader):
-        return _bearer(tokens.reread(tenant, refused.removeprefix(SCHEME)))
-    value = header(tokens, tenant)
-    return None if value == refused else value
-
-
-async def anext_header(tokens: Tokens, tenant: str, refused: str) -> Bearer | None:
-    """Do the same without blocking asyncio's loop."""
-    if isinstance(tokens, TokenReader):
-        return _bearer(await tokens.areread(tenant, refused.removeprefix(SCHEME)))
-    return next_header(tokens, tenant, refused)
-
-
-def _bearer(token: str | None) -> Bearer | None:
-    return None if token is None else Bearer(SCHEME + token)
+def _bearer(token: str) -> Secret:
+    return Secret(SCHEME + token)

@@ -4,66 +4,49 @@ from collections.abc import AsyncGenerator, Generator
 
 import httpx
 
-from visma_tokens.bearer import (
-    SHARED,
-    UNAUTHORIZED,
-    Bearer,
-    aheader,
-    anext_header,
-    header,
-    next_header,
-)
+from visma_tokens.bearer import UNAUTHORIZED, Source
 from visma_tokens.reader import Tokens
+from visma_tokens.secret import Secret
 
-KEPT_BYTES = 1024 * 1024  # a longer body that is a file or a generator is not sent again
+KEPT_BYTES = 1024 * 1024  # a longer body that is a file is not sent again
 
 
 class VismaToken(httpx.Auth):
     """Sends a tenant's token; after a 401, once again with a newer one, if there is one."""
 
-    def __init__(self, tenant: str, tokens: Tokens = SHARED) -> None:
+    def __init__(self, tenant: str, tokens: Tokens | None = None) -> None:
         """Take the tenant and, for another path, a TokenReader; in tests, a dictionary."""
-        self._tenant = tenant
-        self._tokens = tokens
+        self._source = Source(tenant, tokens)
 
     def __repr__(self) -> str:
         """Show the tenant."""
-        return f"VismaToken({self._tenant!r})"
+        return f"VismaToken({self._source.tenant!r})"
 
     def sync_auth_flow(
         self, request: httpx.Request
     ) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the header; raises TokenError."""
-        if _is_short(request):
+        if isinstance(request.stream, httpx.SyncByteStream) and _is_short(request):
             request.read()
-        request.headers["Authorization"] = header(self._tokens, self._tenant)
+        request.headers["Authorization"] = sent = self._source.header()
         response = yield request
-        if refused := _refused(request, response):
-            value = next_header(self._tokens, self._tenant, refused)
-            if value is not None and _can_be_sent_again(request):
-                request.headers["Authorization"] = value
-                yield request
+        if _is_refused(response, sent):
+            value = self._source.next_header(sent)
+            if value is not None and _can_be_sent_again(response.request):
+                yield _with(value, response.request)
 
     async def async_auth_flow(
         self, request: httpx.Request
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Do the same without blocking asyncio's loop."""
-        if _is_short(request):
+        if isinstance(request.stream, httpx.AsyncByteStream) and _is_short(request):
             await request.aread()
-        request.headers["Authorization"] = await aheader(self._tokens, self._tenant)
+        request.headers["Authorization"] = sent = await self._source.aheader()
         response = yield request
-        if refused := _refused(request, response):
-            value = await anext_header(self._tokens, self._tenant, refused)
-            if value is not None and _can_be_sent_again(request):
-                request.headers["Authorization"] = value
-                yield request
-
-
-def _refused(request: httpx.Request, response: httpx.Response) -> Bearer | None:
-    """Return what a 401 refuses; a redirect to another host went without it."""
-    sent = Bearer(request.headers["Authorization"])
-    is_ours = response.request.headers.get("Authorization") == sent
-    return sent if response.status_code == UNAUTHORIZED and is_ours else None
+        if _is_refused(response, sent):
+            value = await self._source.anext_header(sent)
+            if value is not None and _can_be_sent_again(response.request):
+                yield _with(value, response.request)
 
 
 def _is_short(request: httpx.Request) -> bool:
@@ -72,5 +55,17 @@ def _is_short(request: httpx.Request) -> bool:
     return length.isdecimal() and int(length) <= KEPT_BYTES
 
 
+def _is_refused(response: httpx.Response, sent: Secret) -> bool:
+    """Tell whether our token is; a redirect to another host went without it."""
+    is_ours = response.request.headers.get("Authorization") == sent
+    return response.status_code == UNAUTHORIZED and is_ours
+
+
 def _can_be_sent_again(request: httpx.Request) -> bool:
     return isinstance(request.stream, httpx.ByteStream)
+
+
+def _with(value: Secret, request: httpx.Request) -> httpx.Request:
+    """Return the request that was refused, which is not the first one after a redirect."""
+    request.headers["Authorization"] = value
+    return request

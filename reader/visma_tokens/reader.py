@@ -7,38 +7,35 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from functools import cache, partial
 from typing import TYPE_CHECKING, Protocol
 
 import boto3
 
-from visma_tokens.errors import NoSuchToken, ReadFailed, TokenError, TokenExpired
-from visma_tokens.parameter_store import TEN, Outcome, StoredToken, connect, read_tokens
+from visma_tokens.cache import CachedToken, keep
+from visma_tokens.errors import NoSuchToken, ReadDenied, ReadFailed, TokenError
+from visma_tokens.flight import Flight
+from visma_tokens.outage import FIRST_PAUSE, NEVER, Outage
+from visma_tokens.parameter_store import SIGN_IN, TEN, Outcome, connect, read_tokens
+from visma_tokens.secret import Secret
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 PATH = "/visma/tokens"
-CACHE_SECONDS = 300.0  # the issuer promises that a token lives longer when it is read
-EARLIER = 0.1  # of that time: one who asks reads anew then, while others are served
-PAUSE_SECONDS = 10.0  # between reads after 401s, and between attempts in an outage
-FAILED_SECONDS = 1.0  # for which a failure is remembered
+CACHE_SECONDS = 300.0  # at most: the issuer promises that a token lives longer when it is read
+REREAD_SECONDS = 10.0  # between reads after 401s
+FLIGHT_SECONDS = 60.0  # after which nobody waits any more for a read
+MANY = 1000  # failures that are remembered
 PATHS = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 NAMES = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-NEVER = float("-inf")
-INTERRUPTED = "the thread that read it was interrupted"
-NO_THREAD = "no thread could be started to read it"
+INTERRUPTED = "the read was interrupted"
 NAMES_ARE = "Names are 1 to 64 of A-Za-z0-9_.-"
-NOT_RENEWED = (
-    "The issuer has stopped, or Visma refuses the tenant: `visma-tokens status` tells;"
-    " else check that clock"
-)
-
-NONE_IS_NEWER = (
-    "None is newer: has the tenant's document the scope that the API wants, and the company's"
-    " tenant_id rather than the customer's?"
+SERVING = "Serving the cached token of %s, which lives for another %.0f s: %s. %s"
+REFUSED = (
+    "An API refuses the token of %s, and none is newer: has the tenant's document the scope that"
+    " the API wants, and the company's tenant_id rather than the customer's?"
 )
 
 _log = logging.getLogger("visma_tokens")
@@ -50,54 +47,6 @@ class Tokens(Protocol):
     def __getitem__(self, tenant: str, /) -> str:
         """Return the tenant's token."""
         ...
-
-
-@dataclass(frozen=True)
-class _Cached:
-    """Times are seconds since the epoch, of the wall clock: Lambda's freeze stops the others."""
-
-    token: StoredToken
-    read_at: float
-    renew_at: float  # from then on, one who asks reads anew
-    deadline: float  # from then on, the others wait for that one
-    dies_at: float
-
-    def serves(self, now: float, *, is_renewed: bool) -> bool:
-        """Tell whether it does for now; not where it was read in the future: the clock was set."""
-        return self.read_at <= now < (self.deadline if is_renewed else self.renew_at)
-
-    def prolonged(self, now: float) -> "_Cached":
-        """Return the same for as long as it lives, with a pause before the next attempt."""
-        renew_at, read_at = min(now + PAUSE_SECONDS, self.dies_at), min(self.read_at, now)
-        return replace(self, read_at=read_at, renew_at=renew_at, deadline=self.dies_at)
-
-
-class _Flight(Future["_Cached | TokenError"]):
-    """A read under way, for whoever wants that tenant's token."""
-
-    def __init__(self, tenant: str, begun_at: float, kept: _Cached | None = None) -> None:
-        super().__init__()
-        self.tenant = tenant
-        self.begun_at = begun_at
-        self.landed_at = begun_at
-        self.kept = kept  # what is served if it fails
-        self.set_running_or_notify_cancel()  # so that a task that is cancelled doesn't cancel it
-
-    def is_recent(self, now: float) -> bool:
-        """Tell whether a failure need not be tried again yet."""
-        return 0 <= now - self.landed_at < FAILED_SECONDS
-
-    def land(self, outcome: "_Cached | TokenError") -> "_Flight":
-        """Let all go on who wait for it."""
-        self.set_result(outcome)
-        return self
-
-    def token(self) -> str:
-        """Wait for it."""
-        landed = self.result()
-        if isinstance(landed, TokenError):
-            raise landed.again()
-        return landed.token.value
 
 
 class TokenReader:
@@ -126,27 +75,28 @@ class TokenReader:
         Raises ValueError for a path that is none, and for more than 300 `cache_seconds`.
         """
         if not PATHS.fullmatch(path):
-            raise ValueError(f"{path!r} is no path of parameters, such as {PATH}")
+            raise ValueError(f"{path!r} is no path such as {PATH}, which ends without a slash")
         if not 0 < cache_seconds <= CACHE_SECONDS:
             raise ValueError(f"cache_seconds is {cache_seconds}, and not in (0, {CACHE_SECONDS:g}]")
         self._path = path
         self._cache_seconds = cache_seconds
-        self._session = session
-        self._endpoint_url = endpoint_url
+        self._connect = partial(connect, session, endpoint_url)
         self._now = now
-        self._cache: dict[str, _Cached] = {}
-        self._failed: dict[str, _Flight] = {}
+        self._cache: dict[str, CachedToken] = {}
         self._reread_at: dict[str, float] = {}
-        self._told: set[str] = set()  # tenants whose trouble is in the log
+        self._told: set[tuple[str, str]] = set()  # what the log has been told, and of whom
         self._start_anew()
         _readers.add(self)
 
     def _start_anew(self) -> None:
         """Leave locks, reads under way and connections to the parent of a forked process."""
-        self._lock = threading.Lock()  # held for a few look-ups in dictionaries, never for a read
+        self._lock = threading.RLock()  # held for look-ups in dictionaries, never for a read
         self._connecting = threading.Lock()
-        self._flights: dict[str, _Flight] = {}
-        self._ssm: SSMClient | None = None
+        self._clients: dict[bool, SSMClient] = {}
+        self._unconnected: tuple[float, Exception] | None = None
+        self._flights: dict[str, Flight] = {}
+        self._failed: dict[str, Flight] = {}
+        self._outage = Outage()
 
     def __repr__(self) -> str:
         """Show the path only."""
@@ -154,35 +104,36 @@ class TokenReader:
 
     def __getitem__(self, tenant: str) -> str:
         """Return the token, from the cache or from Parameter Store."""
-        if token := self._cached(tenant):
-            return token
-        flight, is_mine = self._claim(tenant)
-        if is_mine:
-            self._fly([flight])
-        return flight.token()
+        return self._cached(tenant) or self._read(partial(self._claim, tenant)).token()
 
     async def aread(self, tenant: str) -> str:
         """Do the same without blocking asyncio's loop; a thread lives for as long as the read."""
-        if token := self._cached(tenant):
-            return token
-        flight, is_mine = self._claim(tenant)
-        await self._landing(flight, is_mine=is_mine)
-        return flight.token()
+        return self._cached(tenant) or (await self._aread(partial(self._claim, tenant))).token()
+
+    def get(self, tenant: str, default: str | None = None) -> str | None:
+        """Return the token, or something else where there is no such parameter."""
+        try:
+            return self[tenant]
+        except NoSuchToken:
+            return default
+
+    def __contains__(self, tenant: str) -> bool:
+        """Tell whether there is a token to be had, which is read for that."""
+        return self.get(tenant) is not None
 
     def prefetch(self, tenants: Iterable[str]) -> None:
         """Read those that the cache lacks, ten in a request; the look-up tells who failed."""
-        flights: list[_Flight] = []
-        for tenant in dict.fromkeys(tenants):
-            if self._cached(tenant):
-                continue
-            flight, is_mine = self._claim(tenant)
-            if is_mine:
-                flights.append(flight)
-            if len(flights) == TEN:
-                self._fly(flights)
-                flights = []
-        if flights:
-            self._fly(flights)
+        if isinstance(tenants, str):
+            raise TypeError(f"prefetch takes several names, such as [{tenants!r}]")
+        wanted = [tenant for tenant in dict.fromkeys(tenants) if not self._cached(tenant)]
+        for start in range(0, len(wanted), TEN):
+            self._read(partial(self._claim_all, wanted[start : start + TEN]))
+
+    async def aprefetch(self, tenants: Iterable[str]) -> None:
+        """Do the same without blocking asyncio's loop."""
+        import asyncio  # noqa: PLC0415  who has a loop has paid for it
+
+        await asyncio.to_thread(self.prefetch, tenants)
 
     def reread(self, tenant: str, refused: str) -> str | None:
         """Return the token to repeat a call with that an API answered with 401; None: don't.
@@ -190,158 +141,227 @@ class TokenReader:
         Parameter Store is read past the cache, once in ten seconds for a tenant. Failures are
         for the next look-up to tell.
         """
-        claim = self._claim_past(tenant, refused)
-        if claim is None:
-            return None
-        flight, is_mine = claim
-        if is_mine:
-            self._fly([flight])
-        return _newer(flight, refused, is_mine=is_mine)
+        refused = Secret(refused)
+        return self._other(self._read(partial(self._claim_past, tenant, refused)), refused)
 
     async def areread(self, tenant: str, refused: str) -> str | None:
         """Do the same without blocking asyncio's loop."""
-        claim = self._claim_past(tenant, refused)
-        if claim is None:
-            return None
-        flight, is_mine = claim
-        await self._landing(flight, is_mine=is_mine)
-        return _newer(flight, refused, is_mine=is_mine)
+        refused = Secret(refused)
+        return self._other(await self._aread(partial(self._claim_past, tenant, refused)), refused)
 
-    def _cached(self, tenant: str) -> str | None:
+    def _cached(self, tenant: str) -> Secret | None:
         """Return the token where nobody need be asked."""
         kept = self._cache.get(tenant)
-        if kept is not None and kept.serves(self._now(), is_renewed=False):
+        if kept is not None and kept.is_served(self._now(), is_renewed=False):
             return kept.token.value
         return None
 
-    def _claim(self, tenant: str) -> tuple[_Flight, bool]:
-        """Return a read to wait for, and whether the caller is the one to do it."""
-        now = self._now()
-        if not NAMES.fullmatch(tenant):
-            error = NoSuchToken(tenant, "that is no tenant's name", NAMES_ARE)
-            return _Flight(tenant, now).land(error), False
-        with self._lock:
-            kept = self._cache.get(tenant)
-            flight = self._flights.get(tenant)
-            if kept is not None and kept.serves(now, is_renewed=flight is not None):
-                return _Flight(tenant, now).land(kept), False
-            failed = self._failed.get(tenant)
-            if flight is None and failed is not None and failed.is_recent(now):
-                flight = failed
-            if flight is not None:
-                return flight, False
-            return self._take_off(tenant, now, kept), True
-
-    def _claim_past(self, tenant: str, refused: str) -> tuple[_Flight, bool] | None:
-        """Do the same after a 401; None where it is too early to read again."""
-        now = self._now()
-        with self._lock:
-            kept = self._cache.get(tenant)
-            if kept is not None and kept.token.value != refused and now < kept.dies_at:
-                return _Flight(tenant, now).land(kept), False
-            flight = self._flights.get(tenant)
-            if flight is None and 0 <= now - self._reread_at.get(tenant, NEVER) < PAUSE_SECONDS:
-                return None
-            self._cache.pop(tenant, None)
-            if flight is not None:
-                return flight, False
-            self._reread_at[tenant] = now
-            return self._take_off(tenant, now, kept), True
-
-    def _take_off(self, tenant: str, now: float, kept: _Cached | None) -> _Flight:
-        flight = self._flights[tenant] = _Flight(tenant, now, kept)
+    def _read(self, claim: Callable[[list[Flight]], Flight]) -> Flight:
+        """Claim, read what is ours to read, and wait; nobody waits in vain, whatever happens."""
+        ours: list[Flight] = []
+        try:
+            flight = claim(ours)
+            self._fly(ours)
+        finally:
+            self._give_up(ours)
+        try:
+            flight.result(FLIGHT_SECONDS)
+        except FutureTimeoutError:
+            self._give_up([flight])
         return flight
 
-    def _fly(self, flights: list[_Flight]) -> None:
-        """Read them in one request, and land all of them whatever happens."""
-        found: dict[str, Outcome] = {}
-        try:
-            tenants = [flight.tenant for flight in flights]
-            found = read_tokens(tenants, path=self._path, client=self._client)
-        finally:
-            for flight in flights:
-                interrupted = ReadFailed(flight.tenant, INTERRUPTED, "Try again")
-                self._land(flight, found.get(flight.tenant, interrupted))
+    async def _aread(self, claim: Callable[[list[Flight]], Flight]) -> Flight:
+        """Do the same on asyncio's loop, in a thread where there is something to read."""
+        import asyncio  # noqa: PLC0415
 
-    def _client(self) -> "SSMClient":
-        with self._connecting:
-            if self._ssm is None:
-                self._ssm = connect(self._session, self._endpoint_url)
-            return self._ssm
+        ours: list[Flight] = []
+        flight = claim(ours)
 
-    def _land(self, flight: _Flight, found: Outcome) -> None:
-        """Keep what was found, or what there was before, and tell those who wait."""
-        now, tenant = self._now(), flight.tenant
-        flight.landed_at = now
-        landed: _Cached | TokenError
-        if isinstance(found, TokenError):
-            landed = found
-        elif found.expires_at is not None and found.expires_at <= now:
-            landed = _expired(tenant, found.expires_at, now)
-        else:
-            landed = _kept(found, flight.begun_at, self._cache_seconds)
-        trouble = None
-        with self._lock:
-            if isinstance(landed, _Cached):
-                self._told.discard(tenant)
-            elif flight.kept and now < flight.kept.dies_at and not isinstance(landed, NoSuchToken):
-                if tenant not in self._told:
-                    self._told.add(tenant)
-                    trouble = landed
-                landed = flight.kept.prolonged(now)
-            if isinstance(landed, _Cached):
-                self._cache[tenant] = landed
-            else:
-                self._cache.pop(tenant, None)
-                recent = ((name, one) for name, one in self._failed.items() if one.is_recent(now))
-                self._failed = dict(recent) | {tenant: flight}
-            if self._flights.get(tenant) is flight:  # not in a child of the process it began in
-                del self._flights[tenant]
-        flight.land(landed)
-        if trouble is not None:
-            _log.warning("Serving the cached token while it is valid. %s", trouble)
-
-    async def _landing(self, flight: _Flight, *, is_mine: bool) -> None:
-        """Wait for it on asyncio's loop."""
-        import asyncio  # noqa: PLC0415  who has a loop has paid for it
-
-        if is_mine:
-            # not the loop's own executor, whose few threads slow tenants would take
-            thread = threading.Thread(target=self._fly, args=([flight],), daemon=True)
+        def fly() -> None:
             try:
-                thread.start()
-            except RuntimeError:  # no more threads, or the interpreter ends
-                self._land(
-                    flight, ReadFailed(flight.tenant, NO_THREAD, "Run fewer in this process")
-                )
-        await asyncio.wrap_future(flight)
+                self._fly(ours)
+            finally:
+                self._give_up(ours)
 
+        if ours:
+            try:  # not the loop's own executor, whose few threads slow tenants would take
+                threading.Thread(target=fly, daemon=True).start()
+            except RuntimeError:
+                self._give_up(ours, "no thread could be started to read it")
+        await asyncio.wait([asyncio.wrap_future(flight)], timeout=FLIGHT_SECONDS)
+        self._give_up([flight])
+        return flight
 
-def _newer(flight: _Flight, refused: str, *, is_mine: bool) -> str | None:
-    """Wait for a read after a 401, and return what it found if that is another token."""
-    landed = flight.result()
-    if isinstance(landed, TokenError):
+    def _claim(self, tenant: str, ours: list[Flight]) -> Flight:
+        """Return a read to wait for, and put it into `ours` if the caller is to do it."""
+        if not isinstance(tenant, str) or not NAMES.fullmatch(tenant):
+            name = f"{tenant!s:.64}"
+            return Flight(name, NEVER).land(NoSuchToken(name, "no tenant is called so", NAMES_ARE))
+        with self._lock:
+            now = self._now()
+            kept, flight = self._cache.get(tenant), self._under_way(tenant)
+            if kept is not None and now < kept.dies_at and self._outage.is_on(now):
+                kept = self._cache[tenant] = kept.prolonged(now, self._outage.until)
+            if kept is not None and kept.is_served(now, is_renewed=flight is not None):
+                return Flight(tenant, now).land(kept)
+            failed = self._failed.get(tenant)
+            if flight is None and failed is not None and failed.is_recent(now):
+                return failed
+            return flight or self._take_off(tenant, now, kept, ours)
+
+    def _claim_all(self, tenants: list[str], ours: list[Flight]) -> Flight:
+        """Do the same for several, and return the first."""
+        first, *_ = [self._claim(tenant, ours) for tenant in tenants]
+        return first
+
+    def _claim_past(self, tenant: str, refused: Secret, ours: list[Flight]) -> Flight:
+        """Do the same after a 401: past what is cached, unless that is another token already."""
+        with self._lock:
+            now = self._now()
+            kept, flight = self._cache.get(tenant), self._under_way(tenant)
+            is_newer = kept is not None and kept.token.value != refused and now < kept.dies_at
+            since = now - self._reread_at.get(tenant, NEVER)
+            is_early = flight is None and 0 <= since < REREAD_SECONDS
+            if is_newer or is_early or self._outage.is_on(now) or not NAMES.fullmatch(tenant):
+                return Flight(tenant, now).land(kept or NoSuchToken(tenant, "too early", ""))
+            self._cache.pop(tenant, None)
+            if flight is None:
+                self._reread_at[tenant] = now
+            return flight or self._take_off(tenant, now, kept, ours)
+
+    def _under_way(self, tenant: str) -> Flight | None:
+        flight = self._flights.get(tenant)
+        return None if flight is None or flight.done() else flight
+
+    def _take_off(
+        self, tenant: str, now: float, kept: CachedToken | None, ours: list[Flight]
+    ) -> Flight:
+        failed = self._failed.get(tenant)
+        flight = Flight(tenant, now, kept, failures=failed.failures + 1 if failed else 0)
+        ours.append(flight)
+        self._flights[tenant] = flight
+        return flight
+
+    def _fly(self, flights: list[Flight]) -> None:
+        """Read them in one request, and land them."""
+        if not flights:
+            return
+        now = self._now()
+        is_brief = all(flight.alternative(now) for flight in flights)
+        tenants = [flight.tenant for flight in flights]
+        client = partial(self._client, is_brief=is_brief)
+        try:
+            found = read_tokens(tenants, path=self._path, client=client)
+        except BaseException:
+            self._clients = {}  # locks of theirs may be held for good
+            raise
+        if any(isinstance(one, ReadFailed) and one.remedy == SIGN_IN for one in found.values()):
+            self._clients = {}  # which keep the credentials that they began with
+        if len(flights) > 1 and all(isinstance(one, ReadDenied) for one in found.values()):
+            for flight in flights:  # where one of several is denied, all are
+                self._fly([flight])
+            return
+        for warning in [self._land(flight, found[flight.tenant]) for flight in flights]:
+            if warning:
+                _log.warning(*warning)
+
+    def _client(self, *, is_brief: bool) -> "SSMClient":
+        """Return one of two clients: the brief one is for who has a token to serve."""
+        with self._connecting:
+            clients = self._clients  # which may be others in a moment
+            if is_brief not in clients:
+                if self._unconnected and 0 <= self._now() - self._unconnected[0] < 1:
+                    raise self._unconnected[1]  # who has waited for it need not try it again
+                try:
+                    clients[is_brief] = self._connect(is_brief=is_brief)
+                except Exception as error:
+                    self._unconnected = (self._now(), error)
+                    raise
+            return clients[is_brief]
+
+    def _give_up(self, flights: list[Flight], why: str = INTERRUPTED) -> None:
+        """Let go who still waits for one of these; nothing is known of the token by that."""
+        for flight in flights:
+            if not flight.done():
+                with self._lock:
+                    self._leave(flight)
+                error = ReadFailed(flight.tenant, why, "Try again")
+                flight.land(flight.alternative(self._now()) or error)
+
+    def _leave(self, flight: Flight) -> None:
+        if self._flights.get(flight.tenant) is flight:
+            del self._flights[flight.tenant]
+
+    def _land(self, flight: Flight, found: Outcome) -> tuple[object, ...]:
+        """Keep what was found, let go who waits for it, and return what the log is to be told."""
+        outcome: CachedToken | TokenError = ReadFailed(flight.tenant, INTERRUPTED, "Try again")
+        warning: tuple[object, ...] = ()
+        try:
+            with self._lock:
+                outcome, warning = self._outcome(flight, found, self._now())
+        finally:
+            flight.land(outcome)
+        return warning
+
+    def _outcome(
+        self, flight: Flight, found: Outcome, now: float
+    ) -> tuple[CachedToken | TokenError, tuple[object, ...]]:
+        """Return what the flight comes to, and what the log is to be told; the lock is held.
+
+        While nothing can be read, what is kept is served: an outage is told once for all tenants.
+        """
+        tenant = flight.tenant
+        self._leave(flight)
+        flight.landed_at = now
+        self._outage.note(now, is_down=isinstance(found, ReadFailed))
+        outcome = (
+            found
+            if isinstance(found, TokenError)
+            else keep(found, tenant, read_at=flight.begun_at, now=now, seconds=self._cache_seconds)
+        )
+        if isinstance(outcome, CachedToken):
+            flight.was_read = True
+            self._failed.pop(tenant, None)
+            self._told -= {("trouble", tenant), ("trouble", "")}
+            self._cache[tenant] = outcome
+            return outcome, ()
+        kept = flight.alternative(now)
+        if kept is None or isinstance(outcome, NoSuchToken):
+            self._cache.pop(tenant, None)
+            if len(self._failed) >= MANY:
+                self._failed.clear()
+            self._failed[tenant] = flight
+            return outcome, ()
+        is_outage = isinstance(outcome, ReadFailed)
+        until = self._outage.until if is_outage else now + FIRST_PAUSE
+        kept = self._cache[tenant] = kept.prolonged(now, until)
+        if not self._is_news("trouble", "" if is_outage else tenant):
+            return kept, ()
+        return kept, (SERVING, tenant, kept.dies_at - now, outcome.detail, outcome.remedy)
+
+    def _is_news(self, what: str, tenant: str) -> bool:
+        """Tell whether the log has not been told of that yet, and note that it is."""
+        is_news = (what, tenant) not in self._told
+        self._told.add((what, tenant))
+        return is_news
+
+    def _other(self, flight: Flight, refused: Secret) -> str | None:
+        """Return what a read after a 401 has found, if that is another token."""
+        outcome = flight.result()
+        if isinstance(outcome, TokenError):
+            return None
+        if outcome.token.value != refused:
+            self._told.discard(("refused", flight.tenant))
+            return outcome.token.value
+        if flight.was_read and self._is_news("refused", flight.tenant):
+            _log.warning(REFUSED, flight.tenant)
         return None
-    if landed.token.value != refused:
-        return landed.token.value
-    was_read = flight.kept is None or landed.token is not flight.kept.token
-    if is_mine and was_read:
-        _log.warning("An API refuses the token of %s. %s", flight.tenant, NONE_IS_NEWER)
-    return None
 
 
-def _kept(token: StoredToken, read_at: float, cache_seconds: float) -> _Cached:
-    deadline = read_at + cache_seconds
-    dies_at = deadline if token.expires_at is None else token.expires_at
-    deadline = min(deadline, dies_at)
-    renew_at = deadline - EARLIER * (deadline - read_at)
-    return _Cached(token, read_at, renew_at, deadline, dies_at)
-
-
-def _expired(tenant: str, at: float, now: float) -> TokenExpired:
-    when = f"{datetime.fromtimestamp(at, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
-    ago = f"{now - at:.0f} s ago by this machine's clock"
-    return TokenExpired(tenant, f"the one that is stored expired on {when}, {ago}", NOT_RENEWED)
+@cache
+def shared() -> TokenReader:
+    """Return the reader of those who name none, so that they have one cache."""
+    return TokenReader()
 
 
 _readers: "weakref.WeakSet[TokenReader]" = weakref.WeakSet()

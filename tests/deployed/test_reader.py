@@ -65,8 +65,8 @@ def test_a_tenant_that_is_refused_has_no_token(service: Service) -> None:
 
     assert str(caught.value) == (
         "No token for initech: there is no parameter /visma/tokens/initech in eu-north-1. Is the"
-        " tenant configured, has Visma refused it? `visma-tokens status` tells; else check path,"
-        " Region and account"
+        " tenant configured, has Visma refused it? The issuer's command `visma-tokens status`"
+        " tells; else check path, Region and account"
     )
 
 

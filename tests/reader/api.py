@@ -17,7 +17,7 @@ class Called:
 
 @dataclass
 class Api:
-    """Takes tokens out of `taken`; `redirect` is where /elsewhere leads."""
+    """Takes tokens out of `taken`; /elsewhere leads to `redirect`, /guarded and /ordered on."""
 
     taken: set[str] = field(default_factory=set)
     redirect: str = ""
@@ -37,6 +37,12 @@ class Api:
         headers = [("Content-Type", "text/plain"), ("Set-Cookie", "seen=1")]
         if path == "/elsewhere":
             start_response("307 Temporary Redirect", [*headers, ("Location", self.redirect)])
+            return [b""]
+        if path == "/guarded" and token in self.taken:
+            start_response("307 Temporary Redirect", [*headers, ("Location", "/here")])
+            return [b""]
+        if path == "/ordered":
+            start_response("303 See Other", [*headers, ("Location", "/ordered/1")])
             return [b""]
         if token not in self.taken:
             challenge = ("WWW-Authenticate", 'Bearer error="invalid_token"')  # RFC 6750 §3

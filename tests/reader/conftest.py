@@ -1,5 +1,8 @@
 """A reader of a Parameter Store on loopback, and a wall clock that tests set."""
 
+import asyncio
+import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -8,7 +11,7 @@ import boto3
 import pytest
 
 from local.authorization_server import serving_wsgi
-from tests.reader.parameter_store import Clock, ParameterStore
+from tests.reader.parameter_store import Clock, ParameterStore, wait_until
 from visma_tokens import TokenReader
 
 
@@ -47,10 +50,28 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 @contextmanager
-def held(store: ParameterStore, tenant: str) -> Iterator[None]:
-    """Let nobody read this tenant until the block ends."""
+def held(store: ParameterStore, tenant: str, *, together: bool = True) -> Iterator[None]:
+    """Let nobody read this tenant until the block ends; alone, or together with others."""
+    store.holds_together = together
     gate = store.hold(tenant)
     try:
         yield
     finally:
         gate.set()
+
+
+def waiting() -> int:
+    """Return how many threads wait for a read that another does."""
+    tops = [frame for frame in sys._current_frames().values() if frame.f_code.co_name == "wait"]  # noqa: SLF001  there is no other way
+    return sum(one.f_back is not None and one.f_back.f_code.co_name == "result" for one in tops)
+
+
+def wait_for(threads: int) -> None:
+    wait_until(lambda: waiting() == threads)
+
+
+async def until_asked(store: ParameterStore, count: int) -> None:
+    deadline = time.monotonic() + 20
+    while len(store.asked) < count:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)

@@ -102,6 +102,35 @@ def waits(thread: threading.Thread) -> bool:
     return code is not None and (code.co_filename, code.co_name) == (threading.__file__, "wait")
 
 
+def fork_locked() -> None:
+    """Fork at the very moment that a thread holds the lock."""
+    tokens = TokenReader()
+    assert tokens["acme"]
+    with tokens._lock:  # noqa: SLF001  by luck it would take a day
+        forking = threading.Thread(target=fork_and_read, args=(tokens,))
+        forking.start()
+        forking.join()
+
+
+def fork_and_read(tokens: TokenReader) -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if claims(tokens["globex"])["tenant"] == "globex" else 1)
+    say(f"child ended with {end_of(child)}")
+
+
+def later() -> None:
+    """Have no credentials at first."""
+    tokens = TokenReader()
+    try:
+        say(tokens["acme"])
+    except ReadFailed as error:
+        say(error.remedy)
+    os.environ |= {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
+    time.sleep(1.1)  # for which the failure is remembered
+    say(claims(tokens["acme"])["tenant"])
+
+
 def no_threads() -> None:
     """Read on a loop where no thread can be started."""
     tokens = TokenReader()
@@ -150,7 +179,18 @@ def page() -> None:
 
 
 PROGRAMS: dict[str, Callable[[], None]] = {
-    one.__name__: one for one in (fork, connections, interrupted, no_threads, shared, failing, page)
+    one.__name__: one
+    for one in (
+        connections,
+        failing,
+        fork,
+        fork_locked,
+        interrupted,
+        later,
+        no_threads,
+        page,
+        shared,
+    )
 }
 
 if __name__ == "__main__":

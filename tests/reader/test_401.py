@@ -13,6 +13,7 @@ import requests
 
 from local.authorization_server import serving_wsgi
 from tests.reader.api import Api
+from tests.reader.conftest import held, until_asked
 from tests.reader.parameter_store import DENIED, ParameterStore, jwt
 from visma_tokens import NoSuchToken, TokenReader, Tokens
 from visma_tokens.httpx import KEPT_BYTES
@@ -68,6 +69,11 @@ def by_httpx_async(tokens: Tokens, url: str, body: Body | None = None) -> Answer
     return Answer(got.status_code, got.text, [one.status_code for one in got.history])
 
 
+BYTES: dict[Send, Body] = {
+    by_requests: {"data": b"bytes"},
+    by_httpx: {"content": b"bytes"},
+    by_httpx_async: {"content": b"bytes"},
+}
 CALLERS: dict[str, Send] = {
     "requests": by_requests,
     "httpx": by_httpx,
@@ -220,6 +226,16 @@ class Unseekable(io.RawIOBase):
         return False
 
 
+class Closing(io.BytesIO):
+    """A file that whoever reads it to its end closes."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(size)
+        if not content:
+            self.close()
+        return content
+
+
 def pieces() -> Iterator[bytes]:
     yield from (b"pie", b"ces")
 
@@ -235,11 +251,8 @@ AGAIN: dict[str, list[tuple[Send, Body]]] = {
     "json": [(one, {"json": {"a": 1}}) for one in CALLERS.values()],
     "form": [(one, FORM) for one in CALLERS.values()],
     "multipart": [(one, FILES) for one in CALLERS.values()],
-    "bytes": [
-        (by_requests, {"data": b"bytes"}),
-        (by_httpx, {"content": b"bytes"}),
-        (by_httpx_async, {"content": b"bytes"}),
-    ],
+    "bytes": list(BYTES.items()),
+    "bytearray": [(by_requests, {"data": bytearray(b"bytes")})],
     "text": [
         (by_requests, {"data": "text"}),
         (by_httpx, {"content": "text"}),
@@ -255,6 +268,7 @@ NOT_AGAIN: dict[str, tuple[Send, Callable[[], Body]]] = {
     "generator-requests": (by_requests, lambda: {"data": pieces()}),
     "generator-httpx": (by_httpx, lambda: {"content": pieces()}),
     "generator-httpx-async": (by_httpx_async, lambda: {"content": async_pieces()}),
+    "closed-file-requests": (by_requests, lambda: {"data": Closing(b"file")}),
     "pipe-requests": (by_requests, lambda: {"data": Unseekable(b"pieces")}),
     "long-file-httpx": (by_httpx, lambda: {"content": io.BytesIO(b"x" * (KEPT_BYTES + 1))}),
 }
@@ -315,7 +329,41 @@ def test_a_refusal_after_a_redirect_on_the_same_host_is_repeated(
     answer = send(rotated, f"{url}/elsewhere")
 
     assert answer.status == 200
-    assert {call.path for call in api.calls if call.token == NEW} >= {"/here"}
+    assert [(call.path, call.token) for call in api.calls] == [
+        ("/elsewhere", OLD),
+        ("/here", OLD),
+        ("/here", NEW),
+    ]
+
+
+def test_what_was_ordered_before_a_redirect_is_not_ordered_twice(
+    rotated: TokenReader, api: Api, url: str, send: Send
+) -> None:
+    api.taken = {NEW}
+
+    answer = send(rotated, f"{url}/ordered", BYTES[send])
+
+    assert answer.status == 200
+    assert [(call.method, call.path, call.token) for call in api.calls] == [
+        ("POST", "/ordered", OLD),
+        ("GET", "/ordered/1", OLD),
+        ("GET", "/ordered/1", NEW),
+    ]
+
+
+def test_a_redirect_after_the_repeated_call_has_the_newer_token(
+    rotated: TokenReader, api: Api, url: str, send: Send
+) -> None:
+    api.taken = {NEW}
+
+    answer = send(rotated, f"{url}/guarded")
+
+    assert answer.status == 200
+    assert [(call.path, call.token) for call in api.calls] == [
+        ("/guarded", OLD),
+        ("/guarded", NEW),
+        ("/here", NEW),
+    ]
 
 
 def test_twenty_threads_that_are_refused_all_get_through(
@@ -327,6 +375,88 @@ def test_twenty_threads_that_are_refused_all_get_through(
 
     assert {one.status for one in answers} == {200}
     assert len(store.asked) == 2
+
+
+def test_a_wrapper_of_a_reader_does_as_well(
+    rotated: TokenReader, api: Api, url: str, send: Send
+) -> None:
+    class Counting:
+        """Has what is looked up and read again, and nothing else of a reader."""
+
+        def __init__(self) -> None:
+            self.count = 0
+            self.aread, self.reread, self.areread = rotated.aread, rotated.reread, rotated.areread
+
+        def __getitem__(self, tenant: str) -> str:
+            self.count += 1
+            return rotated[tenant]
+
+    api.taken = {NEW}
+
+    assert send(Counting(), url) == Answer(200, "welcome", [401])
+
+
+def test_no_read_blocks_the_loop_of_a_client(
+    tokens: TokenReader, store: ParameterStore, api: Api, url: str
+) -> None:
+    store.tokens["acme"] = NEW
+    api.taken = {NEW}
+
+    async def call() -> tuple[int, bool]:
+        async with httpx.AsyncClient(auth=HttpxToken("acme", tokens)) as client:
+            with held(store, "acme"):
+                calling = asyncio.create_task(client.get(url))
+                await until_asked(store, 1)
+                was_done = calling.done()
+            return (await calling).status_code, was_done
+
+    assert asyncio.run(call()) == (200, False)
+
+
+def test_no_read_after_a_401_blocks_the_loop_of_a_client(
+    rotated: TokenReader, store: ParameterStore, api: Api, url: str
+) -> None:
+    api.taken = {NEW}
+
+    async def call() -> tuple[int, bool]:
+        async with httpx.AsyncClient(auth=HttpxToken("acme", rotated)) as client:
+            with held(store, "acme"):
+                calling = asyncio.create_task(client.get(url))
+                await until_asked(store, 2)
+                was_done = calling.done()
+            return (await calling).status_code, was_done
+
+    assert asyncio.run(call()) == (200, False)
+
+
+def test_a_file_that_httpx_can_t_send_there_fails_as_without_us(
+    tokens: TokenReader, store: ParameterStore, url: str
+) -> None:
+    store.tokens["acme"] = NEW
+
+    with pytest.raises(RuntimeError, match="Attempted to send an sync request with an AsyncClient"):
+        by_httpx_async(tokens, url, {"content": io.BytesIO(b"file")})
+
+
+@pytest.mark.parametrize("kind", [RequestsToken, HttpxToken])
+def test_what_is_no_tenant_and_what_is_no_reader_is_refused_at_once(
+    kind: type[RequestsToken | HttpxToken],
+) -> None:
+    nobody: Any = None
+    path: Any = "/visma/tokens"
+
+    with pytest.raises(TypeError, match="None is no tenant's name"):
+        kind(nobody)
+    with pytest.raises(TypeError, match=r"for another path, give TokenReader\(path\)"):
+        kind("acme", path)
+
+
+def test_the_time_of_the_repeated_call_is_told(rotated: TokenReader, api: Api, url: str) -> None:
+    api.taken = {NEW}
+    with requests.Session() as session:
+        session.auth = RequestsToken("acme", rotated)
+
+        assert session.get(url, timeout=TEN_SECONDS).elapsed.total_seconds() > 0
 
 
 def test_hooks_of_a_session_see_the_last_answer_only(

@@ -1,21 +1,13 @@
 """The same on asyncio's loop, which no read blocks."""
 
 import asyncio
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.reader.conftest import held
+from tests.reader.conftest import held, until_asked, wait_for
 from tests.reader.parameter_store import ParameterStore, asked, jwt, wait_until
 from visma_tokens import NoSuchToken, TokenReader
-
-
-async def until_asked(store: ParameterStore, count: int) -> None:
-    deadline = time.monotonic() + 20
-    while len(store.asked) < count:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
 
 
 def test_a_hundred_tasks_make_one_call(tokens: TokenReader, store: ParameterStore) -> None:
@@ -93,7 +85,10 @@ def test_threads_and_tasks_share_a_call(
         of_thread = pool.submit(tokens.__getitem__, "acme")
         wait_until(asked(store, 1))
         of_task = pool.submit(lambda: asyncio.run(tokens.aread("acme")))
+        of_other_thread = pool.submit(tokens.__getitem__, "acme")
+        wait_for(1)
 
+    assert of_other_thread.result() == of_thread.result()
     assert of_thread.result() == of_task.result() == store.tokens["acme"]
     assert len(store.asked) == 1
 
@@ -113,3 +108,14 @@ def test_after_a_401_it_is_read_past_the_cache(tokens: TokenReader, store: Param
 
     assert asyncio.run(reread()) == [second, None, None]
     assert len(store.asked) == 2
+
+
+def test_many_are_prefetched(tokens: TokenReader, store: ParameterStore) -> None:
+    store.tokens = {f"t{number}": jwt(f"t{number}") for number in range(12)}
+
+    async def fetch() -> dict[str, str]:
+        await tokens.aprefetch(store.tokens)
+        return {name: await tokens.aread(name) for name in store.tokens}
+
+    assert asyncio.run(fetch()) == store.tokens
+    assert [len(one) for one in store.asked] == [10, 2]

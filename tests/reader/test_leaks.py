@@ -7,8 +7,10 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import httpx
 import pytest
 import requests
@@ -152,6 +154,32 @@ def test_a_call_that_fails_when_it_is_repeated_shows_no_token(
     assert_silent(shown(caught.value))
 
 
+class Interruption(BaseException):
+    """As a signal's handler may raise, anywhere."""
+
+
+class Interrupted(boto3.Session):
+    """Makes clients that are interrupted when they read."""
+
+    def client(self, *_: object, **__: object) -> Any:  # noqa: ANN401
+        def get_parameter(**_: object) -> object:
+            raise Interruption
+
+        return SimpleNamespace(
+            get_parameter=get_parameter,
+            exceptions=SimpleNamespace(ParameterNotFound=KeyError),
+        )
+
+
+def test_whatever_passes_through_finds_no_token(clock: Clock) -> None:
+    tokens = TokenReader(session=Interrupted(region_name="eu-north-1"), now=clock)
+
+    with pytest.raises(Interruption) as caught:
+        tokens.reread("acme", TOKEN)
+
+    assert_silent("\n".join(frames_of(caught.value)))
+
+
 def test_nothing_that_is_printed_shows_a_token(tokens: TokenReader, store: ParameterStore) -> None:
     store.tokens["acme"] = TOKEN
     auth, other = RequestsToken("acme", tokens), HttpxToken("acme", tokens)
@@ -163,7 +191,8 @@ def test_nothing_that_is_printed_shows_a_token(tokens: TokenReader, store: Param
     )
     for one in (tokens, auth, other, vars(tokens), vars(auth), prepared.headers, request.headers):
         assert_silent(f"{one!r} {one}")
-    assert "'Authorization': 'Bearer [secure]'" in repr(prepared.headers)
+    assert "'Authorization': '[secure]'" in repr(prepared.headers)
+    assert repr(tokens["acme"]) == "'[secure]'"
 
 
 def test_no_line_of_the_log_shows_a_token(

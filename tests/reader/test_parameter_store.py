@@ -90,8 +90,8 @@ def test_no_such_token_says_where_it_looked(reader: TokenReader) -> None:
 
     assert str(caught.value) == (
         "No token for acme: there is no parameter /visma/tokens/acme in eu-north-1. Is the tenant"
-        " configured, has Visma refused it? `visma-tokens status` tells; else check path, Region"
-        " and account"
+        " configured, has Visma refused it? The issuer's command `visma-tokens status` tells; else"
+        " check path, Region and account"
     )
     assert caught.value.tenant == "acme"
 
@@ -106,8 +106,8 @@ def test_an_expired_token_says_since_when_and_who_has_stopped(
 
     assert str(caught.value) == (
         "No token for acme: the one that is stored expired on 2027-01-15 07:58:30 UTC, 90 s ago by"
-        " this machine's clock. The issuer has stopped, or Visma refuses the tenant:"
-        " `visma-tokens status` tells; else check that clock"
+        " this machine's clock. The issuer has stopped, or Visma refuses the tenant: the issuer's"
+        " command `visma-tokens doctor` tells; else check that clock"
     )
 
 
@@ -128,60 +128,79 @@ def test_what_no_header_may_hold_is_not_returned(
 
 ATTACH = (
     "Attach the policy in the output ReadTokensPolicyArn of the issuer's stack to this role;"
-    " if it has it, look at the key with `visma-tokens doctor`"
+    " if it has it, look at the key with the issuer's command `visma-tokens doctor`"
 )
+ENABLE = "The key is disabled or to be deleted: the issuer's command `visma-tokens doctor` tells"
 SIGN_IN = "Give this process AWS credentials that are valid, and check its clock"
 READ_LESS = (
     "Read less often: keep one TokenReader per process; or turn on Parameter Store's"
     " higher throughput"
 )
+MEND = "Mend what AWS says there"
 LATER = "Try again; if it lasts, see the AWS Health Dashboard"
-ERRORS: dict[str, tuple[Failure, type[TokenError], str, str]] = {
-    "denied": (DENIED, ReadDenied, "AWS denies reading /visma/tokens/acme: User: arn:aws", ATTACH),
-    "key": (
-        Failure("InvalidKeyId", "arn:aws:kms:eu-north-1:1:key/k is disabled."),
-        ReadDenied,
-        "AWS denies reading /visma/tokens/acme: arn:aws:kms:eu-north-1:1:key/k is disabled",
-        ATTACH,
-    ),
-    "throttled": (
-        Failure("ThrottlingException", "Rate exceeded"),
-        ReadFailed,
-        "reading /visma/tokens/acme failed: ThrottlingException: Rate exceeded",
-        READ_LESS,
-    ),
-    "session-over": (
-        Failure("ExpiredTokenException", "The security token included is expired"),
-        ReadFailed,
-        "reading /visma/tokens/acme failed: ExpiredTokenException: The security token included",
-        SIGN_IN,
-    ),
-    "clock": (
-        Failure("InvalidSignatureException", "Signature expired"),
-        ReadFailed,
-        "reading /visma/tokens/acme failed: InvalidSignatureException: Signature expired",
-        SIGN_IN,
-    ),
-    "down": (
-        Failure("InternalServerError", status="500 Internal Server Error"),
-        ReadFailed,
-        "reading /visma/tokens/acme failed: InternalServerError",
-        LATER,
-    ),
+DENIES = "AWS denies reading /visma/tokens/acme"
+FAILED = "reading /visma/tokens/acme failed"
+ERRORS: dict[str, tuple[type[TokenError], str, str]] = {
+    "AccessDeniedException": (ReadDenied, f"{DENIES}: why", ATTACH),
+    "InvalidKeyId": (ReadDenied, "AWS can't decrypt /visma/tokens/acme: why", ENABLE),
+    "ThrottlingException": (ReadFailed, f"{FAILED}: ThrottlingException: why", READ_LESS),
+    "RequestLimitExceeded": (ReadFailed, f"{FAILED}: RequestLimitExceeded: why", READ_LESS),
+    "ValidationException": (ReadFailed, f"{FAILED}: ValidationException: why", MEND),
+    "InternalServerError": (ReadFailed, f"{FAILED}: InternalServerError: why", LATER),
+} | {
+    code: (ReadFailed, f"{FAILED}: {code}: why", SIGN_IN)
+    for code in (
+        "ExpiredTokenException",
+        "IncompleteSignatureException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "OptInRequired",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    )
 }
 
 
-@pytest.mark.parametrize("name", ERRORS)
-def test_an_error_of_aws(name: str, tokens: TokenReader, store: ParameterStore) -> None:
-    store.failure, error, detail, remedy = ERRORS[name]
+@pytest.mark.parametrize("code", ERRORS)
+def test_an_error_of_aws(code: str, tokens: TokenReader, store: ParameterStore) -> None:
+    error, detail, remedy = ERRORS[code]
+    is_down = code == "InternalServerError"
+    status = "500 Internal Server Error" if is_down else "400 Bad Request"
+    store.failure = Failure(code, "why.", status)
 
     with pytest.raises(error) as caught:
         tokens["acme"]
 
     assert type(caught.value) is error
-    assert caught.value.detail.startswith(detail)
-    assert caught.value.remedy == remedy
-    assert store.failure.code in str(caught.value.__cause__)
+    assert (caught.value.detail, caught.value.remedy) == (detail, remedy)
+    assert code in str(caught.value.__cause__)
+
+
+UNREADABLE = {
+    "a page": b"<html>a proxy's page</html>",
+    "nothing": b"",
+    "an empty object": b"{}",
+    "a list": b"[]",
+    "no value": b'{"Parameter": {"Name": "/visma/tokens/acme"}}',
+    "cut": b'{"Parameter": {"Name": "/visma/tokens/acme", "Value": "eyJ',
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_an_answer_that_can_t_be_read(
+    what: str, tokens: TokenReader, store: ParameterStore, clock: Clock
+) -> None:
+    token = store.tokens["acme"] = jwt()
+    assert tokens["acme"] == token
+    store.raw = UNREADABLE[what]
+
+    clock.now = NOW + 301
+    assert tokens["acme"] == token
+    clock.now = NOW + 3601
+    with pytest.raises(ReadFailed, match=r"Parameter Store can't be asked: \w+\. "):
+        tokens["acme"]
 
 
 def raw(claims: str) -> str:

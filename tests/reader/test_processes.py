@@ -17,6 +17,7 @@ from tests.reader.parameter_store import ParameterStore, asked, jwt, wait_until
 
 FOR_EVER = 10_000_000_000  # an expiry by the real clock
 SECONDS = 60
+SIGN_IN = "Give this process AWS credentials that are valid, and check its clock"
 
 
 def environment(url: str, **variables: str) -> dict[str, str]:
@@ -78,6 +79,21 @@ def test_a_forked_process_reads_by_itself(store: ParameterStore, served_url: str
     assert store.asked == [["globex"], ["acme"], ["acme"]]
 
 
+def test_a_process_that_is_forked_in_the_middle_of_it_reads_by_itself(
+    store: ParameterStore, served_url: str
+) -> None:
+    store.tokens = {name: jwt(name, expires_at=FOR_EVER) for name in ("acme", "globex")}
+
+    assert output_of("fork_locked", environment(served_url)) == ["child ended with 0"]
+
+
+def test_credentials_that_come_later_are_used(store: ParameterStore, served_url: str) -> None:
+    store.tokens["acme"] = jwt(expires_at=FOR_EVER)
+    nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+
+    assert output_of("later", environment(served_url, **nothing)) == [SIGN_IN, "acme"]
+
+
 def test_forked_processes_have_connections_of_their_own(
     store: ParameterStore, served_url: str
 ) -> None:
@@ -101,7 +117,7 @@ def test_whoever_waits_for_a_read_that_is_interrupted_is_told(
         output, _ = running.communicate(timeout=SECONDS)
 
     assert sorted(output.splitlines()) == [
-        "No token for acme: the thread that read it was interrupted. Try again",
+        "No token for acme: the read was interrupted. Try again",
         "interrupted",
     ]
 
@@ -112,7 +128,7 @@ def test_where_no_thread_can_be_started_a_task_is_told(
     store.tokens["acme"] = jwt(expires_at=FOR_EVER)
 
     assert output_of("no_threads", environment(served_url)) == [
-        "No token for acme: no thread could be started to read it. Run fewer in this process",
+        "No token for acme: no thread could be started to read it. Try again",
         "acme",
     ]
 
@@ -136,13 +152,13 @@ def test_the_python_of_the_docs_runs(store: ParameterStore, served_url: str) -> 
         output = output_of("page", environment(served_url, API=url))
 
     assert output[:2] == ["200", "200"]
-    assert output[2].startswith("An API refuses the token of acme.")  # since nothing was renewed
+    assert output[2].startswith("An API refuses the token of acme,")  # since nothing was renewed
     assert output[3:] == ["None"]
     assert {call.path for call in api.calls} == {"/orders"}
 
 
-SIGN_IN = "Give this process AWS credentials that are valid, and check its clock"
-MEND = "Mend this process's AWS settings: AWS_DEFAULT_REGION, AWS_PROFILE and the like"
+ROLE = "arn:aws:iam::123456789012:role/service"
+MEND = "Mend this process's AWS settings: Region, profile, credentials, endpoint"
 WANTING = {
     "credentials": (
         {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
@@ -152,6 +168,10 @@ WANTING = {
     "profile": (
         {"AWS_PROFILE": "nobody"},
         f"The config profile (nobody) could not be found. {MEND}",
+    ),
+    "file": (
+        {"AWS_ACCESS_KEY_ID": "", "AWS_WEB_IDENTITY_TOKEN_FILE": "/gone", "AWS_ROLE_ARN": ROLE},
+        f"[Errno 2] No such file or directory: '/gone'. {MEND}",
     ),
     "endpoint": ({"AWS_ENDPOINT_URL": "nowhere"}, f"Invalid endpoint: nowhere. {MEND}"),
 }

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Show
 from tests.reader.conftest import session
 from tests.reader.parameter_store import ParameterStore, claims, jwt
-from visma_tokens import TokenReader
+from visma_tokens import TokenExpired, TokenReader
 
 TENANTS = [f"t{number}" for number in range(5)]
 THREADS, READS = 20, 4000
@@ -24,6 +24,32 @@ def change(store: ParameterStore, stop: threading.Event) -> None:
         for name in TENANTS:
             store.tokens[name] = jwt(name, expires_at=time.time() + LIFETIME, number=number)
         stop.wait(CHANGED)
+
+
+def test_no_token_that_has_expired_is_served(store: ParameterStore, served_url: str) -> None:
+    """Tokens live no longer than they would be cached, and the last one of all is not renewed."""
+    tokens = TokenReader(session=session(), endpoint_url=served_url)
+    stop = threading.Event()
+    changing = threading.Thread(target=change, args=(store, stop))
+    changing.start()
+    expired = 0
+    ends_at = time.monotonic() + 3 * LIFETIME
+    try:
+        while time.monotonic() < ends_at + LIFETIME:
+            if time.monotonic() > ends_at:
+                stop.set()
+            asked_at = time.time()
+            try:
+                token = tokens["t0"]
+            except TokenExpired:
+                expired += 1
+            else:
+                assert claims(token)["exp"] > asked_at
+    finally:
+        stop.set()
+        changing.join()
+
+    assert expired
 
 
 @pytest.mark.parametrize("refused_every", [0, 100], ids=["cached", "refused now and then"])

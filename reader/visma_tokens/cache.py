@@ -1,0 +1,58 @@
+"""A token that is kept, and for how long; times are seconds since the epoch, by the wall clock."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+from visma_tokens.errors import ReadFailed, TokenError, TokenExpired
+from visma_tokens.parameter_store import StoredToken
+
+EARLIER = 0.1  # of its time in the cache: from then on, one who asks reads anew
+MOST_SECONDS = 300.0  # the issuer promises that a token lives longer when it is read
+NOT_RENEWED = (
+    "The issuer has stopped, or Visma refuses the tenant: the issuer's command"
+    " `visma-tokens doctor` tells; else check that clock"
+)
+
+
+@dataclass(frozen=True)
+class CachedToken:
+    """Served until `renew_at`; until `deadline` while one reads anew; never after `dies_at`."""
+
+    token: StoredToken
+    read_at: float
+    renew_at: float
+    deadline: float
+    dies_at: float
+
+    def is_served(self, now: float, *, is_renewed: bool) -> bool:
+        """Tell whether it does for now; not where it was read in the future: the clock was set."""
+        return self.read_at <= now < (self.deadline if is_renewed else self.renew_at)
+
+    def prolonged(self, now: float, until: float) -> "CachedToken":
+        """Return what is served until the next attempt, and until it dies while that goes on."""
+        return replace(
+            self,
+            read_at=min(self.read_at, now),
+            renew_at=min(until, self.dies_at),
+            deadline=self.dies_at,
+        )
+
+
+def keep(
+    token: StoredToken, tenant: str, *, read_at: float, now: float, seconds: float
+) -> CachedToken | TokenError:
+    """Return it as it is kept for so many seconds since it was asked for, or why it can't be."""
+    if token.expires_at is None:
+        if now - read_at >= MOST_SECONDS:  # the process was frozen meanwhile
+            return ReadFailed(tenant, "the answer is older than five minutes", "Try again")
+        dies_at = read_at + seconds
+    elif token.expires_at <= now:
+        when = f"{datetime.fromtimestamp(token.expires_at, timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
+        ago = f"{now - token.expires_at:.0f} s ago by this machine's clock"
+        detail = f"the one that is stored expired on {when}, {ago}"
+        return TokenExpired(tenant, detail, NOT_RENEWED)
+    else:
+        dies_at = token.expires_at
+    deadline = min(read_at + seconds, dies_at)
+    renew_at = deadline - EARLIER * (deadline - read_at)
+    return CachedToken(token, read_at, renew_at, deadline, dies_at)
