@@ -247,19 +247,22 @@ class TestFlights:
         self, served_url: str, store: ParameterStore, pool: ThreadPoolExecutor
     ) -> None:
         """Held up between looking at the clock and whatever comes next."""
-        slow = threading.Event()
+        looked, go_on = threading.Event(), threading.Event()
 
         def now() -> float:
             at = next(times)
-            if at == NOW + 1:  # the first one's second look
-                slow.wait(0.3)
+            if at == NOW:
+                looked.set()
+                go_on.wait(0.3)
             return at
 
         times = itertools.count(NOW)
         store.tokens["acme"] = jwt()
         tokens = TokenReader(session=session(), endpoint_url=served_url, now=now)
 
-        first, second = (pool.submit(tokens.__getitem__, "acme") for _ in range(2))
+        first = pool.submit(tokens.__getitem__, "acme")
+        assert looked.wait(20)
+        second = pool.submit(tokens.__getitem__, "acme")
 
         assert first.result() == second.result() == store.tokens["acme"]
         assert len(store.asked) == 1
