@@ -44,7 +44,7 @@ class Source:
         if not areread:
             return self.next_header(refused)
         other = await areread(self.tenant, Secret(refused.removeprefix(SCHEME)))
-        return None if other is None else _bearer(other)
+        return None if other is None or other == refused.removeprefix(SCHEME) else _bearer(other)
 
 
 def _bearer(token: str) -> Secret:

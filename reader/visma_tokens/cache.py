@@ -30,11 +30,15 @@ class CachedToken:
 
     def prolonged(self, now: float, until: float) -> "CachedToken":
         """Return what is served until the next attempt, and until it dies while that goes on."""
+        dies_at = self.dies_at
+        if self.token.expires_at is None:
+            dies_at = min(dies_at, now + MOST_SECONDS)  # though the clock was set back
         return replace(
             self,
             read_at=min(self.read_at, now),
-            renew_at=min(until, self.dies_at),
-            deadline=self.dies_at,
+            renew_at=min(until, dies_at),
+            deadline=dies_at,
+            dies_at=dies_at,
         )
 
 

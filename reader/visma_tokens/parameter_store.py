@@ -17,10 +17,12 @@ from visma_tokens.secret import Secret
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_ssm.type_defs import ParameterTypeDef
 
 TEN = 10  # names that GetParameters takes
 FAR_FUTURE = 1e11  # seconds since the epoch: the year 5138
 SERVER_ERROR = 500
+JWT_PARTS = 3
 OURS = {"GetParameter", "GetParameters"}  # what IAM may deny beside these is for credentials
 PATIENT = Config(
     connect_timeout=2,  # seconds
@@ -111,14 +113,16 @@ def read_tokens(
 def _read(names: list[str], ssm: "SSMClient") -> dict[str, Secret]:
     """Return the values of those that are there."""
     if len(names) > 1:
-        answer = ssm.get_parameters(Names=names, WithDecryption=True)
-        return {one["Name"]: Secret(one["Value"]) for one in answer["Parameters"]}
-    [name] = names  # a role may have this permission for a single parameter
-    try:
-        one = ssm.get_parameter(Name=name, WithDecryption=True)
+        return _values(ssm.get_parameters(Names=names, WithDecryption=True)["Parameters"])
+    try:  # a role may have this permission for a single parameter
+        return _values([ssm.get_parameter(Name=names[0], WithDecryption=True)["Parameter"]])
     except ssm.exceptions.ParameterNotFound:
         return {}
-    return {name: Secret(one["Parameter"]["Value"])}
+
+
+def _values(parameters: "Sequence[ParameterTypeDef]") -> dict[str, Secret]:
+    """Return them by name, and take them out of the answer, which a frame may show."""
+    return {one["Name"]: Secret(one.pop("Value")) for one in parameters}
 
 
 def _refusal(tenant: str, name: str, error: ClientError) -> TokenError:
@@ -168,8 +172,9 @@ def _parse(tenant: str, name: str, value: Secret) -> Outcome:
 def _expiry(token: str) -> float | None:
     """Return the `exp` of a JWT, unverified (RFC 7519 §4.1.4): seconds since the epoch."""
     try:
-        _, claims, _ = token.split(".")
-        exp = float(json.loads(base64.urlsafe_b64decode(claims + "=="))["exp"])
+        parts = [Secret(part) for part in token.split(".")]
+        exp = float(json.loads(base64.urlsafe_b64decode(parts[1] + "=="))["exp"])
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
         return None
-    return exp if 0 <= exp < FAR_FUTURE else None  # nor is what is no number (NaN)
+    is_jwt = len(parts) == JWT_PARTS and 0 <= exp < FAR_FUTURE  # and a number at all (NaN)
+    return exp if is_jwt else None

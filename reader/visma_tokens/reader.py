@@ -7,16 +7,17 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import boto3
 
-from visma_tokens.cache import CachedToken, keep
+from visma_tokens.cache import MOST_SECONDS, CachedToken, keep
 from visma_tokens.errors import NoSuchToken, ReadDenied, ReadFailed, TokenError
-from visma_tokens.flight import Flight
-from visma_tokens.outage import FIRST_PAUSE, NEVER, Outage
+from visma_tokens.flight import Failure, Flight
+from visma_tokens.outage import FIRST_PAUSE, NEVER, Outage, pause
 from visma_tokens.parameter_store import SIGN_IN, TEN, Outcome, connect, read_tokens
 from visma_tokens.secret import Secret
 
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 PATH = "/visma/tokens"
-CACHE_SECONDS = 300.0  # at most: the issuer promises that a token lives longer when it is read
 REREAD_SECONDS = 10.0  # between reads after 401s
 FLIGHT_SECONDS = 60.0  # after which nobody waits any more for a read
 MANY = 1000  # failures that are remembered
 PATHS = re.compile(r"(/[A-Za-z0-9_.-]+)+")
 NAMES = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 INTERRUPTED = "the read was interrupted"
+LATE = f"the read took more than {FLIGHT_SECONDS:g} s"
 NAMES_ARE = "Names are 1 to 64 of A-Za-z0-9_.-"
 SERVING = "Serving the cached token of %s, which lives for another %.0f s: %s. %s"
 REFUSED = (
@@ -65,7 +66,7 @@ class TokenReader:
         self,
         path: str = PATH,
         *,
-        cache_seconds: float = CACHE_SECONDS,
+        cache_seconds: float = MOST_SECONDS,
         session: boto3.Session | None = None,
         endpoint_url: str | None = None,
         now: Callable[[], float] = time.time,
@@ -76,15 +77,16 @@ class TokenReader:
         """
         if not PATHS.fullmatch(path):
             raise ValueError(f"{path!r} is no path such as {PATH}, which ends without a slash")
-        if not 0 < cache_seconds <= CACHE_SECONDS:
-            raise ValueError(f"cache_seconds is {cache_seconds}, and not in (0, {CACHE_SECONDS:g}]")
+        if not 0 < cache_seconds <= MOST_SECONDS:
+            raise ValueError(f"cache_seconds is {cache_seconds}, and not in (0, {MOST_SECONDS:g}]")
         self._path = path
         self._cache_seconds = cache_seconds
         self._connect = partial(connect, session, endpoint_url)
         self._now = now
         self._cache: dict[str, CachedToken] = {}
         self._reread_at: dict[str, float] = {}
-        self._told: set[tuple[str, str]] = set()  # what the log has been told, and of whom
+        self._troubles: dict[str, int] = {}  # attempts in a row that failed, of who is served
+        self._refused: set[str] = set()  # tenants of whom the log has been told that
         self._start_anew()
         _readers.add(self)
 
@@ -95,7 +97,7 @@ class TokenReader:
         self._clients: dict[bool, SSMClient] = {}
         self._unconnected: tuple[float, Exception] | None = None
         self._flights: dict[str, Flight] = {}
-        self._failed: dict[str, Flight] = {}
+        self._failed: dict[str, Failure] = {}
         self._outage = Outage()
 
     def __repr__(self) -> str:
@@ -127,13 +129,27 @@ class TokenReader:
             raise TypeError(f"prefetch takes several names, such as [{tenants!r}]")
         wanted = [tenant for tenant in dict.fromkeys(tenants) if not self._cached(tenant)]
         for start in range(0, len(wanted), TEN):
-            self._read(partial(self._claim_all, wanted[start : start + TEN]))
+            flight = self._read(partial(self._claim_all, wanted[start : start + TEN]))
+            if isinstance(flight.result(), ReadFailed):  # so would the next request
+                return
 
     async def aprefetch(self, tenants: Iterable[str]) -> None:
-        """Do the same without blocking asyncio's loop."""
+        """Do the same without blocking asyncio's loop, in a thread of its own."""
         import asyncio  # noqa: PLC0415  who has a loop has paid for it
 
-        await asyncio.to_thread(self.prefetch, tenants)
+        done: Future[None] = Future()
+        done.set_running_or_notify_cancel()
+
+        def fetch() -> None:
+            try:
+                self.prefetch(tenants)
+            except BaseException as error:  # noqa: BLE001  raised where it is awaited
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+        threading.Thread(target=fetch, daemon=True).start()
+        await asyncio.wrap_future(done)
 
     def reread(self, tenant: str, refused: str) -> str | None:
         """Return the token to repeat a call with that an API answered with 401; None: don't.
@@ -167,7 +183,7 @@ class TokenReader:
         try:
             flight.result(FLIGHT_SECONDS)
         except FutureTimeoutError:
-            self._give_up([flight])
+            self._give_up([flight], LATE)
         return flight
 
     async def _aread(self, claim: Callable[[list[Flight]], Flight]) -> Flight:
@@ -175,7 +191,6 @@ class TokenReader:
         import asyncio  # noqa: PLC0415
 
         ours: list[Flight] = []
-        flight = claim(ours)
 
         def fly() -> None:
             try:
@@ -183,30 +198,35 @@ class TokenReader:
             finally:
                 self._give_up(ours)
 
-        if ours:
-            try:  # not the loop's own executor, whose few threads slow tenants would take
+        try:  # not the loop's own executor, whose few threads slow tenants would take
+            flight = claim(ours)
+            if ours:
                 threading.Thread(target=fly, daemon=True).start()
-            except RuntimeError:
-                self._give_up(ours, "no thread could be started to read it")
+        except RuntimeError:
+            self._give_up(ours, "no thread could be started to read it")
+        except BaseException:
+            self._give_up(ours)
+            raise
         await asyncio.wait([asyncio.wrap_future(flight)], timeout=FLIGHT_SECONDS)
-        self._give_up([flight])
+        self._give_up([flight], LATE)
         return flight
 
     def _claim(self, tenant: str, ours: list[Flight]) -> Flight:
-        """Return a read to wait for, and put it into `ours` if the caller is to do it."""
+        """Return a read to wait for; `ours` has it too if the caller is to do it, come what may."""
         if not isinstance(tenant, str) or not NAMES.fullmatch(tenant):
             name = f"{tenant!s:.64}"
             return Flight(name, NEVER).land(NoSuchToken(name, "no tenant is called so", NAMES_ARE))
         with self._lock:
             now = self._now()
             kept, flight = self._cache.get(tenant), self._under_way(tenant)
-            if kept is not None and now < kept.dies_at and self._outage.is_on(now):
-                kept = self._cache[tenant] = kept.prolonged(now, self._outage.until)
+            until = self._outage.holds_back(now)
+            if kept is not None and now < kept.dies_at and until is not None:
+                kept = self._cache[tenant] = kept.prolonged(now, until)
             if kept is not None and kept.is_served(now, is_renewed=flight is not None):
                 return Flight(tenant, now).land(kept)
             failed = self._failed.get(tenant)
             if flight is None and failed is not None and failed.is_recent(now):
-                return failed
+                return Flight(tenant, now).land(failed.error)
             return flight or self._take_off(tenant, now, kept, ours)
 
     def _claim_all(self, tenants: list[str], ours: list[Flight]) -> Flight:
@@ -219,11 +239,13 @@ class TokenReader:
         with self._lock:
             now = self._now()
             kept, flight = self._cache.get(tenant), self._under_way(tenant)
-            is_newer = kept is not None and kept.token.value != refused and now < kept.dies_at
+            if kept is not None and kept.dies_at <= now:
+                kept = None
+            is_newer = kept is not None and kept.token.value != refused
             since = now - self._reread_at.get(tenant, NEVER)
             is_early = flight is None and 0 <= since < REREAD_SECONDS
-            if is_newer or is_early or self._outage.is_on(now) or not NAMES.fullmatch(tenant):
-                return Flight(tenant, now).land(kept or NoSuchToken(tenant, "too early", ""))
+            if is_newer or is_early or not NAMES.fullmatch(tenant):
+                return Flight(tenant, now).land(kept or NoSuchToken(tenant, "not read again", ""))
             self._cache.pop(tenant, None)
             if flight is None:
                 self._reread_at[tenant] = now
@@ -236,10 +258,11 @@ class TokenReader:
     def _take_off(
         self, tenant: str, now: float, kept: CachedToken | None, ours: list[Flight]
     ) -> Flight:
-        failed = self._failed.get(tenant)
-        flight = Flight(tenant, now, kept, failures=failed.failures + 1 if failed else 0)
+        flight = Flight(tenant, now, kept)
         ours.append(flight)
         self._flights[tenant] = flight
+        if kept is not None:
+            self._outage.begin_attempt(now)
         return flight
 
     def _fly(self, flights: list[Flight]) -> None:
@@ -250,12 +273,14 @@ class TokenReader:
         is_brief = all(flight.alternative(now) for flight in flights)
         tenants = [flight.tenant for flight in flights]
         client = partial(self._client, is_brief=is_brief)
+        clients = self._clients
         try:
             found = read_tokens(tenants, path=self._path, client=client)
         except BaseException:
             self._clients = {}  # locks of theirs may be held for good
             raise
-        if any(isinstance(one, ReadFailed) and one.remedy == SIGN_IN for one in found.values()):
+        lacks = any(isinstance(one, ReadFailed) and one.remedy == SIGN_IN for one in found.values())
+        if lacks and self._clients is clients:
             self._clients = {}  # which keep the credentials that they began with
         if len(flights) > 1 and all(isinstance(one, ReadDenied) for one in found.values()):
             for flight in flights:  # where one of several is denied, all are
@@ -271,7 +296,8 @@ class TokenReader:
             clients = self._clients  # which may be others in a moment
             if is_brief not in clients:
                 if self._unconnected and 0 <= self._now() - self._unconnected[0] < 1:
-                    raise self._unconnected[1]  # who has waited for it need not try it again
+                    # to who has waited for it
+                    raise self._unconnected[1].with_traceback(None)
                 try:
                     clients[is_brief] = self._connect(is_brief=is_brief)
                 except Exception as error:
@@ -308,42 +334,44 @@ class TokenReader:
     ) -> tuple[CachedToken | TokenError, tuple[object, ...]]:
         """Return what the flight comes to, and what the log is to be told; the lock is held.
 
-        While nothing can be read, what is kept is served: an outage is told once for all tenants.
+        While it can't be read, what is kept is served, and the log is told once for each tenant.
         """
-        tenant = flight.tenant
-        self._leave(flight)
-        flight.landed_at = now
-        self._outage.note(now, is_down=isinstance(found, ReadFailed))
+        tenant, kept = flight.tenant, flight.alternative(now)
         outcome = (
             found
             if isinstance(found, TokenError)
             else keep(found, tenant, read_at=flight.begun_at, now=now, seconds=self._cache_seconds)
         )
+        if self._flights.get(tenant) is not flight:  # it was given up, and others have read since
+            return outcome, ()
+        del self._flights[tenant]
+        if kept is not None:
+            self._outage.note(tenant, now, is_down=isinstance(outcome, ReadFailed))
         if isinstance(outcome, CachedToken):
             flight.was_read = True
             self._failed.pop(tenant, None)
-            self._told -= {("trouble", tenant), ("trouble", "")}
+            self._troubles.pop(tenant, None)
             self._cache[tenant] = outcome
             return outcome, ()
-        kept = flight.alternative(now)
         if kept is None or isinstance(outcome, NoSuchToken):
             self._cache.pop(tenant, None)
-            if len(self._failed) >= MANY:
-                self._failed.clear()
-            self._failed[tenant] = flight
+            self._remember(tenant, outcome, now)
             return outcome, ()
-        is_outage = isinstance(outcome, ReadFailed)
-        until = self._outage.until if is_outage else now + FIRST_PAUSE
+        troubles = self._troubles[tenant] = self._troubles.get(tenant, 0) + 1
+        held_back = self._outage.holds_back(now)
+        # in an outage after the others, who may succeed where this one alone fails
+        until = now + pause(troubles) if held_back is None else held_back + FIRST_PAUSE
         kept = self._cache[tenant] = kept.prolonged(now, until)
-        if not self._is_news("trouble", "" if is_outage else tenant):
+        if troubles > 1:
             return kept, ()
         return kept, (SERVING, tenant, kept.dies_at - now, outcome.detail, outcome.remedy)
 
-    def _is_news(self, what: str, tenant: str) -> bool:
-        """Tell whether the log has not been told of that yet, and note that it is."""
-        is_news = (what, tenant) not in self._told
-        self._told.add((what, tenant))
-        return is_news
+    def _remember(self, tenant: str, error: TokenError, now: float) -> None:
+        before = self._failed.get(tenant)
+        count = 1 if before is None or before.is_forgotten(now) else before.count + 1
+        if len(self._failed) >= MANY:
+            self._failed.clear()
+        self._failed[tenant] = Failure(error, now, count)
 
     def _other(self, flight: Flight, refused: Secret) -> str | None:
         """Return what a read after a 401 has found, if that is another token."""
@@ -351,26 +379,33 @@ class TokenReader:
         if isinstance(outcome, TokenError):
             return None
         if outcome.token.value != refused:
-            self._told.discard(("refused", flight.tenant))
+            self._refused.discard(flight.tenant)
             return outcome.token.value
-        if flight.was_read and self._is_news("refused", flight.tenant):
+        if flight.was_read and flight.tenant not in self._refused:
+            self._refused.add(flight.tenant)
             _log.warning(REFUSED, flight.tenant)
         return None
 
 
-@cache
+_shared: list[TokenReader] = []
+_sharing = threading.Lock()
+
+
 def shared() -> TokenReader:
     """Return the reader of those who name none, so that they have one cache."""
-    return TokenReader()
+    with _sharing:
+        if not _shared:
+            _shared.append(TokenReader())
+        return _shared[0]
 
 
 _readers: "weakref.WeakSet[TokenReader]" = weakref.WeakSet()
 
 
-def _start_anew() -> None:
+def _after_fork() -> None:
     for reader in _readers:
         reader._start_anew()  # noqa: SLF001  as its __init__ does
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_start_anew)
+    os.register_at_fork(after_in_child=_after_fork)

@@ -29,23 +29,24 @@ class VismaToken(AuthBase):
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Add the header; raises TokenError."""
         sent = request.headers["Authorization"] = self._source.header()
-        repeat = partial(self._repeat, sent)
+        repeat = partial(self._repeat, [sent])
         request.register_hook("response", repeat)  # type: ignore[no-untyped-call]
         return request
 
-    def _repeat(self, sent: Secret, response: Response, **options: Any) -> Response:  # noqa: ANN401
-        """Return the answer to the repeated call, or this one."""
+    def _repeat(self, sent: list[Secret], response: Response, **options: Any) -> Response:  # noqa: ANN401
+        """Return the answer to the repeated call, or this one; `sent` is what was sent last."""
         request = response.request
         # without it after a redirect to another host, which may not have the next one either
-        is_ours = request.headers.get("Authorization") == sent
+        is_ours = request.headers.get("Authorization") == sent[0]
         if response.status_code != UNAUTHORIZED or not is_ours:
             return response
-        value = self._source.next_header(sent)
+        value = self._source.next_header(sent[0])
         if value is None or not _rewound(request):
             return response
         response.content  # noqa: B018  read, so that the connection can serve again
         response.close()
-        request.headers["Authorization"] = value  # of this very request: redirects copy it
+        response.request = request.copy()
+        request.headers["Authorization"] = sent[0] = value  # of this very one: redirects copy it
         begun_at = time.perf_counter()
         repeated: Response = response.connection.send(request, **options)
         repeated.elapsed = timedelta(seconds=time.perf_counter() - begun_at)

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import boto3
 import pytest
@@ -58,6 +58,15 @@ def held(store: ParameterStore, tenant: str, *, together: bool = True) -> Iterat
         yield
     finally:
         gate.set()
+
+
+@contextmanager
+def all_held(store: ParameterStore, tenants: list[str]) -> Iterator[None]:
+    """Let nobody read any of these."""
+    with ExitStack() as stack:
+        for tenant in tenants:
+            stack.enter_context(held(store, tenant))
+        yield
 
 
 def waiting() -> int:

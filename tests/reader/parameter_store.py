@@ -63,6 +63,7 @@ class ParameterStore:
 
     tokens: dict[str, str] = field(default_factory=dict)
     failure: Failure | None = None
+    bad: set[str] = field(default_factory=set)  # tenants for whom it is down
     raw: bytes | None = None
     denied_together: bool = False
     holds_together: bool = True
@@ -104,6 +105,8 @@ class ParameterStore:
         return [json.dumps(answer).encode() if self.raw is None else self.raw]
 
     def _answer(self, tenants: list[str], *, is_one: bool) -> tuple[str, dict[str, Any]]:
+        if self.bad & set(tenants):
+            return THROTTLED.status, {"__type": THROTTLED.code, "message": THROTTLED.message}
         failure = self.failure or (DENIED if self.denied_together and not is_one else None)
         found = [
             {"Name": f"{PATH}/{tenant}", "Value": self.tokens[tenant]}

@@ -14,7 +14,7 @@ import requests
 from local.authorization_server import serving_wsgi
 from tests.reader.api import Api
 from tests.reader.conftest import held, until_asked
-from tests.reader.parameter_store import DENIED, ParameterStore, jwt
+from tests.reader.parameter_store import DENIED, Clock, ParameterStore, jwt
 from visma_tokens import NoSuchToken, TokenReader, Tokens
 from visma_tokens.httpx import KEPT_BYTES
 from visma_tokens.httpx import VismaToken as HttpxToken
@@ -470,8 +470,23 @@ def test_hooks_of_a_session_see_the_last_answer_only(
         answer = session.get(url, timeout=TEN_SECONDS)
 
     assert seen == [200]
+    assert answer.history[0].request.headers["Authorization"] == f"Bearer {OLD}"
     assert answer.request.headers["Authorization"] == f"Bearer {NEW}"
     assert session.cookies["seen"] == "1"
+
+
+def test_a_request_that_is_sent_again_later_is_repeated_again(
+    rotated: TokenReader, store: ParameterStore, clock: Clock, api: Api, url: str
+) -> None:
+    with requests.Session() as session:
+        session.auth = RequestsToken("acme", rotated)
+        request = session.prepare_request(requests.Request("GET", url))
+        for number in (2, 3):
+            clock.now += 11
+            store.tokens["acme"] = jwt(number=number)
+            api.taken = {store.tokens["acme"]}
+
+            assert session.send(request, timeout=TEN_SECONDS).status_code == 200
 
 
 def test_a_stream_that_is_refused_is_repeated_as_a_stream(

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import CredentialRetrievalError
 
 from local.authorization_server import serving_wsgi
-from tests.reader.conftest import held, session, wait_for
+from tests.reader.conftest import all_held, held, session, wait_for
 from tests.reader.parameter_store import (
     DENIED,
     DOWN,
@@ -238,6 +238,19 @@ class TestFlights:
 
         assert at == [0, 1, 3, 7, 15, 25, 35, 45]
 
+    def test_failures_of_yesterday_do_not_count(
+        self, tokens: TokenReader, store: ParameterStore, clock: Clock
+    ) -> None:
+        for _ in range(5):
+            clock.now += 86_400
+            with pytest.raises(NoSuchToken):
+                tokens["acme"]
+
+        store.tokens["acme"] = jwt(expires_at=clock.now + 3600)
+        clock.now += 1
+
+        assert tokens["acme"] == store.tokens["acme"]
+
     def test_names_that_are_made_up_fill_no_memory(self, tokens: TokenReader) -> None:
         tokens.prefetch(f"t{number}" for number in range(3000))
 
@@ -347,13 +360,82 @@ def test_while_it_is_down_all_tenants_together_try_ever_later_up_to_a_minute(
         at += [seconds] * (len(store.asked) > before)
 
     assert at == [301, 311, 331, 371, 431, 491]
-    assert len(store.asked) == 2 * len(at)  # it is repeated once, not twice
-    assert len(caplog.messages) == 1
+    assert len(store.asked) == 2 * (3 + 5)  # by all at first, then by one; repeated once, not twice
+    assert len(caplog.messages) == 3
 
     store.failure = None
-    clock.now = NOW + 551
+    clock.now = NOW + 561
     store.tokens = {name: jwt(name, number=2) for name in names}
     assert {name: tokens[name] for name in names} == store.tokens
+
+
+def test_one_tenant_that_fails_takes_nothing_from_the_others(
+    tokens: TokenReader, store: ParameterStore, clock: Clock
+) -> None:
+    """Though it is always the first to ask."""
+    names = ["bad", *(f"t{number}" for number in range(9))]
+    store.tokens = {name: jwt(name) for name in names}
+    tokens.prefetch(names)
+    store.bad = {"bad"}
+
+    for seconds in range(200, 1200, 5):
+        clock.now = NOW + seconds
+        if seconds % 100 == 0:
+            store.tokens = {name: jwt(name, number=seconds) for name in names}
+        for name in names:
+            served = claims(tokens[name]).get("number", 0)
+            assert name == "bad" or seconds - served <= 300 + 100
+
+    assert tokens.reread("t0", jwt("t0", number=1)) is not None
+
+
+def test_after_an_outage_it_is_not_the_one_who_fails_alone_that_keeps_it_up(
+    tokens: TokenReader, store: ParameterStore, clock: Clock
+) -> None:
+    names = ["bad", "acme", "globex"]
+    store.tokens = {name: jwt(name) for name in names}
+    tokens.prefetch(names)
+    store.failure = DOWN
+    clock.now = NOW + 301
+    assert {name: tokens[name] for name in names} == store.tokens
+
+    store.failure, store.bad = None, {"bad"}
+    store.tokens = {name: jwt(name, number=2) for name in names}
+    for _ in range(60):
+        clock.now += 1
+        read = {name: tokens[name] for name in names}
+
+    assert [claims(read[name])["number"] for name in names] == [0, 2, 2]
+
+
+def test_forty_who_ask_when_the_pause_is_over_make_one_attempt(
+    tokens: TokenReader, store: ParameterStore, clock: Clock, pool: ThreadPoolExecutor
+) -> None:
+    names = [f"t{number}" for number in range(30)]
+    store.tokens = {name: jwt(name) for name in names}
+    tokens.prefetch(names)
+    store.failure = DOWN
+    clock.now = NOW + 301
+    assert {name: tokens[name] for name in names} == store.tokens
+    store.asked.clear()
+    clock.now = NOW + 331
+
+    with all_held(store, names):
+        asking = [pool.submit(tokens.__getitem__, name) for name in names]
+        wait_until(lambda: sum(one.done() for one in asking) == len(names) - 1)
+
+    assert {one.result() for one in asking} == set(store.tokens.values())
+    assert len(store.asked) == 2  # the one who tries it, twice
+
+
+def test_many_are_not_prefetched_on_when_parameter_store_is_down(
+    tokens: TokenReader, store: ParameterStore
+) -> None:
+    store.failure = DOWN
+
+    tokens.prefetch(f"t{number}" for number in range(100))
+
+    assert len(store.asked) == 3
 
 
 def test_who_has_nothing_to_serve_tries_harder(tokens: TokenReader, store: ParameterStore) -> None:
@@ -380,7 +462,7 @@ def test_in_an_outage_a_clock_that_is_set_back_costs_no_token(
     assert len(store.asked) == 2
 
 
-def test_where_one_is_denied_one_read_in_ten_seconds_is_tried(
+def test_one_that_is_denied_is_tried_ever_later(
     tokens: TokenReader, store: ParameterStore, clock: Clock
 ) -> None:
     store.tokens["acme"] = jwt()
@@ -391,7 +473,7 @@ def test_where_one_is_denied_one_read_in_ten_seconds_is_tried(
         clock.now = NOW + seconds
         assert tokens["acme"]
 
-    assert len(store.asked) == 1 + 4
+    assert len(store.asked) == 1 + 3  # after 10 s, and after another 20
 
 
 def test_in_an_outage_nobody_waits_for_the_one_who_tries(

@@ -5,7 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.reader.conftest import held, wait_for
-from tests.reader.parameter_store import DENIED, NOW, Clock, ParameterStore, asked, jwt, wait_until
+from tests.reader.parameter_store import (
+    DENIED,
+    DOWN,
+    NOW,
+    Clock,
+    ParameterStore,
+    asked,
+    jwt,
+    wait_until,
+)
 from visma_tokens import NoSuchToken, TokenReader
 
 
@@ -143,3 +152,46 @@ def test_an_expired_one_in_the_cache_is_no_newer_one(
     third = store.tokens["acme"] = jwt(number=3)
 
     assert tokens.reread("acme", "an-older-one") == third
+
+
+def test_an_expired_one_is_none_either_where_it_is_too_early_to_read_again(
+    tokens: TokenReader, store: ParameterStore, clock: Clock
+) -> None:
+    store.tokens["acme"] = jwt(expires_at=NOW + 5)
+    assert tokens["acme"]
+    assert tokens.reread("acme", tokens["acme"]) is None
+    clock.now = NOW + 6
+
+    assert tokens.reread("acme", "an-older-one") is None
+
+
+def test_in_an_outage_it_is_read_past_the_cache_all_the_same(
+    tokens: TokenReader, store: ParameterStore, clock: Clock
+) -> None:
+    names = ["acme", "globex", "umbrella"]
+    store.tokens = {name: jwt(name) for name in names}
+    tokens.prefetch(names)
+    store.failure = DOWN
+    clock.now = NOW + 301
+    refused = {name: tokens[name] for name in names}
+    store.failure = None
+    store.tokens = {name: jwt(name, number=2) for name in names}
+
+    assert {name: tokens.reread(name, refused[name]) for name in names} == store.tokens
+
+
+def test_a_log_line_about_a_refused_token_is_written_once(
+    tokens: TokenReader, store: ParameterStore, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = store.tokens["acme"] = jwt(number=1)
+    for seconds in (0, 20, 40):
+        clock.now = NOW + seconds
+        assert tokens.reread("acme", tokens["acme"]) is None
+    assert len(caplog.messages) == 1
+
+    second = store.tokens["acme"] = jwt(number=2)
+    clock.now = NOW + 60
+    assert tokens.reread("acme", first) == second
+    clock.now = NOW + 80
+    assert tokens.reread("acme", second) is None
+    assert len(caplog.messages) == 2
