@@ -1,7 +1,9 @@
 """Interrupted at any line of ours, as by a signal's handler: nobody waits for a read in vain."""
 
+import asyncio
 import linecache
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType, SimpleNamespace
@@ -11,7 +13,8 @@ import boto3
 import pytest
 
 from tests.reader.parameter_store import NOW, PATH, Clock, jwt
-from visma_tokens import TokenReader
+from tests.reader.test_leaks import frames_of
+from visma_tokens import ReadFailed, TokenReader
 
 NAMES = ["acme", "globex"]
 SECONDS = 5  # of the sixty after which nobody waits any more
@@ -36,8 +39,8 @@ class Clients(boto3.Session):
         )
 
 
-def interrupt_at(line: int, call: Callable[[], object]) -> bool:
-    """Call it, raise at the line of ours that is executed as number so much; was there one?"""
+def interrupt_at(line: int, call: Callable[[], object]) -> Interruption | None:
+    """Call it, and return what was raised at the line of ours that is executed as number `line`."""
     left = line
 
     def trace(frame: FrameType, event: str, _: object) -> Any:  # noqa: ANN401
@@ -56,15 +59,21 @@ def interrupt_at(line: int, call: Callable[[], object]) -> bool:
     sys.settrace(trace)
     try:
         call()
-    except Interruption:
-        return True
+    except Interruption as interruption:
+        return interruption
     finally:
         sys.settrace(before)
-    return False
+    return None
+
+
+def secrets_of(name: str) -> list[str]:
+    """Return the parts of a tenant's token that nobody can guess."""
+    return jwt(name).split(".")[1:]
 
 
 CALLS: dict[str, Callable[[TokenReader], object]] = {
     "a look-up": lambda tokens: tokens["acme"],
+    "a task": lambda tokens: asyncio.run(tokens.aread("acme")),
     "prefetch": lambda tokens: tokens.prefetch(NAMES),
     "after a 401": lambda tokens: tokens.reread("acme", jwt()),
 }
@@ -81,12 +90,54 @@ def test_at_any_line(what: str, *, is_kept: bool) -> None:
             if is_kept:
                 tokens.prefetch(NAMES)
                 clock.now = NOW + 301
-            if not interrupt_at(lines + 1, lambda: CALLS[what](tokens)):  # noqa: B023  at once
+            interruption = interrupt_at(lines + 1, lambda: CALLS[what](tokens))  # noqa: B023  at once
+            if interruption is None:
                 break
             lines += 1
+            if what != "after a 401":  # whose caller has the token, and gives it
+                shown = "".join(frames_of(interruption))
+                assert not [part for name in NAMES for part in secrets_of(name) if part in shown]
             clock.now += 11  # a failure may be remembered
             for name in NAMES:
                 looked_up = other.submit(tokens.__getitem__, name)
                 assert looked_up.result(SECONDS) == jwt(name), lines
 
     assert lines > 40
+
+
+class Stuck(Clients):
+    """The first answer comes when it is let go; each has another token."""
+
+    def __init__(self) -> None:
+        super().__init__(region_name="eu-north-1")
+        self.is_let_go = threading.Event()
+        self.asked = 0
+
+    def client(self, *names: object, **options: object) -> Any:  # noqa: ANN401
+        def get_parameter(**_: object) -> dict[str, dict[str, str]]:
+            self.asked += 1
+            token = jwt(number=self.asked)
+            if self.asked == 1:
+                assert self.is_let_go.wait(100)
+            return {"Parameter": {"Name": f"{PATH}/acme", "Value": token}}
+
+        made = super().client(*names, **options)
+        made.get_parameter = get_parameter
+        return made
+
+
+@pytest.mark.long
+def test_nobody_waits_for_more_than_a_minute_and_what_comes_later_changes_nothing() -> None:
+    session = Stuck()
+    tokens = TokenReader(session=session, now=Clock())
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(tokens.__getitem__, "acme") for _ in range(2))
+        with pytest.raises(ReadFailed, match="the read took more than 60 s"):
+            second.result(70)
+        assert tokens["acme"] == jwt(number=2)
+
+        session.is_let_go.set()
+        with pytest.raises(ReadFailed, match="the read took more than 60 s"):
+            first.result(SECONDS)
+
+    assert tokens["acme"] == jwt(number=2)

@@ -6,6 +6,7 @@ import pickle
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -59,8 +60,12 @@ def frames_of(error: BaseException | None) -> Iterator[str]:
         yield repr(error)
         trace: TracebackType | None = error.__traceback__
         while trace:
-            if trace.tb_frame.f_globals["__name__"].startswith("visma_tokens"):
-                yield repr(trace.tb_frame.f_locals)
+            code = trace.tb_frame.f_code
+            is_ours = trace.tb_frame.f_globals["__name__"].startswith("visma_tokens")
+            if is_ours and code.co_name != "_values":  # which hides what boto3 has returned
+                for value in trace.tb_frame.f_locals.values():
+                    with suppress(AttributeError):  # of what is half made
+                        yield repr(value)
             trace = trace.tb_next
         error = error.__cause__ or error.__context__
 
@@ -161,7 +166,11 @@ class Interruption(BaseException):
 class Interrupted(boto3.Session):
     """Makes clients that are interrupted when they read."""
 
+    made = 0
+
     def client(self, *_: object, **__: object) -> Any:  # noqa: ANN401
+        self.made += 1
+
         def get_parameter(**_: object) -> object:
             raise Interruption
 
@@ -172,11 +181,15 @@ class Interrupted(boto3.Session):
 
 
 def test_whatever_passes_through_finds_no_token(clock: Clock) -> None:
-    tokens = TokenReader(session=Interrupted(region_name="eu-north-1"), now=clock)
+    session = Interrupted(region_name="eu-north-1")
+    tokens = TokenReader(session=session, now=clock)
 
     with pytest.raises(Interruption) as caught:
         tokens.reread("acme", TOKEN)
 
+    with pytest.raises(Interruption):
+        tokens["acme"]
+    assert session.made == 2  # locks of the first may be held for good
     assert_silent("\n".join(frames_of(caught.value)))
 
 
