@@ -261,7 +261,7 @@ class TokenReader:
         flight = Flight(tenant, now, kept)
         ours.append(flight)
         self._flights[tenant] = flight
-        if kept is not None:
+        if flight.alternative(now):
             self._outage.begin_attempt(now)
         return flight
 

@@ -53,7 +53,8 @@ def in_a_pipe(
         env=ENVIRONMENT | variables,
         input=said,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="surrogateescape",  # for what is none
         timeout=60,
         check=False,
     )

@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,7 +23,6 @@ from visma_tokens_cli.secret import (
     SecretStatus,
     create,
     read_auth_method,
-    read_document,
     read_secrets,
     render,
     stage,
@@ -120,38 +120,51 @@ def test_a_client_that_no_tenant_can_name_is_refused(name: str) -> None:
     assert (done.stdout, done.returncode) == ("", 4)
 
 
-def nobody() -> str:
+READING = """
+import sys
+from pathlib import Path
+from visma_tokens_cli.failures import CommandFailed
+from visma_tokens_cli.secret import read_document
+
+def nobody():
     raise AssertionError("a file says itself how the client authenticates")
+
+try:
+    sys.stdout.write(read_document(Path(sys.argv[1]), nobody))
+except CommandFailed as error:
+    assert error.__suppress_context__
+    sys.stderr.write(f"{error} {error.remedy}")
+    sys.exit(error.code)
+"""
+
+type Read = Callable[[bytes], subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(params=["file", "standard input"])
-def file(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[bytes], Path]:
-    """Return a writer of what is to be read, which returns its name for --file."""
+def read(request: pytest.FixtureRequest, tmp_path: Path) -> Read:
+    """Return a reader of what --file names, in a process of its own."""
 
-    def write(content: bytes) -> Path:
+    def run(content: bytes) -> subprocess.CompletedProcess[str]:
         if request.param == "file":
             (tmp_path / "client.json").write_bytes(content)
-            return tmp_path / "client.json"
-        stdin = io.TextIOWrapper(io.BytesIO(content), "utf-8")
-        monkeypatch.setattr("sys.stdin", stdin)  # pytest has taken away the one to write into
-        return Path("-")
+            return in_a_pipe("-c", READING, str(tmp_path / "client.json"))
+        return in_a_pipe("-c", READING, "-", said=content.decode(errors="surrogateescape"))
 
-    return write
+    return run
 
 
-def test_a_byte_order_mark_is_none_of_the_document(file: Callable[[bytes], Path]) -> None:
-    assert read_document(file(f"{DOCUMENT}\n".encode("utf-8-sig")), nobody) == DOCUMENT
+def test_a_byte_order_mark_is_none_of_the_document(read: Read) -> None:
+    done = read(f"{DOCUMENT}\n".encode("utf-8-sig"))
+
+    assert (done.stdout, done.stderr, done.returncode) == (DOCUMENT, "", 0)
 
 
-def test_what_is_not_utf_8_is_refused_and_not_quoted(file: Callable[[bytes], Path]) -> None:
-    with pytest.raises(CommandFailed) as caught:
-        read_document(file(f"{SECRET}\xe5".encode("latin-1")), nobody)
+def test_what_is_not_utf_8_is_refused_and_not_quoted(read: Read) -> None:
+    done = read(f"{SECRET}\xe5".encode("latin-1"))
 
-    assert caught.value.code == 4
-    assert caught.value.__suppress_context__
-    assert SECRET not in str(caught.value) + caught.value.remedy
+    assert done.returncode == 4
+    assert "can't be read: UnicodeDecodeError" in done.stderr
+    assert SECRET not in done.stdout + done.stderr
 
 
 # How the client authenticates

@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from local.authorization_server import serving_wsgi
-from tests.reader.parameter_store import Clock, ParameterStore, wait_until
+from tests.reader.parameter_store import Clock, ParameterStore, jwt, wait_until
 from visma_tokens import TokenReader
 
 
@@ -47,6 +47,12 @@ def tokens(served_url: str, clock: Clock) -> TokenReader:
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(100) as threads:
         yield threads
+
+
+def cache(names: list[str], tokens: TokenReader, store: ParameterStore) -> None:
+    """Give each of these a token, and have it cached."""
+    store.tokens = {name: jwt(name) for name in names}
+    tokens.prefetch(names)
 
 
 @contextmanager

@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -157,6 +158,31 @@ def test_the_python_of_the_docs_runs(store: ParameterStore, served_url: str) -> 
     assert {call.path for call in api.calls} == {"/orders"}
 
 
+def test_a_role_that_may_not_be_assumed_is_no_matter_of_the_policy(
+    served_url: str, tmp_path: Path
+) -> None:
+    def security_token_service(_: object, start_response: Callable[..., object]) -> list[bytes]:
+        start_response("403 Forbidden", [("Content-Type", "text/xml")])
+        return [REFUSAL]
+
+    (tmp_path / "identity").write_text("an identity")
+    variables = {
+        "AWS_ACCESS_KEY_ID": "",
+        "AWS_ROLE_ARN": ROLE,
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "identity"),
+    }
+
+    with serving_wsgi(security_token_service) as url:
+        output = output_of(
+            "failing", environment(served_url, AWS_ENDPOINT_URL_STS=url, **variables)
+        )
+
+    why = "AssumeRoleWithWebIdentity failed: AccessDenied: Not authorized"
+    assert output == [f"ReadFailed: No token for acme: {why}. {SIGN_IN}"]
+
+
+REFUSAL = b"""<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error>
+<Code>AccessDenied</Code><Message>Not authorized</Message></Error></ErrorResponse>"""
 ROLE = "arn:aws:iam::123456789012:role/service"
 MEND = "Mend this process's AWS settings: Region, profile, credentials, endpoint"
 WANTING = {

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import CredentialRetrievalError
 
 from local.authorization_server import serving_wsgi
-from tests.reader.conftest import all_held, held, session, wait_for
+from tests.reader.conftest import all_held, cache, held, session, wait_for
 from tests.reader.parameter_store import (
     DENIED,
     DOWN,
@@ -347,8 +347,7 @@ def test_while_it_is_down_all_tenants_together_try_ever_later_up_to_a_minute(
     tokens: TokenReader, store: ParameterStore, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = ["acme", "globex", "umbrella"]
-    store.tokens = {name: jwt(name) for name in names}
-    tokens.prefetch(names)
+    cache(names, tokens, store)
     store.failure = DOWN
     store.asked.clear()
 
@@ -374,8 +373,7 @@ def test_one_tenant_that_fails_takes_nothing_from_the_others(
 ) -> None:
     """Though it is always the first to ask."""
     names = ["bad", *(f"t{number}" for number in range(9))]
-    store.tokens = {name: jwt(name) for name in names}
-    tokens.prefetch(names)
+    cache(names, tokens, store)
     store.bad = {"bad"}
 
     for seconds in range(200, 1200, 5):
@@ -393,8 +391,7 @@ def test_after_an_outage_it_is_not_the_one_who_fails_alone_that_keeps_it_up(
     tokens: TokenReader, store: ParameterStore, clock: Clock
 ) -> None:
     names = ["bad", "acme", "globex"]
-    store.tokens = {name: jwt(name) for name in names}
-    tokens.prefetch(names)
+    cache(names, tokens, store)
     store.failure = DOWN
     clock.now = NOW + 301
     assert {name: tokens[name] for name in names} == store.tokens
@@ -408,12 +405,11 @@ def test_after_an_outage_it_is_not_the_one_who_fails_alone_that_keeps_it_up(
     assert [claims(read[name])["number"] for name in names] == [0, 2, 2]
 
 
-def test_forty_who_ask_when_the_pause_is_over_make_one_attempt(
+def test_thirty_who_ask_when_the_pause_is_over_make_one_attempt(
     tokens: TokenReader, store: ParameterStore, clock: Clock, pool: ThreadPoolExecutor
 ) -> None:
     names = [f"t{number}" for number in range(30)]
-    store.tokens = {name: jwt(name) for name in names}
-    tokens.prefetch(names)
+    cache(names, tokens, store)
     store.failure = DOWN
     clock.now = NOW + 301
     assert {name: tokens[name] for name in names} == store.tokens

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.reader.conftest import held, wait_for
+from tests.reader.conftest import cache, held, wait_for
 from tests.reader.parameter_store import (
     DENIED,
     DOWN,
@@ -169,8 +169,7 @@ def test_in_an_outage_it_is_read_past_the_cache_all_the_same(
     tokens: TokenReader, store: ParameterStore, clock: Clock
 ) -> None:
     names = ["acme", "globex", "umbrella"]
-    store.tokens = {name: jwt(name) for name in names}
-    tokens.prefetch(names)
+    cache(names, tokens, store)
     store.failure = DOWN
     clock.now = NOW + 301
     refused = {name: tokens[name] for name in names}
