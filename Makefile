@@ -10,7 +10,7 @@ PYTHON := $(shell for python in python3.13 python3 python; do \
 UV := .tools/uv/bin/uv
 RUN := .venv/bin/python
 LISTS := src/requirements cli/requirements tests/requirements local/requirements/uv local/requirements/ministack \
-	local/requirements/sam
+	local/requirements/sam local/requirements/consumers
 
 .PHONY: help
 help: ## Show this list
@@ -25,7 +25,7 @@ local: environments ## Keep that up, for trying things by hand
 	@$(RUN) -m local up
 
 .PHONY: test
-test: environments ## Run all tests but the long ones
+test: environments consumers ## Run all tests but the long ones
 	@$(RUN) -m pytest --numprocesses 4 --no-loadscope-reorder # in the order of tests/conftest.py
 
 .PHONY: coverage
@@ -33,7 +33,7 @@ coverage: environments ## Run those of the issuer, and show what of src/ none of
 	@$(RUN) -m pytest --cov --numprocesses 4 tests/issuer --ignore tests/issuer/simulation
 
 .PHONY: test-long
-test-long: environments ## Run the long ones: redeploys, the demo itself
+test-long: environments consumers ## Run the long ones: redeploys, the demo itself
 	@$(RUN) -m pytest -m long --numprocesses 3 --no-loadscope-reorder
 
 .PHONY: bench
@@ -56,6 +56,9 @@ check: environments ## Run the linters: ruff, mypy --strict, cfn-lint, sam valid
 .PHONY: environments
 environments: .venv/.made .tools/ministack/.made .tools/sam/.made
 
+.PHONY: consumers
+consumers: .tools/consumers/.made examples/node/node_modules/.made
+
 .tools/uv/.made: local/requirements/uv.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.13 is needed and not found:" \
 		"install it, for instance with 'pyenv install 3.13' or 'brew install python@3.13'." >&2; exit 1; }
@@ -68,10 +71,16 @@ environments: .venv/.made .tools/ministack/.made .tools/sam/.made
 .venv/.made: tests/requirements.txt
 .tools/ministack/.made: local/requirements/ministack.txt
 .tools/sam/.made: local/requirements/sam.txt
-.venv/.made .tools/ministack/.made .tools/sam/.made: .tools/uv/.made
+.tools/consumers/.made: local/requirements/consumers.txt
+.venv/.made .tools/ministack/.made .tools/sam/.made .tools/consumers/.made: .tools/uv/.made
 	@echo "Making $(@D) …"
 	@$(UV) venv --quiet --clear --python .tools/uv/bin/python $(@D)
 	@$(UV) pip sync --quiet --require-hashes --python $(@D)/bin/python $(filter %.txt,$^)
+	@touch $@
+
+examples/node/node_modules/.made: .tools/consumers/.made examples/node/package-lock.json
+	@echo "Making $(@D) …"
+	@PATH="$(CURDIR)/.tools/consumers/bin:$$PATH" npm ci --prefix examples/node --silent --no-audit --no-fund
 	@touch $@
 
 .PHONY: lock
@@ -82,4 +91,4 @@ lock: .tools/uv/.made ## Compile the pinned lists anew from the .in files
 
 .PHONY: clean
 clean: ## Remove environments, builds and caches
-	@rm -rf .aws-sam .tools .venv .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .aws-sam .tools .venv examples/node/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -17,7 +17,7 @@ from cheroot.server import HTTPConnection
 from cheroot.wsgi import Server
 from flask import Blueprint, Flask, Response, request
 from joserfc import jwt
-from joserfc.jwk import RSAKey
+from joserfc.jwk import KeySet, RSAKey
 
 SCOPES = (
     "vismanet_erp_service_api:read",
@@ -139,6 +139,11 @@ class VismaConnect:
         """Return a JWT with these claims (RFC 9068)."""
         return jwt.encode({"alg": "RS256", "typ": "at+jwt"}, claims, self._key)
 
+    @property
+    def public_keys(self) -> dict[str, Any]:
+        """Return what APIs check signatures with (RFC 7517 §5)."""
+        return dict(KeySet([self._key]).as_dict(private=False))
+
     def claims(self, token: str) -> dict[str, Any]:
         """Return a token's claims; raises BadSignatureError for one that was not issued here."""
         return jwt.decode(token, self._key).claims
@@ -168,7 +173,7 @@ class TenantGrant(ClientCredentialsGrant):
 
 
 def make_app(visma_connect: VismaConnect) -> Flask:
-    """Return the token endpoint, and switches under /local for people who try things by hand."""
+    """Return the token endpoint, the public keys, and switches under /local for trying things."""
     app = Flask(__name__)
     server = AuthorizationServer(
         app, query_client=visma_connect.clients.get, save_token=lambda _token, _request: None
@@ -197,6 +202,10 @@ def make_app(visma_connect: VismaConnect) -> Flask:
         if fault.status is not None:
             return Response(fault.body, fault.status, fault.headers)
         return server.create_token_response()
+
+    @app.get("/.well-known/openid-configuration/jwks")
+    def keys() -> dict[str, Any]:
+        return visma_connect.public_keys
 
     app.register_blueprint(_switches(visma_connect), url_prefix="/local")
     return app

@@ -143,7 +143,7 @@ def ministack(folder: Path) -> Iterator[Account]:
         yield account
 
 
-def build(account: Account, folder: Path, **parameters: str) -> None:
+def build(account: Account, folder: Path, *, template: Path = PROJECT / "template.yaml") -> None:
     """Run `sam build` for this machine's processor, since the function will run on it."""
     architecture = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
     _sam(
@@ -151,10 +151,10 @@ def build(account: Account, folder: Path, **parameters: str) -> None:
         folder,
         "build",
         "--template-file",
-        str(PROJECT / "template.yaml"),
+        str(template),
         "--build-dir",
         str(folder / "build"),
-        *_overrides(parameters | {"Architecture": architecture}),
+        *_overrides({"Architecture": architecture}),
     )
     _drop_unknown(folder / "build/template.yaml")
 

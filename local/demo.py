@@ -13,7 +13,8 @@ from typing import Any
 
 from rich.console import Console
 
-from local.authorization_server import SCOPES, VismaConnect, serving
+from local.api import Api, make_app
+from local.authorization_server import SCOPES, VismaConnect, serving, serving_wsgi
 from local.aws import Account, Stack, build, deploy, log_lines, ministack
 from local.command import install
 
@@ -37,6 +38,7 @@ class Local:
     account: Account
     visma_connect: VismaConnect
     stack: Stack
+    api: Api
 
 
 @contextmanager
@@ -45,6 +47,7 @@ def running(say: "Progress") -> Iterator[Local]:
     with (
         tempfile.TemporaryDirectory(prefix="token-issuer-") as temporary,
         serving(VismaConnect()) as visma_connect,
+        serving_api(visma_connect) as api,
     ):
         folder = Path(temporary)
         say.done(f"Authorization server at {visma_connect.url}")
@@ -71,7 +74,17 @@ def running(say: "Progress") -> Iterator[Local]:
                 account=account,
                 visma_connect=visma_connect,
                 stack=stack,
+                api=api,
             )
+
+
+@contextmanager
+def serving_api(visma_connect: VismaConnect) -> Iterator[Api]:
+    """Serve an API that takes the tokens of this authorization server."""
+    api = Api(visma_connect.url)
+    with serving_wsgi(make_app(api)) as url:
+        api.url = url
+        yield api
 
 
 def configure(account: Account, visma_connect: VismaConnect) -> None:

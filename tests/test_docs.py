@@ -34,5 +34,5 @@ def test_every_event_is_in_the_readme() -> None:
 def test_no_lock_file_names_a_host() -> None:
     lists = [*PROJECT.glob("*/requirements.txt"), *PROJECT.glob("local/requirements/*.txt")]
 
-    assert len(lists) == 6
+    assert len(lists) == 7
     assert not any("://" in one.read_text() for one in lists)

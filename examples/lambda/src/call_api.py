@@ -1,0 +1,54 @@
+"""Call an API for the tenant in TENANT, with a token that Powertools reads and caches."""
+
+import os
+from typing import Any
+
+import requests
+from aws_lambda_powertools.utilities.parameters import SSMProvider
+from botocore.config import Config
+
+API = os.environ["API"]
+TOKEN = f"/visma/tokens/{os.environ['TENANT']}"
+CACHE_SECONDS = int(os.environ["CACHE_SECONDS"])  # 300 at most
+TIMEOUT = (5, 30)  # seconds to connect, to answer
+
+ssm = SSMProvider(
+    boto_config=Config(
+        connect_timeout=5,  # seconds
+        read_timeout=10,
+        # reads share a quota with everybody in the account, so some are throttled
+        retries={"mode": "standard", "total_max_attempts": 6},
+    )
+)
+refused = ""  # the token that the API refused while nobody had another
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Call the path in the event, as in `{"path": "/orders/1"}`."""
+    if not event["path"].startswith("/"):
+        raise ValueError(f"a path starts with /: {event['path']}")
+    return {"status": call(event["path"]).status_code, "path": event["path"]}
+
+
+def call(path: str) -> requests.Response:
+    """Call the API; after a 401 once more, if there is another token past the cache."""
+    global refused  # noqa: PLW0603  what is kept from one invocation to the next
+    token = read_token()
+    answer = get(path, token)
+    if answer.status_code != requests.codes.unauthorized or token == refused:
+        return answer
+    newer = read_token(force_fetch=True)
+    if newer != token:
+        return get(path, newer)
+    refused = token
+    return answer
+
+
+def read_token(*, force_fetch: bool = False) -> str:
+    """Read the token, from the cache unless told."""
+    return str(ssm.get(TOKEN, decrypt=True, max_age=CACHE_SECONDS, force_fetch=force_fetch))
+
+
+def get(path: str, token: str) -> requests.Response:
+    """Get a path of the API."""
+    return requests.get(API + path, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT)

@@ -1,0 +1,71 @@
+"""The programs of examples/, run as people run them: paths go in, a status comes out for each."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conftest import PROJECT
+
+CONSUMERS = PROJECT / ".tools/consumers/bin"  # AWS CLI and Node.js
+COMMANDS = {
+    "shell": ["examples/shell/call-api.sh"],
+    "Node.js": ["node", "examples/node/call-api.mjs"],
+    "Python": [sys.executable, "examples/python/call_api.py"],
+}
+NO_ANSWER = "---"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One that runs, and what it says on standard error."""
+
+    process: subprocess.Popen[str]
+    errors: Path
+
+    def call(self, path: str) -> str:
+        """Have it call a path, and return the status it tells."""
+        assert self.process.stdin
+        assert self.process.stdout
+        print(path, file=self.process.stdin, flush=True)
+        status, _, called = self.process.stdout.readline().rstrip("\n").partition(" ")
+        assert called == path, self.errors.read_text()
+        return status
+
+
+@contextmanager
+def program(
+    kind: str, *arguments: str, environment: dict[str, str], folder: Path
+) -> Iterator[Program]:
+    """Run an example until the block ends; raises unless it ends by itself once its input does."""
+    errors = folder / f"{kind}-{arguments[0]}.log"
+    with (
+        errors.open("w") as log,
+        subprocess.Popen(
+            [*COMMANDS[kind], *arguments],
+            cwd=PROJECT,
+            env=environment | variables(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as running,
+    ):
+        try:
+            yield Program(process=running, errors=errors)
+            assert running.stdin
+            running.stdin.close()
+            running.wait(60)
+        finally:
+            running.kill()
+
+
+def variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what the examples need beside AWS."""
+    return {
+        "PATH": f"{CONSUMERS}:{environment.get('PATH', os.defpath)}",
+        "PYTHONPATH": str(PROJECT / "reader"),
+    }
