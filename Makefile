@@ -50,7 +50,7 @@ check: environments ## Run the linters: ruff, mypy --strict, cfn-lint, sam valid
 	@.venv/bin/ruff format --quiet --check .
 	@.venv/bin/mypy
 	@.venv/bin/mypy --python-version 3.10 reader/visma_tokens # the oldest that consumers may have
-	@.venv/bin/cfn-lint template.yaml
+	@.venv/bin/cfn-lint template.yaml examples/lambda/template.yaml
 	@AWS_DEFAULT_REGION=eu-north-1 SAM_CLI_TELEMETRY=0 .tools/sam/bin/sam validate --lint
 
 .PHONY: environments

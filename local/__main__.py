@@ -47,6 +47,8 @@ def keep_up(console: "Console") -> int:
             "FUNCTION": local.stack.outputs["FunctionName"],
             "LOG_GROUP": local.stack.outputs["LogGroupName"],
             "VISMA_CONNECT": local.visma_connect.url,
+            "API": f"{local.api.url}/me",
+            "ORDERS": f"/companies/{TENANTS['acme']}/orders",
         }
         say("\nIn another terminal, for visma-tokens, the AWS CLI and curl:\n")
         say("unset AWS_PROFILE AWS_SESSION_TOKEN")
@@ -59,6 +61,8 @@ def keep_up(console: "Console") -> int:
         say("aws logs tail $LOG_GROUP --format short")
         say(f"curl -X POST $VISMA_CONNECT/local/grants/{TENANTS[NOT_GRANTED]}")
         say("curl -d status=503 $VISMA_CONNECT/local/fault  # an outage; -X DELETE ends it")
+        say("echo $ORDERS | examples/shell/call-api.sh acme $API  # as a consumer")
+        say("curl ${API%/me}/counts  # what that API was called, and by whom")
         say("\nCtrl-C stops everything.")
         try:
             signal.pause()

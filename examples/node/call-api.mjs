@@ -1,16 +1,17 @@
-// Call an API for a tenant with the AWS SDK v3 and Powertools' parameters. Paths come in on standard input:
+// Call an API for a tenant with the AWS SDK v3 and Powertools' parameters. Paths come in on stdin:
 //
 //   printf '%s\n' /orders/1 /orders/2 | node call-api.mjs acme https://api.example
 //
-// A third argument says for how many seconds a token is cached: 300 at most, which it is unless told.
-// Prints "STATUS PATH" for each, "--- PATH" where there is no token or no answer; standard error says why.
+// A third argument says for how many seconds a token is cached, 300 at most and by default. Calls all
+// at once, and prints "STATUS PATH" for each, "--- PATH" where there is no token or no answer; standard
+// error says why.
 
 import { createInterface } from 'node:readline';
 import { SSMProvider } from '@aws-lambda-powertools/parameters/ssm';
 import { SSMClient } from '@aws-sdk/client-ssm';
 
 const [tenant, api, cacheSeconds = '300'] = process.argv.slice(2);
-if (!api) {
+if (!api || !(cacheSeconds <= 300)) {
   console.error('Usage: node call-api.mjs TENANT API [CACHE_SECONDS] < PATHS');
   process.exit(2);
 }
@@ -51,7 +52,7 @@ async function callFor(tenant, path) {
   return answer;
 }
 
-for await (const path of createInterface({ input: process.stdin })) {
+createInterface({ input: process.stdin }).on('line', async (path) => {
   let status = '---';
   try {
     if (!path.startsWith('/')) throw new Error(`a path starts with /: ${path}`);
@@ -59,8 +60,9 @@ for await (const path of createInterface({ input: process.stdin })) {
     await answer.body?.cancel(); // a real service reads it
     status = answer.status;
   } catch (error) {
-    console.error(error.message);
+    const { name, message } = error.cause ?? error;
+    console.error(`${tenant}: ${name}: ${message}`);
   }
   if (!/^2/.test(status)) process.exitCode = 1;
   console.log(`${status} ${path}`);
-}
+});

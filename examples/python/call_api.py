@@ -2,11 +2,12 @@ r"""Call an API for a tenant with the library in reader/. Paths come in on stand
 
     printf '%s\n' /orders/1 /orders/2 | python call_api.py acme https://api.example
 
-A third argument says for how many seconds a token is cached: 300 at most, which it is unless told.
 Prints "STATUS PATH" for each, "--- PATH" where there is no token or no answer; standard error says
 why.
 """
 
+import argparse
+import signal
 import sys
 
 import requests
@@ -17,15 +18,27 @@ from visma_tokens.requests import VismaToken
 TIMEOUT = (5, 30)  # seconds to connect, to answer
 
 
-def main(tenant: str, api: str, cache_seconds: str = "300") -> int:
+def main() -> int:
     """Call each path, and return the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C just ends it
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tenant")
+    parser.add_argument("api")
+    parser.add_argument("cache_seconds", type=float, nargs="?", default=300, help="300 at most")
+    told = parser.parse_args()
+    try:
+        tokens = TokenReader(cache_seconds=told.cache_seconds)
+    except ValueError as error:
+        parser.error(str(error))
     failed = 0
     with requests.Session() as session:
-        session.auth = VismaToken(tenant, TokenReader(cache_seconds=float(cache_seconds)))
+        session.auth = VismaToken(told.tenant, tokens)
         for line in sys.stdin:
             path = line.rstrip("\n")
             try:
-                status = call(session, api, path)
+                status = call(session, told.api, path)
             except (TokenError, requests.RequestException, ValueError) as error:
                 print(error, file=sys.stderr)
                 status = "---"
@@ -42,6 +55,4 @@ def call(session: requests.Session, api: str, path: str) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in {3, 4}:
-        sys.exit("Usage: python call_api.py TENANT API [CACHE_SECONDS] < PATHS")
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main())

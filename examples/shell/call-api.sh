@@ -1,13 +1,13 @@
 #!/bin/sh
-# Call an API for a tenant with the AWS CLI and curl (7.55 or later). Paths come in on standard input:
+# Call an API for a tenant with the AWS CLI and curl (7.55 or later). Paths come in on stdin:
 #
 #   printf '%s\n' /orders/1 /orders/2 | ./call-api.sh acme https://api.example
 #
-# A third argument says for how many seconds a token is cached: 300 at most, which it is unless told.
-# Prints "STATUS PATH" for each, "--- PATH" where there is no token or no answer; standard error says why.
+# A third argument says for how many seconds a token is cached, 300 at most and by default. Prints
+# "STATUS PATH" for each, "--- PATH" where there is no token or no answer; standard error says why.
 
 set -u
-if [ $# -lt 2 ] || [ $# -gt 3 ]; then
+if [ $# -lt 2 ] || [ $# -gt 3 ] || ! [ "${3:-300}" -le 300 ]; then
     echo "Usage: $0 TENANT API [CACHE_SECONDS] < PATHS" >&2
     exit 2
 fi

@@ -49,19 +49,30 @@ def environment_of(account: Account) -> dict[str, str]:
     return kept | account.environment | nowhere | direct
 
 
+def credentials_of(account: Account, role_arn: str) -> dict[str, str]:
+    """Return a role's credentials as variables."""
+    keys = account.sts.assume_role(RoleArn=role_arn, RoleSessionName="tests")["Credentials"]
+    return {
+        "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": keys["SessionToken"],
+    }
+
+
 @contextmanager
 def credentials_for(account: Account, actions: list[str]) -> Iterator[dict[str, str]]:
     """Make a role that may do that and nothing else, and give its credentials as variables."""
     statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    with role_with(account, document) as role_arn:
+        yield credentials_of(account, role_arn)
+
+
+@contextmanager
+def role_with(account: Account, document: str) -> Iterator[str]:
+    """Make a role with that policy and nothing else, and give its ARN."""
     policy = account.iam.create_policy(PolicyName="operator", PolicyDocument=document)["Policy"]
-    role = account.make_role("operator", policy_arn=policy["Arn"])
-    keys = account.sts.assume_role(RoleArn=role, RoleSessionName="operator")["Credentials"]
-    yield {
-        "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": keys["SessionToken"],
-    }
+    yield account.make_role("operator", policy_arn=policy["Arn"])
     account.iam.detach_role_policy(RoleName="operator", PolicyArn=policy["Arn"])
     account.iam.delete_role(RoleName="operator")
     account.iam.delete_policy(PolicyArn=policy["Arn"])

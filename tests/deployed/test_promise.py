@@ -25,7 +25,7 @@ from local.authorization_server import Fault
 from local.aws import PROJECT, Account, build, deploy
 from local.demo import CLIENT_ID, CLIENT_SECRET, NOT_GRANTED, TENANTS, Local
 from tests.conftest import Event, Show
-from tests.deployed.command import environment_of
+from tests.deployed.command import credentials_of, environment_of
 from tests.deployed.conftest import Invoke
 from tests.deployed.front import Front, standing_before
 from tests.examples.programs import COMMANDS, NO_ANSWER, program
@@ -37,7 +37,8 @@ FUNCTION_SECONDS = 38  # a run takes on no tenant with less than 32 left; the le
 SERVED = [name for name in TENANTS if name != NOT_GRANTED]
 DECLARED = {"hooli": str(uuid4())}  # by the stack of its consumer
 IDS = TENANTS | DECLARED
-LAMBDA = "Lambda"
+LAMBDA = "Lambda"  # deployed; the others are programs
+PROGRAMS = [kind for kind in COMMANDS if kind != LAMBDA]
 PAUSE = 0.2  # seconds between the calls of a consumer
 NOTHING = "nothing broken"
 
@@ -240,13 +241,8 @@ def programs(service: Service, folder: Path) -> Iterator[dict[tuple[str, str], C
     """Run each example for two tenants, as a role with nothing but ReadTokensPolicyArn."""
     local = service.local
     arn = local.account.make_role("caller", policy_arn=local.stack.outputs["ReadTokensPolicyArn"])
-    keys = local.account.sts.assume_role(RoleArn=arn, RoleSessionName="caller")["Credentials"]
-    environment = environment_of(local.account) | {
-        "AWS_ENDPOINT_URL": service.front.url,
-        "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": keys["SessionToken"],
-    }
+    environment = environment_of(local.account) | credentials_of(local.account, arn)
+    environment |= {"AWS_ENDPOINT_URL": service.front.url}
     with ExitStack() as stack:
         yield {
             (kind, tenant): stack.enter_context(
@@ -259,7 +255,7 @@ def programs(service: Service, folder: Path) -> Iterator[dict[tuple[str, str], C
                     folder=folder,
                 )
             ).call
-            for kind in COMMANDS
+            for kind in PROGRAMS
             for tenant in SERVED[:2]
         }
 
@@ -294,7 +290,7 @@ def test_whatever_breaks_no_api_sees_an_expired_token_or_anothers(
 
 def table(service: Service) -> str:
     """Return how many calls were checked, and how old the oldest token was."""
-    calls, kinds = service.local.api.calls, [*COMMANDS, LAMBDA]
+    calls, kinds = service.local.api.calls, [*COMMANDS]
     checked = Counter((call.during, call.caller) for call in calls)
     faults = [NOTHING, *(fault.__name__.replace("_", " ") for fault in FAULTS)]
     rows = [["calls checked (and without a token)", *kinds]]

@@ -15,6 +15,7 @@ COMMANDS = {
     "shell": ["examples/shell/call-api.sh"],
     "Node.js": ["node", "examples/node/call-api.mjs"],
     "Python": [sys.executable, "examples/python/call_api.py"],
+    "Lambda": [sys.executable, "-m", "tests.examples.lambda_runtime"],
 }
 NO_ANSWER = "---"
 

@@ -1,0 +1,111 @@
+"""The programs of examples/ with IAM enforced: what their role may read, and what not."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local.api import TAKEN
+from local.aws import PROJECT, REGION, Account
+from local.demo import TENANTS, Local
+from tests.deployed.command import credentials_of, environment_of, role_with
+from tests.examples.programs import COMMANDS, NO_ANSWER, program
+
+KINDS = [kind for kind in COMMANDS if kind != "Lambda"]  # which is deployed with test_promise.py
+
+
+@pytest.fixture
+def one_tenants(account: Account, local: Local) -> Iterator[str]:
+    """Make a role with the policy that examples/ has for acme, and return its ARN."""
+    text = (PROJECT / "examples/one-tenant/policy.json").read_text()
+    told = {
+        "TOKEN_KEY_ARN": local.stack.outputs["TokenKeyArn"],
+        "REGION": REGION,
+        "ACCOUNT": account.sts.get_caller_identity()["Account"],
+    }
+    for name, value in told.items():
+        text = text.replace(name, value)
+    with role_with(account, text) as role_arn:
+        yield role_arn
+
+
+@pytest.fixture
+def readers(account: Account, local: Local) -> Iterator[str]:
+    """Make a role with ReadTokensPolicyArn, and return its ARN."""
+    policy_arn = local.stack.outputs["ReadTokensPolicyArn"]
+    yield account.make_role("reader", policy_arn=policy_arn)
+    account.iam.detach_role_policy(RoleName="reader", PolicyArn=policy_arn)
+    account.iam.delete_role(RoleName="reader")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_example_calls_the_api_with_nothing_but_the_policy(
+    kind: str, readers: str, account: Account, local: Local, tmp_path: Path
+) -> None:
+    environment = environment_of(account) | credentials_of(account, readers)
+    seen = len(local.api.calls)
+
+    told = {}
+    for name in ("acme", "globex"):
+        with program(
+            kind, name, f"{local.api.url}/{kind}", environment=environment, folder=tmp_path
+        ) as running:
+            told[name] = running.call(f"/companies/{TENANTS[name]}/orders")
+
+    assert told == {"acme": "200", "globex": "200"}
+    assert [(call.caller, call.verdict) for call in local.api.calls[seen:]] == [(kind, TAKEN)] * 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_role_for_one_tenant_reads_no_other(
+    kind: str, one_tenants: str, account: Account, local: Local, tmp_path: Path
+) -> None:
+    environment = environment_of(account) | credentials_of(account, one_tenants)
+
+    told, errors = {}, {}
+    for name in ("acme", "globex"):
+        with program(
+            kind, name, f"{local.api.url}/{kind}", environment=environment, folder=tmp_path
+        ) as running:
+            told[name] = running.call(f"/companies/{TENANTS[name]}/orders")
+        errors[name] = running.errors.read_text()
+
+    assert told == {"acme": "200", "globex": NO_ANSWER}
+    assert "/visma/tokens/globex" in errors["globex"]
+    assert "AccessDenied" in errors["globex"] or "not authorized" in errors["globex"]
+
+
+def test_get_parameter_gives_one_tenants_role_that_token_only(
+    one_tenants: str, account: Account, local: Local
+) -> None:
+    role = account.assume(one_tenants)
+
+    answer = role.ssm.get_parameter(Name="/visma/tokens/acme", WithDecryption=True)
+    with pytest.raises(ClientError) as other:
+        role.ssm.get_parameter(Name="/visma/tokens/globex", WithDecryption=True)
+    with pytest.raises(ClientError) as all_of_them:
+        role.ssm.get_parameters_by_path(Path="/visma/tokens", WithDecryption=True)
+
+    token = answer["Parameter"]["Value"]
+    assert local.visma_connect.claims(token)["tenant_id"] == TENANTS["acme"]
+    assert other.value.response["Error"]["Code"] == "AccessDeniedException"
+    assert all_of_them.value.response["Error"]["Code"] == "AccessDeniedException"
+
+
+def test_a_role_with_the_wrong_policy_reads_nothing(account: Account) -> None:
+    statement = {
+        "Effect": "Allow",
+        "Action": "ssm:GetParameter",
+        "Resource": f"arn:aws:ssm:{REGION}:*:parameter/visma/tenants/*",
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    with role_with(account, document) as role_arn:
+        role = account.assume(role_arn)
+        allowed = role.ssm.get_parameter(Name="/visma/tenants/acme")
+        with pytest.raises(ClientError) as denied:
+            role.ssm.get_parameter(Name="/visma/tokens/acme", WithDecryption=True)
+
+    assert allowed["Parameter"]["Name"] == "/visma/tenants/acme"
+    assert denied.value.response["Error"]["Code"] == "AccessDeniedException"
