@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parent.parent
 REGION = "eu-north-1"
 START_SECONDS = 30.0
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
+    }
+)
 MISJUDGED = [
     "events:PutEvents",  # of our source
     *("ssm:GetParametersByPath", "ssm:GetParameters", "ssm:DeleteParameters"),  # of our paths
@@ -92,13 +98,7 @@ class Account:
 
     def make_role(self, name: str, *, policy_arn: str) -> str:
         """Make a role with one policy that this account may take on, and return its ARN."""
-        trust = {
-            "Version": "2012-10-17",
-            "Statement": [
-                {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
-            ],
-        }
-        role = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+        role = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
         self.iam.attach_role_policy(RoleName=name, PolicyArn=policy_arn)
         return role["Role"]["Arn"]
 

@@ -36,3 +36,13 @@ def test_no_lock_file_names_a_host() -> None:
 
     assert len(lists) == 7
     assert not any("://" in one.read_text() for one in lists)
+
+
+def test_every_example_is_in_the_page_of_consumers() -> None:
+    page = (PROJECT / "docs/consumers.md").read_text()
+
+    missing = [
+        one.name for one in (PROJECT / "examples").iterdir() if f"examples/{one.name}" not in page
+    ]
+
+    assert missing == []

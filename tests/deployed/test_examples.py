@@ -1,6 +1,8 @@
 """The programs of examples/ with IAM enforced: what their role may read, and what not."""
 
 import json
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,27 +10,34 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.api import TAKEN
-from local.aws import PROJECT, REGION, Account
+from local.aws import PROJECT, REGION, TRUST, Account
 from local.demo import TENANTS, Local
 from tests.deployed.command import credentials_of, environment_of, role_with
-from tests.examples.programs import COMMANDS, NO_ANSWER, program
+from tests.examples.programs import COMMANDS, NO_ANSWER, program, variables
 
 KINDS = [kind for kind in COMMANDS if kind != "Lambda"]  # which is deployed with test_promise.py
 
 
 @pytest.fixture
-def one_tenants(account: Account, local: Local) -> Iterator[str]:
-    """Make a role with the policy that examples/ has for acme, and return its ARN."""
-    text = (PROJECT / "examples/one-tenant/policy.json").read_text()
-    told = {
-        "TOKEN_KEY_ARN": local.stack.outputs["TokenKeyArn"],
-        "REGION": REGION,
-        "ACCOUNT": account.sts.get_caller_identity()["Account"],
-    }
-    for name, value in told.items():
-        text = text.replace(name, value)
-    with role_with(account, text) as role_arn:
-        yield role_arn
+def one_tenants(account: Account, local: Local, tmp_path: Path) -> Iterator[str]:
+    """Make a role with nothing but what docs/consumers.md gives it for acme; return its ARN."""
+    page = (PROJECT / "docs/consumers.md").read_text()
+    [commands] = re.findall(r"```\n(sed .*?)```", page, re.DOTALL)
+    account_id = account.sts.get_caller_identity()["Account"]
+    (tmp_path / "examples").symlink_to(PROJECT / "examples")
+    arn = account.iam.create_role(RoleName="orders", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    environment = environment_of(account)
+    subprocess.run(
+        ["sh", "-c", f"set -e\n{commands.replace('123456789012', account_id)}"],
+        cwd=tmp_path,
+        env=environment
+        | variables(environment)
+        | {"TOKEN_KEY_ARN": local.stack.outputs["TokenKeyArn"]},
+        check=True,
+    )
+    yield arn
+    account.iam.delete_role_policy(RoleName="orders", PolicyName="acme")
+    account.iam.delete_role(RoleName="orders")
 
 
 @pytest.fixture
