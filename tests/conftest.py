@@ -19,13 +19,13 @@ type Show = Callable[[str], None]
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """By module, but for the stack, which is deployed once; outcomes by case, kills by test."""
+    """By module, but for the stack, which is deployed once; by case or by test what takes long."""
 
     def _split_scope(self, nodeid: str) -> str:
         scope: str = super()._split_scope(nodeid)
         if scope.startswith("tests/deployed/"):
             return "tests/deployed"
-        if scope.endswith("outcomes/test_outcomes.py"):
+        if scope.endswith(("outcomes/test_outcomes.py", "examples/test_call_api.py")):
             return nodeid.partition("[")[2]
         return nodeid if scope.endswith("killed/test_killed.py") else scope
 
