@@ -4,6 +4,7 @@ Everything is thirty times faster than by default, but for a run: tokens live fo
 each 10 s, consumers cache for 5 s.
 """
 
+import itertools
 import json
 import subprocess
 import threading
@@ -40,6 +41,7 @@ IDS = TENANTS | DECLARED
 LAMBDA = "Lambda"  # deployed; the others are programs
 PROGRAMS = [kind for kind in COMMANDS if kind != LAMBDA]
 PAUSE = 0.2  # seconds between the calls of a consumer
+FEWEST = 10  # calls of a consumer while something is broken
 NOTHING = "nothing broken"
 
 type Call = Callable[[str], str]  # a path → the status
@@ -96,7 +98,7 @@ class Service:
 
 def endpoint_down(service: Service) -> None:
     visma_connect = service.local.visma_connect
-    with service.during("endpoint down") as reports:
+    with service.during(title(endpoint_down)) as reports:
         visma_connect.faults[None] = Fault(status=503)
         time.sleep(25)
         visma_connect.faults.clear()
@@ -104,7 +106,7 @@ def endpoint_down(service: Service) -> None:
 
 
 def reads_throttled(service: Service) -> None:
-    with service.during("reads throttled"):
+    with service.during(title(reads_throttled)):
         service.front.share = 0.6
         time.sleep(30)
         service.front.share = 0
@@ -114,7 +116,7 @@ def reads_throttled(service: Service) -> None:
 def function_killed(service: Service) -> None:
     received = service.local.visma_connect.received
     name = service.local.stack.outputs["FunctionName"]
-    with service.during("function killed") as reports:
+    with service.during(title(function_killed)) as reports:
         service.local.visma_connect.faults[None] = Fault(seconds=0.5)  # to be killed meanwhile
         asked = len(received)
         while len(received) == asked:
@@ -127,7 +129,7 @@ def function_killed(service: Service) -> None:
 
 def parameter_deleted(service: Service) -> None:
     ssm = service.local.account.ssm
-    with service.during("parameter deleted"):
+    with service.during(title(parameter_deleted)):
         for name in ("acme", "hooli"):
             ssm.delete_parameter(Name=f"/visma/tokens/{name}")
     assert service.front.missing
@@ -136,7 +138,7 @@ def parameter_deleted(service: Service) -> None:
 def document_broken(service: Service) -> None:
     ssm, name = service.local.account.ssm, "/visma/tenants/acme"
     text = ssm.get_parameter(Name=name)["Parameter"]["Value"]
-    with service.during("document broken") as reports:
+    with service.during(title(document_broken)) as reports:
         ssm.put_parameter(Name=name, Value=text[:-1], Overwrite=True)
         service.wait_for(lambda report: "DocumentInvalid" in reasons(report))
         time.sleep(2 * TICK)
@@ -151,7 +153,7 @@ def secret_rolled_over(service: Service) -> None:
         service.local.visma_connect.clients[CLIENT_ID],
     )
     newer = f"another-{uuid4()}"
-    with service.during("secret rolled over"):
+    with service.during(title(secret_rolled_over)):
         app.client_secrets.add(newer)
         staged = secrets.put_secret_value(
             SecretId="visma/clients/default",
@@ -176,6 +178,10 @@ FAULTS = [
     document_broken,
     secret_rolled_over,
 ]
+
+
+def title(fault: Callable[[Service], None]) -> str:
+    return fault.__name__.replace("_", " ")
 
 
 @pytest.fixture
@@ -286,13 +292,22 @@ def test_whatever_breaks_no_api_sees_an_expired_token_or_anothers(
             one.result()
     show(table(service))
     assert Counter(call.verdict for call in api.calls).keys() == {TAKEN}
+    assert min(calls_by_fault_and_consumer(service).values()) > FEWEST
+
+
+def calls_by_fault_and_consumer(service: Service) -> Counter[tuple[str, str]]:
+    """Return how many calls were checked; zero where there were none."""
+    faults = [NOTHING, *map(title, FAULTS)]
+    checked = Counter(dict.fromkeys(itertools.product(faults, COMMANDS), 0))
+    checked.update((call.during, call.caller) for call in service.local.api.calls)
+    return checked
 
 
 def table(service: Service) -> str:
     """Return how many calls were checked, and how old the oldest token was."""
     calls, kinds = service.local.api.calls, [*COMMANDS]
-    checked = Counter((call.during, call.caller) for call in calls)
-    faults = [NOTHING, *(fault.__name__.replace("_", " ") for fault in FAULTS)]
+    checked = calls_by_fault_and_consumer(service)
+    faults = [NOTHING, *map(title, FAULTS)]
     rows = [["calls checked (and without a token)", *kinds]]
     for fault in faults:
         cells = (f"{checked[fault, kind]} ({service.unserved[fault, kind]})" for kind in kinds)

@@ -147,7 +147,8 @@ def test_an_ecs_job_that_is_given_a_token_ends_while_it_is_good() -> None:
 
     assert not report.has_errors(), report.generate_report()
     assert secret["valueFrom"].endswith(f":parameter{TOKEN}")
-    assert container["command"][:2] == ["timeout", str(CACHE_SECONDS)]
+    assert container["command"][0] == "timeout"
+    assert int(container["command"][1]) <= CACHE_SECONDS - 60  # the token may wait for the image
     assert "executionRoleArn" in task
 
 
