@@ -55,14 +55,16 @@ def keep_up(console: "Console") -> int:
         say(f"export PATH={local.command.parent}:$PATH")
         for name, value in variables.items():
             say(f"export {name}={value}")
-        say("\nThen, for instance:\n")
+        say("\nThen, for instance (tokens come with the first run, in about a minute):\n")
         say("visma-tokens status --watch")
         say("aws lambda invoke --function-name $FUNCTION --payload fileb://events/all.json out")
         say("aws logs tail $LOG_GROUP --format short")
         say(f"curl -X POST $VISMA_CONNECT/local/grants/{TENANTS[NOT_GRANTED]}")
         say("curl -d status=503 $VISMA_CONNECT/local/fault  # an outage; -X DELETE ends it")
-        say("echo $ORDERS | examples/shell/call-api.sh acme $API  # as a consumer")
-        say("curl ${API%/me}/counts  # what that API was called, and by whom")
+        say("echo $ORDERS | examples/shell/call-api.sh acme $API  # as a consumer; or:")
+        python = "PYTHONPATH=reader .venv/bin/python examples/python/call_api.py"
+        say(f"echo $ORDERS | {python} acme $API")
+        say("curl ${API%/me}/counts  # who has called it, and what it thought of their tokens")
         say("\nCtrl-C stops everything.")
         try:
             signal.pause()

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +38,10 @@ class Call:
 class Api:
     """It checks signature, expiry and tenant of each token, and counts; tests set what it is."""
 
-    def __init__(self, issuer: str) -> None:
+    def __init__(self, issuer: str, now: Callable[[], float] = time.time) -> None:
         """Take the URL of the authorization server, whose keys are read with the first call."""
         self.issuer = issuer
+        self.now = now
         self.url = ""
         self.calls: list[Call] = []
         self.revoked: set[str] = set()  # the `jti` of tokens that it doesn't take any more
@@ -49,7 +50,7 @@ class Api:
 
     def judge(self, token: str, *, caller: str, tenant_id: str) -> Call:
         """Tell whether a token is good for a company now, and remember the call."""
-        now = time.time()
+        now = self.now()
         try:
             claims = jwt.decode(token, self._read_keys(), algorithms=["RS256"]).claims
         except (JoseError, ValueError):

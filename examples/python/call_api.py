@@ -1,4 +1,4 @@
-r"""Call an API for a tenant with the library in reader/. Paths come in on standard input.
+r"""Call an API for a tenant with the library in reader/. Paths come in on stdin.
 
     printf '%s\n' /orders/1 /orders/2 | python call_api.py acme https://api.example
 
@@ -7,6 +7,7 @@ why.
 """
 
 import argparse
+import re
 import signal
 import sys
 
@@ -21,37 +22,45 @@ TIMEOUT = (5, 30)  # seconds to connect, to answer
 def main() -> int:
     """Call each path, and return the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C just ends it
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("tenant")
-    parser.add_argument("api")
-    parser.add_argument("cache_seconds", type=float, nargs="?", default=300, help="300 at most")
-    told = parser.parse_args()
-    try:
-        tokens = TokenReader(cache_seconds=told.cache_seconds)
-    except ValueError as error:
-        parser.error(str(error))
+    told, tokens = parse()
     failed = 0
     with requests.Session() as session:
         session.auth = VismaToken(told.tenant, tokens)
         for line in sys.stdin:
-            path = line.rstrip("\n")
+            path = line.rstrip("\r\n")
             try:
                 status = call(session, told.api, path)
             except (TokenError, requests.RequestException, ValueError) as error:
-                print(error, file=sys.stderr)
+                print(f"{path}: {error}", file=sys.stderr)
                 status = "---"
             failed |= not status.startswith("2")
             print(status, path, flush=True)
     return failed
 
 
+def parse() -> tuple[argparse.Namespace, TokenReader]:
+    """Return what the command line says, and a reader for it; ends where it says nonsense."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tenant")
+    parser.add_argument("api", help="https://…")
+    parser.add_argument("cache_seconds", type=int, nargs="?", default=300, help="1 to 300")
+    told = parser.parse_args()
+    if not re.match(r"https://.|http://127\.0\.0\.1:", told.api):
+        parser.error("the API has to be at https://…")
+    try:
+        tokens = TokenReader(cache_seconds=told.cache_seconds)
+    except ValueError as error:
+        parser.error(str(error))
+    return told, tokens
+
+
 def call(session: requests.Session, api: str, path: str) -> str:
     """Call a path, and return the status."""
     if not path.startswith("/"):
         raise ValueError(f"a path starts with /: {path}")
-    return str(session.get(api + path, timeout=TIMEOUT).status_code)
+    return str(session.get(api.rstrip("/") + path, timeout=TIMEOUT).status_code)
 
 
 if __name__ == "__main__":

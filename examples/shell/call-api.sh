@@ -7,54 +7,82 @@
 # "STATUS PATH" for each, "--- PATH" where there is no token or no answer; standard error says why.
 
 set -u
-if [ $# -lt 2 ] || [ $# -gt 3 ] || ! [ "${3:-300}" -le 300 ]; then
+unset token newer # if the caller has exported such a name, programs would find it in their environment
+
+usage() {
     echo "Usage: $0 TENANT API [CACHE_SECONDS] < PATHS" >&2
+    echo "$1" >&2
     exit 2
-fi
-tenant=$1 api=$2 cache_seconds=${3:-300}
-token='' read_at=0 refused=''
+}
+[ $# -eq 2 ] || [ $# -eq 3 ] || usage "Two or three arguments are wanted."
+tenant=$1 api=${2%/} cache_seconds=${3:-300}
+case $tenant in '' | *[!A-Za-z0-9_.-]*) usage "$tenant is no name of a tenant." ;; esac
+case $api in https://?* | http://127.0.0.1:*) ;; *) usage "The API has to be at https://…" ;; esac
+case $cache_seconds in '' | *[!0-9]* | ????*) cache_seconds=0 ;; esac
+[ "$cache_seconds" -ge 1 ] && [ "$cache_seconds" -le 300 ] || usage "Cache for 1 to 300 seconds."
+for program in aws curl; do
+    command -v "$program" >/dev/null || usage "$program is not installed."
+done
 
-# AWS_MAX_ATTEMPTS: reads share a quota with everybody in the account, so some are throttled
-export AWS_RETRY_MODE=standard AWS_MAX_ATTEMPTS="${AWS_MAX_ATTEMPTS:-6}"
+# reads share a quota with everybody in the account, so some are throttled
+export AWS_RETRY_MODE=standard AWS_MAX_ATTEMPTS=5
+token='' read_at=0 failed_at=0 refused=''
+carriage_return=$(printf '\r')
 
-# Set $token and $read_at, or fail and leave what there was.
+# Tell whether less than so many seconds have passed since then; after the clock was set back, not.
+is_within() {
+    seconds=$(($(date +%s) - $2))
+    [ "$seconds" -ge 0 ] && [ "$seconds" -lt "$1" ]
+}
+
+# Set $token and $read_at, or fail and leave what there was; a failure stands for two seconds.
 read_token() {
-    now=$(date +%s)
+    is_within 2 "$failed_at" && return 1
+    started_at=$(date +%s)
     newer=$(aws ssm get-parameter --name "/visma/tokens/$tenant" --with-decryption \
-        --query Parameter.Value --output text --cli-connect-timeout 5 --cli-read-timeout 10) || return
-    token=$newer read_at=$now
+        --query Parameter.Value --output text --cli-connect-timeout 3 --cli-read-timeout 5 \
+        </dev/null) || { failed_at=$(date +%s) && return 1; }
+    case $newer in # RFC 6750 §2.1; anything else could add headers
+    '' | None | *[!A-Za-z0-9._~+/=-]*)
+        echo "/visma/tokens/$tenant holds no access token" >&2
+        failed_at=$(date +%s)
+        return 1
+        ;;
+    esac
+    token=$newer read_at=$started_at
 }
 
-has_fresh_token() {
-    age=$(($(date +%s) - read_at))
-    [ -n "$token" ] && [ "$age" -ge 0 ] && [ "$age" -lt "$cache_seconds" ]
-}
-
-# Print the status. The token goes in by a pipe: arguments are for everybody to see in `ps`.
+# Print the status. The token goes in by a pipe, since everybody sees arguments in `ps`; no ~/.curlrc
+# may have it printed; and a path with [1-3] is one path.
 call() {
-    printf 'Authorization: Bearer %s\n' "$token" | curl --silent --show-error --header @- \
-        --connect-timeout 5 --max-time 30 --output /dev/null --write-out '%{http_code}' "$api$1"
+    printf 'Authorization: Bearer %s\n' "$token" | curl --disable --globoff --silent --show-error \
+        --connect-timeout 5 --max-time 30 --header @- --output /dev/null --write-out '%{http_code}' \
+        "$api$1"
 }
 
+# Set $status. A token that is refused while nobody has another is not read for again.
 answer() {
-    has_fresh_token || read_token || return
-    status=$(call "$1") || return
-    if [ "$status" = 401 ] && [ "$token" != "$refused" ]; then
-        used=$token
-        read_token || return
-        if [ "$token" = "$used" ]; then
-            refused=$token # nobody has another: don't read again for this one
-        else
-            status=$(call "$1") || return
-        fi
+    [ -n "$token" ] && is_within "$cache_seconds" "$read_at" || read_token || return 1
+    status=$(call "$1") || return 1
+    [ "$status" = 401 ] && [ "$token" != "$refused" ] || return 0
+    used=$token
+    read_token || return 0
+    if [ "$token" = "$used" ]; then
+        refused=$token
+    else
+        status=$(call "$1") || return 1
     fi
 }
 
 failed=0
-while IFS= read -r path; do
+while IFS= read -r path || [ -n "$path" ]; do
+    path=${path%"$carriage_return"}
     case $path in
     /*) answer "$path" || status='---' ;;
-    *) echo "a path starts with /: $path" >&2 && status='---' ;;
+    *)
+        echo "a path starts with /: $path" >&2
+        status='---'
+        ;;
     esac
     case $status in 2??) ;; *) failed=1 ;; esac
     printf '%s %s\n' "$status" "$path"

@@ -72,7 +72,9 @@ def credentials_for(account: Account, actions: list[str]) -> Iterator[dict[str, 
 def role_with(account: Account, document: str) -> Iterator[str]:
     """Make a role with that policy and nothing else, and give its ARN."""
     policy = account.iam.create_policy(PolicyName="operator", PolicyDocument=document)["Policy"]
-    yield account.make_role("operator", policy_arn=policy["Arn"])
-    account.iam.detach_role_policy(RoleName="operator", PolicyArn=policy["Arn"])
-    account.iam.delete_role(RoleName="operator")
-    account.iam.delete_policy(PolicyArn=policy["Arn"])
+    try:
+        yield account.make_role("operator", policy_arn=policy["Arn"])
+    finally:
+        account.iam.detach_role_policy(RoleName="operator", PolicyArn=policy["Arn"])
+        account.iam.delete_role(RoleName="operator")
+        account.iam.delete_policy(PolicyArn=policy["Arn"])

@@ -75,10 +75,16 @@ def command(local: Local, account: Account, tmp_path: Path) -> Command:
 
 
 @pytest.fixture(scope="session")
-def consumer(local: Local) -> Account:
-    """Return the account as seen by a role with ReadTokensPolicyArn and nothing else."""
+def consumer_role(local: Local) -> str:
+    """Return the ARN of a role with ReadTokensPolicyArn and nothing else."""
     policy_arn = local.stack.outputs["ReadTokensPolicyArn"]
-    return local.account.assume(local.account.make_role("consumer", policy_arn=policy_arn))
+    return local.account.make_role("consumer", policy_arn=policy_arn)
+
+
+@pytest.fixture(scope="session")
+def consumer(local: Local, consumer_role: str) -> Account:
+    """Return the account as seen by that role."""
+    return local.account.assume(consumer_role)
 
 
 @pytest.fixture(scope="session")

@@ -13,18 +13,17 @@ import urllib3
 
 from local.authorization_server import serving_wsgi
 
-HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length"}  # RFC 9110 §7.6.1
+OWN = {"connection", "keep-alive", "transfer-encoding", "content-length"}  # headers of a connection
 
 
 @dataclass
 class Front:
-    """Middleware as a server of its own; `share` of the reads of Parameter Store are throttled."""
+    """A server before another; a `share` of the reads of Parameter Store is throttled."""
 
     endpoint: str
     url: str = ""
     share: float = 0.0
     throttled: Counter[str] = field(default_factory=Counter)  # by operation
-    missing: int = 0  # reads of what is not there
     _pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(maxsize=40))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -49,16 +48,13 @@ class Front:
             environ["REQUEST_METHOD"],
             self.endpoint + environ["REQUEST_URI"],
             body=body,
-            headers={name: one for name, one in headers.items() if name not in HOP_BY_HOP},
+            headers={name: value for name, value in headers.items() if name not in OWN},
             retries=False,
+            decode_content=False,
             timeout=60.0,  # seconds
         )
-        with self._lock:
-            self.missing += b"ParameterNotFound" in passed.data
-        kept = [
-            (name, one) for name, one in passed.headers.items() if name.lower() not in HOP_BY_HOP
-        ]
-        start_response(f"{passed.status} {passed.reason}", kept)
+        told = [(name, value) for name, value in passed.headers.items() if name.lower() not in OWN]
+        start_response(f"{passed.status} {passed.reason}", told)
         return [passed.data]
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ COMMANDS = {
     "Lambda": [sys.executable, "-m", "tests.examples.lambda_runtime"],
 }
 NO_ANSWER = "---"
+CALL_SECONDS = 150  # at most: reading, the call, reading anew, the call again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,10 @@ class Program:
         assert self.process.stdin
         assert self.process.stdout
         print(path, file=self.process.stdin, flush=True)
+        hung = threading.Timer(CALL_SECONDS, self.process.kill)
+        hung.start()
         status, _, called = self.process.stdout.readline().rstrip("\n").partition(" ")
+        hung.cancel()
         assert called == path, self.errors.read_text()
         return status
 

@@ -1,5 +1,8 @@
 """The programs of examples/, each against a Parameter Store and an API that do as a test has it."""
 
+import json
+import shlex
+import socket
 import subprocess
 import threading
 import time
@@ -13,12 +16,13 @@ from uuid import uuid4
 
 import pytest
 
-from local.api import FOREIGN, OTHERS, REVOKED, TAKEN, Api, make_app
+from local.api import OTHERS, REVOKED, TAKEN, Api, make_app
 from local.authorization_server import VismaConnect, serving_wsgi
 from local.demo import TENANTS
 from tests.conftest import PROJECT
 from tests.examples.programs import COMMANDS, NO_ANSWER, Program, program, variables
-from tests.reader.parameter_store import THROTTLED, ParameterStore, wait_until
+from tests.reader.conftest import held
+from tests.reader.parameter_store import DENIED, ParameterStore, wait_until
 from tests.reader.test_processes import environment
 
 type StartResponse = Callable[..., object]
@@ -26,7 +30,9 @@ type Application = Callable[..., Iterable[bytes]]
 
 KINDS = [*COMMANDS]
 ORDERS = f"/companies/{TENANTS['acme']}/orders"
-CACHE = 1  # seconds
+CACHE = 1  # second
+FAILURE_SECONDS = 2  # for which a failed read stands
+LAST_OF_SUMMER = 1_792_889_880  # 2026-10-25T00:58Z: in Oslo 02:58, and 03:03 is an hour away
 
 
 @dataclass
@@ -35,13 +41,19 @@ class Gate:
 
     open: threading.Event = field(default_factory=threading.Event)
     waiting: int = 0
+    most_waiting: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def before(self, application: Application) -> Application:
         def gated(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-            self.waiting += 1
+            with self._lock:
+                self.waiting += 1
+                self.most_waiting = max(self.waiting, self.most_waiting)
             assert self.open.wait(30)
-            self.waiting -= 1
-            return application(environ, start_response)
+            answer = [*application(environ, start_response)]
+            with self._lock:
+                self.waiting -= 1
+            return answer
 
         return gated
 
@@ -56,43 +68,44 @@ class Place:
     api: Api
     gate: Gate
     folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
 
-    def issue(self, tenant: str = "acme", *, tenant_id: str = TENANTS["acme"]) -> str:
-        """Give a tenant another token, and return it."""
+    def issue(self) -> str:
+        """Give acme another token, and return it."""
         now = int(time.time())
         claims = {"iss": self.visma_connect.url, "nbf": now, "exp": now + 3600}
-        token = self.visma_connect.sign(claims | {"tenant_id": tenant_id, "jti": str(uuid4())})
-        self.store.tokens[tenant] = token
+        token = self.visma_connect.sign(
+            claims | {"tenant_id": TENANTS["acme"], "jti": str(uuid4())}
+        )
+        self.store.tokens["acme"] = token
         return token
 
-    def revoke(self, token: str) -> None:
+    def revoke(self) -> None:
+        """Have the API refuse acme's token."""
+        token = self.store.tokens["acme"]
         self.api.revoked.add(self.visma_connect.claims(token)["jti"])
 
     @property
     def verdicts(self) -> list[str]:
         return [call.verdict for call in self.api.calls]
 
-    @property
-    def environment(self) -> dict[str, str]:
-        told = environment(self.url, AWS_REGION="eu-north-1")
-        return told | variables(told)
-
     @contextmanager
-    def running(self, kind: str, *, cache_seconds: int = 300) -> Iterator[Program]:
-        told = ("acme", f"{self.api.url}/{kind}", str(cache_seconds))
+    def running(self, kind: str, *more: str) -> Iterator[Program]:
+        """Run a program until the block ends; `more` is for how long it caches."""
+        told = ("acme", f"{self.api.url}/{kind}", *(more or ("300",)))
         with program(kind, *told, environment=self.environment, folder=self.folder) as one:
             yield one
 
-    def run(self, kind: str, paths: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a program to its end, all paths in its input from the beginning."""
+    def run(self, kind: str, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a program to its end with that on its standard input."""
         return subprocess.run(
             [*COMMANDS[kind], *(arguments or ("acme", f"{self.api.url}/{kind}", "300"))],
             cwd=PROJECT,
             env=self.environment,
-            input="".join(f"{path}\n" for path in paths),
+            input=text,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=90,
             check=False,
         )
 
@@ -105,6 +118,8 @@ def place(visma_connect: VismaConnect, tmp_path: Path) -> Iterator[Place]:
         place = Place(
             store=store, url=url, visma_connect=visma_connect, api=api, gate=gate, folder=tmp_path
         )
+        aws = environment(url, AWS_REGION="eu-north-1", HOME=str(tmp_path))
+        place.environment = aws | variables(aws)
         place.issue()
         yield place
 
@@ -122,9 +137,9 @@ def test_the_token_is_read_once_and_cached(kind: str, place: Place) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_read_anew_once_the_cache_is_old(kind: str, place: Place) -> None:
-    with place.running(kind, cache_seconds=CACHE) as running:
+    with place.running(kind, str(CACHE)) as running:
         running.call(ORDERS)
-        place.revoke(place.store.tokens["acme"])  # so that the old one would be seen
+        place.revoke()  # so that the old one would be seen
         place.issue()
         time.sleep(CACHE + 0.1)
         told = running.call(ORDERS)
@@ -134,13 +149,37 @@ def test_it_is_read_anew_once_the_cache_is_old(kind: str, place: Place) -> None:
     assert len(place.store.asked) == 2
 
 
+@pytest.mark.parametrize("kind", ["shell", "Node.js"])  # the others leave it to their libraries
+def test_it_is_cached_for_five_minutes_also_while_summer_time_ends(kind: str, place: Place) -> None:
+    clock, programs = place.folder / "clock", place.folder / "bin"
+    programs.mkdir()
+    (programs / "date").write_text(f"#!/bin/sh\nexec cat {shlex.quote(str(clock))}\n")
+    (programs / "date").chmod(0o755)
+    place.environment |= {
+        "CLOCK": str(clock),
+        "NODE_OPTIONS": f"--import={PROJECT / 'tests/examples/clock.mjs'}",
+        "PATH": f"{programs}:{place.environment['PATH']}",
+        "TZ": "Europe/Oslo",
+    }
+
+    asked = []
+    clock.write_text(str(LAST_OF_SUMMER))
+    with place.running(kind) as running:
+        for seconds in (0, 299, 301, 599):
+            clock.write_text(str(LAST_OF_SUMMER + seconds))
+            assert running.call(ORDERS) == "200"
+            asked.append(len(place.store.asked))
+
+    assert asked == [1, 1, 2, 2]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_after_a_401_it_is_read_past_the_cache_and_the_call_is_repeated(
     kind: str, place: Place
 ) -> None:
     with place.running(kind) as running:
         running.call(ORDERS)
-        place.revoke(place.store.tokens["acme"])
+        place.revoke()
         place.issue()
         told = [running.call(ORDERS) for _ in range(3)]
 
@@ -152,12 +191,26 @@ def test_after_a_401_it_is_read_past_the_cache_and_the_call_is_repeated(
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_api_that_refuses_everything_costs_one_more_read(kind: str, place: Place) -> None:
     with place.running(kind) as running:
-        place.revoke(place.store.tokens["acme"])
+        place.revoke()
         told = [running.call(ORDERS) for _ in range(4)]
 
     assert told == ["401"] * 4
     assert place.verdicts == [REVOKED] * 4
     assert len(place.store.asked) == 2
+    assert running.process.returncode == (0 if kind == "Lambda" else 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_401_stays_one_when_nothing_can_be_read_any_more(kind: str, place: Place) -> None:
+    with place.running(kind) as running:
+        running.call(ORDERS)
+        place.revoke()
+        place.store.failure = DENIED
+        told = running.call(ORDERS)
+        errors = running.errors.read_text()
+
+    assert told == "401"
+    assert "denie" in errors.lower()  # denied, AccessDeniedException, denies
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -168,19 +221,28 @@ def test_a_403_is_no_reason_to_read_again(kind: str, place: Place) -> None:
     assert told == "403"
     assert place.verdicts == [OTHERS]
     assert len(place.store.asked) == 1
+    assert running.process.returncode == (0 if kind == "Lambda" else 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_reads_that_are_throttled_are_repeated(kind: str, place: Place) -> None:
-    place.store.failure = THROTTLED
+    place.store.throttles = 2
 
-    with ThreadPoolExecutor(1) as pool, place.running(kind) as running:
-        calling = pool.submit(running.call, ORDERS)
-        wait_until(lambda: len(place.store.asked) == 2)
-        place.store.failure = None
-        told = calling.result(30)
+    with place.running(kind) as running:
+        told = running.call(ORDERS)
 
     assert told == "200"
+    assert len(place.store.asked) == 3
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_parameter_store_that_never_answers_is_given_up(kind: str, place: Place) -> None:
+    with held(place.store, "acme"):
+        done = place.run(kind, f"{ORDERS}\n")
+
+    assert done.stdout == f"{NO_ANSWER} {ORDERS}\n"
+    assert "time" in done.stderr.lower()  # Read timeout, TimeoutError, timed out
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -191,33 +253,85 @@ def test_without_a_token_nothing_is_called_and_it_goes_on(kind: str, place: Plac
         first = running.call(ORDERS)
         errors = running.errors.read_text()
         place.store.tokens["acme"] = token
-        time.sleep(1.1)  # for which the reader remembers a failure
+        time.sleep(FAILURE_SECONDS + 0.1)
         second = running.call(ORDERS)
 
     assert (first, second) == (NO_ANSWER, "200")
     assert "ParameterNotFound" in errors or "there is no parameter" in errors
-    assert running.process.returncode == 1 or kind == "Lambda"
+    assert place.verdicts == [TAKEN]
+    assert running.process.returncode == (0 if kind == "Lambda" else 1)
+
+
+@pytest.mark.parametrize("kind", ["shell", "Node.js", "Python"])
+def test_a_failed_read_stands_for_some_time(kind: str, place: Place) -> None:
+    place.store.tokens.clear()
+
+    done = place.run(kind, f"{ORDERS}\n" * 20)
+
+    assert done.stdout == f"{NO_ANSWER} {ORDERS}\n" * 20
+    assert len(place.store.asked) <= 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("TOKEN\nX-More: TOKEN", id="two lines"),
+        pytest.param("a TOKEN", id="space"),
+        pytest.param("TOKEN\n", id="line end"),
+        pytest.param("", id="empty"),
+    ],
+)
+def test_what_is_no_token_goes_nowhere(kind: str, value: str, place: Place) -> None:
+    place.store.tokens["acme"] = value.replace("TOKEN", "by-hand-by-somebody")
+
+    with place.running(kind) as running:
+        told = running.call(ORDERS)
+        errors = running.errors.read_text()
+
+    if kind == "shell" and value == "TOKEN\n":  # which $(…) takes away
+        assert told == "401"
+    else:
+        assert told == NO_ANSWER
+        assert place.api.calls == []
+        assert "no access token" in errors
+    assert "by-hand-by-somebody" not in errors
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_api_that_is_down_is_told(kind: str, place: Place) -> None:
-    done = place.run(kind, [ORDERS], "acme", "http://127.0.0.1:9", "300")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
 
-    assert done.stdout == f"--- {ORDERS}\n"
-    assert done.stderr
+    done = place.run(kind, f"{ORDERS}\n", "acme", url, "300")
+
+    assert done.stdout == f"{NO_ANSWER} {ORDERS}\n"
+    assert "refused" in done.stderr or "connect to" in done.stderr or "REFUSED" in done.stderr
     assert "Traceback" not in done.stderr
+    assert place.store.tokens["acme"] not in done.stderr
+    assert done.returncode == (0 if kind == "Lambda" else 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_path_can_not_lead_to_another_host(kind: str, place: Place) -> None:
-    done = place.run(kind, ["@example.com/orders", ORDERS])
+def test_a_path_is_one_call_to_that_host(kind: str, place: Place) -> None:
+    odd = f"{ORDERS}?which=[1-3]&{{a,b}}"
 
-    assert set(done.stdout.splitlines()) == {"--- @example.com/orders", f"200 {ORDERS}"}
+    done = place.run(kind, f"@example.com/orders\n{odd}\r\n{ORDERS}")
+
+    assert sorted(done.stdout.splitlines()) == [
+        "--- @example.com/orders",
+        f"200 {ORDERS}",
+        f"200 {odd}",
+    ]
     assert "a path starts with /: @example.com/orders" in done.stderr
+    assert place.verdicts == [TAKEN, TAKEN]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_token_is_in_no_output_no_argument_and_no_environment(kind: str, place: Place) -> None:
+    (place.folder / ".curlrc").write_text("verbose\n")
+    place.environment |= {"token": "of the caller's", "newer": "likewise"}
     place.gate.open.clear()
 
     with ThreadPoolExecutor(1) as pool, place.running(kind) as running:
@@ -230,36 +344,83 @@ def test_the_token_is_in_no_output_no_argument_and_no_environment(kind: str, pla
         told = calling.result(30)
 
     assert told == "200"
-    assert place.api.url in processes  # that of the program, at least
+    assert f"HOME={place.folder}" in processes  # so environments are shown
     assert place.store.tokens["acme"] not in processes
     assert place.store.tokens["acme"] not in running.errors.read_text()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_whatever_is_in_the_parameter_is_not_taken_for_ours(kind: str, place: Place) -> None:
-    place.store.tokens["acme"] = "by-hand"
+def test_what_finds_credentials_for_the_shell_takes_no_path_away(place: Place) -> None:
+    keys = {"Version": 1, "AccessKeyId": "testing", "SecretAccessKey": "testing"}
+    finder = place.folder / "finder"
+    finder.write_text(f"#!/bin/sh\ncat >/dev/null\necho {shlex.quote(json.dumps(keys))}\n")
+    finder.chmod(0o755)
+    (place.folder / "config").write_text(f"[default]\ncredential_process = {finder}\n")
+    del place.environment["AWS_ACCESS_KEY_ID"], place.environment["AWS_SECRET_ACCESS_KEY"]
+    place.environment["AWS_CONFIG_FILE"] = str(place.folder / "config")
 
-    with place.running(kind) as running:
-        told = running.call(ORDERS)
+    done = place.run("shell", f"{ORDERS}\n" * 3)
 
-    assert told == "401"
-    assert place.verdicts == [FOREIGN]
+    assert done.stdout == f"200 {ORDERS}\n" * 3
 
 
-def test_node_reads_once_however_many_calls_wait(place: Place) -> None:
-    done = place.run("Node.js", [ORDERS] * 20)
+def test_node_calls_ten_at_a_time_and_reads_once_for_all(place: Place) -> None:
+    done = place.run("Node.js", f"{ORDERS}\n" * 30)
 
-    assert done.stdout.splitlines() == [f"200 {ORDERS}"] * 20
+    assert done.stdout == f"200 {ORDERS}\n" * 30
     assert len(place.store.asked) == 1
+    assert 1 < place.gate.most_waiting <= 10
+
+
+def test_calls_of_node_that_are_refused_together_read_once_more(place: Place) -> None:
+    with place.running("Node.js") as running:
+        running.call(ORDERS)
+        place.revoke()
+        place.issue()
+        assert running.process.stdin
+        print(f"{ORDERS}\n" * 9 + ORDERS, file=running.process.stdin, flush=True)
+        wait_until(lambda: place.verdicts.count(TAKEN) == 11)
+
+    assert place.verdicts.count(REVOKED) == 10
+    assert len(place.store.asked) == 2
 
 
 @pytest.mark.parametrize("kind", ["shell", "Node.js", "Python"])
 @pytest.mark.parametrize(
-    "arguments", [("acme",), ("acme", "API", "301"), ("acme", "API", "soon")], ids=" ".join
+    "arguments",
+    [
+        "acme",
+        "acme https://api.example 301",
+        "acme https://api.example 0",
+        "acme https://api.example -5",
+        "acme https://api.example soon",
+        "acme https://api.example 300 more",
+        "acme api.example",
+        "acme http://api.example",
+    ],
 )
-def test_it_says_how_it_is_used(kind: str, arguments: tuple[str, ...], place: Place) -> None:
-    done = place.run(kind, [ORDERS], *arguments)
+def test_it_says_how_it_is_used(kind: str, arguments: str, place: Place) -> None:
+    done = place.run(kind, ORDERS, *arguments.split())
 
     assert done.returncode == 2
     assert "usage: " in done.stderr.lower()
+    assert len(done.stderr.splitlines()) <= 3
     assert place.store.asked == []
+
+
+@pytest.mark.parametrize("kind", ["shell", "Node.js", "Python"])
+@pytest.mark.parametrize("tenant", ["../tenants/acme", "acme:1", ""])
+def test_what_is_no_name_of_a_tenant_is_not_read(kind: str, tenant: str, place: Place) -> None:
+    done = place.run(kind, ORDERS, tenant, f"{place.api.url}/{kind}")
+
+    assert done.returncode != 0
+    assert place.store.asked == []
+    assert place.api.calls == []
+
+
+def test_the_shell_says_what_is_not_installed(place: Place) -> None:
+    place.environment["PATH"] = str(place.folder)
+
+    done = place.run("shell", ORDERS)
+
+    assert done.returncode == 2
+    assert "aws is not installed" in done.stderr

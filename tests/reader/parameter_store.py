@@ -63,6 +63,7 @@ class ParameterStore:
 
     tokens: dict[str, str] = field(default_factory=dict)
     failure: Failure | None = None
+    throttles: int = 0  # as many of the next requests
     bad: set[str] = field(default_factory=set)  # tenants for whom it is down
     raw: bytes | None = None
     denied_together: bool = False
@@ -104,8 +105,13 @@ class ParameterStore:
         start_response(status, [("Content-Type", "application/x-amz-json-1.1")])
         return [json.dumps(answer).encode() if self.raw is None else self.raw]
 
+    def _is_throttled(self) -> bool:
+        with self._lock:
+            self.throttles -= 1
+            return self.throttles >= 0
+
     def _answer(self, tenants: list[str], *, is_one: bool) -> tuple[str, dict[str, Any]]:
-        if self.bad & set(tenants):
+        if self._is_throttled() or self.bad & set(tenants):
             return THROTTLED.status, {"__type": THROTTLED.code, "message": THROTTLED.message}
         failure = self.failure or (DENIED if self.denied_together and not is_one else None)
         found = [

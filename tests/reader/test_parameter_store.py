@@ -127,8 +127,9 @@ def test_what_no_header_may_hold_is_not_returned(
 
 
 ATTACH = (
-    "Attach the policy in the output ReadTokensPolicyArn of the issuer's stack to this role;"
-    " if it has it, look at the key with the issuer's command `visma-tokens doctor`"
+    "Attach the policy in the output ReadTokensPolicyArn of the issuer's stack to this role, or one"
+    " for this tenant; if it has it, look at the key with the issuer's command"
+    " `visma-tokens doctor`"
 )
 ENABLE = "The key is disabled or to be deleted: the issuer's command `visma-tokens doctor` tells"
 SIGN_IN = "Give this process AWS credentials that are valid, and check its clock"

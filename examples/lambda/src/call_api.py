@@ -1,10 +1,13 @@
 """Call an API for the tenant in TENANT, with a token that Powertools reads and caches."""
 
+import logging
 import os
+import re
 from typing import Any
 
 import requests
 from aws_lambda_powertools.utilities.parameters import SSMProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.config import Config
 
 API = os.environ["API"]
@@ -14,10 +17,10 @@ TIMEOUT = (5, 30)  # seconds to connect, to answer
 
 ssm = SSMProvider(
     boto_config=Config(
-        connect_timeout=5,  # seconds
-        read_timeout=10,
+        connect_timeout=3,  # seconds
+        read_timeout=5,
         # reads share a quota with everybody in the account, so some are throttled
-        retries={"mode": "standard", "total_max_attempts": 6},
+        retries={"mode": "standard", "total_max_attempts": 5},
     )
 )
 refused = ""  # the token that the API refused while nobody had another
@@ -37,7 +40,11 @@ def call(path: str) -> requests.Response:
     answer = get(path, token)
     if answer.status_code != requests.codes.unauthorized or token == refused:
         return answer
-    newer = read_token(force_fetch=True)
+    try:
+        newer = read_token(force_fetch=True)
+    except (GetParameterError, ValueError) as error:
+        logging.warning("The token could not be read anew: %s", error)  # noqa: LOG015  Lambda's
+        return answer
     if newer != token:
         return get(path, newer)
     refused = token
@@ -46,7 +53,10 @@ def call(path: str) -> requests.Response:
 
 def read_token(*, force_fetch: bool = False) -> str:
     """Read the token, from the cache unless told."""
-    return str(ssm.get(TOKEN, decrypt=True, max_age=CACHE_SECONDS, force_fetch=force_fetch))
+    token = str(ssm.get(TOKEN, decrypt=True, max_age=CACHE_SECONDS, force_fetch=force_fetch))
+    if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token):  # RFC 6750 §2.1
+        raise ValueError(f"{TOKEN} holds no access token")  # requests would show what it holds
+    return token
 
 
 def get(path: str, token: str) -> requests.Response:
