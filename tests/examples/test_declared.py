@@ -18,6 +18,7 @@ from tests.conftest import PROJECT
 from token_issuer.tenants import Tenant, check_document
 
 EXAMPLES = PROJECT / "examples"
+KUBERNETES = EXAMPLES / "kubernetes/external-secret.yaml"
 ISSUER: Any = cfn_yaml.load(str(PROJECT / "template.yaml"))
 TENANTS_PATH = ISSUER["Parameters"]["TenantsPath"]["Default"]
 TOKEN = f"{ISSUER['Parameters']['TokensPath']['Default']}/acme"
@@ -45,7 +46,7 @@ def encoded(expression: str) -> dict[str, Any]:
 
 
 def kubernetes() -> dict[str, Any]:
-    documents = yaml.safe_load_all((EXAMPLES / "kubernetes/external-secret.yaml").read_text())
+    documents = yaml.safe_load_all(KUBERNETES.read_text())
     return {document["kind"]: document for document in documents}
 
 
@@ -101,6 +102,28 @@ def test_the_policy_that_is_attached_is_the_issuers_output() -> None:
     assert sam["Resources"]["CallApi"]["Properties"]["Policies"] == [{"Ref": OUTPUT}]
 
 
+def test_the_lambda_function_is_told_its_tenant_and_caches_for_five_minutes_at_most() -> None:
+    template: Any = cfn_yaml.load(str(EXAMPLES / "lambda/template.yaml"))
+    cache = template["Parameters"]["CacheSeconds"]
+    variables = template["Resources"]["CallApi"]["Properties"]["Environment"]["Variables"]
+
+    assert cache["Default"] == cache["MaxValue"] == CACHE_SECONDS
+    assert variables == {
+        "API": {"Ref": "Api"},
+        "CACHE_SECONDS": {"Ref": "CacheSeconds"},
+        "TENANT": {"Ref": "Tenant"},
+        "TZ": "UTC",
+    }
+
+
+def test_terraforms_role_is_for_lambda() -> None:
+    role = encoded(terraform()["aws_iam_role"]["orders"]["assume_role_policy"])
+
+    [statement] = role["Statement"]
+    assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
+    assert statement["Action"] == "sts:AssumeRole"
+
+
 def test_no_terraform_reads_a_token_into_its_state() -> None:
     text = (EXAMPLES / "terraform/main.tf").read_text()
 
@@ -119,9 +142,16 @@ def test_a_kubernetes_secret_is_younger_than_five_minutes() -> None:
     assert secret.get("refreshPolicy", "Periodic") == "Periodic"
     assert [one["remoteRef"] for one in secret["data"]] == [{"key": TOKEN}]
     assert secret["secretStoreRef"]["name"] == declared["SecretStore"]["metadata"]["name"]
-    assert store["provider"]["aws"]["service"] == "ParameterStore"
-    account = store["provider"]["aws"]["auth"]["jwt"]["serviceAccountRef"]["name"]
-    assert account == declared["ServiceAccount"]["metadata"]["name"]
+    for kind in ("ExternalSecret", "SecretStore"):
+        assert declared[kind]["apiVersion"] == "external-secrets.io/v1"
+    account = declared["ServiceAccount"]["metadata"]
+    assert store["provider"]["aws"] == {
+        "service": "ParameterStore",
+        "region": "eu-north-1",
+        "auth": {"jwt": {"serviceAccountRef": {"name": account["name"]}}},
+    }
+    role_arn = account["annotations"]["eks.amazonaws.com/role-arn"]
+    assert re.fullmatch(r"arn:aws:iam::\d{12}:role/\w+", role_arn)
 
 
 def test_a_pod_has_the_token_in_a_file_that_is_updated() -> None:
@@ -132,8 +162,13 @@ def test_a_pod_has_the_token_in_a_file_that_is_updated() -> None:
 
     assert volume["secret"]["secretName"] == declared["ExternalSecret"]["spec"]["target"]["name"]
     assert mount["name"] == volume["name"]
-    assert "subPath" not in mount
-    assert "env" not in container
+    assert mount.keys() == {"name", "mountPath", "readOnly"}  # no subPath
+    assert container.keys() == {"name", "image", "volumeMounts"}  # no env, no envFrom
+    [told] = re.findall(r"image: .+ # reads (\S+) for each call", KUBERNETES.read_text())
+    [key] = [one["secretKey"] for one in declared["ExternalSecret"]["spec"]["data"]]
+    assert f"{mount['mountPath']}/{key}" == told
+    labels = declared["Deployment"]["spec"]["template"]["metadata"]["labels"]
+    assert declared["Deployment"]["spec"]["selector"]["matchLabels"] == labels
 
 
 def test_an_ecs_job_that_is_given_a_token_ends_while_it_is_good() -> None:
@@ -148,8 +183,9 @@ def test_an_ecs_job_that_is_given_a_token_ends_while_it_is_good() -> None:
     assert not report.has_errors(), report.generate_report()
     assert secret["valueFrom"].endswith(f":parameter{TOKEN}")
     assert container["command"][0] == "timeout"
-    assert int(container["command"][1]) <= CACHE_SECONDS - 60  # the token may wait for the image
+    assert int(container["command"][1]) <= CACHE_SECONDS - 120  # which the image may take to come
     assert "executionRoleArn" in task
+    assert (task["requiresCompatibilities"], task["networkMode"]) == (["FARGATE"], "awsvpc")
 
 
 def test_the_policy_for_one_tenant_is_the_issuers_narrowed_to_its_token() -> None:
