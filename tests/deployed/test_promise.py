@@ -248,7 +248,8 @@ def service(
     before = account.functions.get_function_configuration(FunctionName=function)
     with standing_before(account.endpoint) as front:
         reconfigure(account, declared, 120, AWS_ENDPOINT_URL_SSM=front.url)
-        reconfigure(account, function, FUNCTION_SECONDS, AWS_ENDPOINT_URL_SSM=front.url)
+        faster = {"AWS_ENDPOINT_URL_SSM": front.url, "WRITES_PER_SECOND": "8"}
+        reconfigure(account, function, FUNCTION_SECONDS, **faster)
         local.visma_connect.lifetime = LIFETIME
         invoke(event("force"))  # so that all have such a token
         yield Service(local=local, front=front, invoke=lambda: invoke(event("scheduled")))
@@ -258,7 +259,8 @@ def service(
     local.visma_connect.clients[CLIENT_ID].client_secrets.add(CLIENT_SECRET)
     account.secretsmanager.put_secret_value(SecretId=SECRET, SecretString=client(CLIENT_SECRET))
     account.ssm.put_parameter(Name=ACME, Value=document, Overwrite=True)
-    reconfigure(account, function, before["Timeout"], AWS_ENDPOINT_URL_SSM="")
+    usual = {"AWS_ENDPOINT_URL_SSM": ""} | before["Environment"]["Variables"]
+    reconfigure(account, function, before["Timeout"], **usual)
     invoke(event("force"))
 
 

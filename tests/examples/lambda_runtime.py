@@ -5,7 +5,7 @@ import os
 import sys
 
 
-def main(tenant: str, api: str, cache_seconds: str) -> None:
+def main(tenant: str, api: str, cache_seconds: str = "300") -> None:
     os.environ |= {"TENANT": tenant, "API": api, "CACHE_SECONDS": cache_seconds}
     sys.path.insert(0, "examples/lambda/src")
     handler = importlib.import_module("call_api").lambda_handler
