@@ -5,6 +5,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -19,10 +20,10 @@ KINDS = [kind for kind in COMMANDS if kind != "Lambda"]  # which is deployed wit
 
 
 @pytest.fixture
-def one_tenants(account: Account, local: Local, tmp_path: Path) -> Iterator[str]:
+def one_tenants(account: Account, tmp_path: Path) -> Iterator[str]:
     """Make a role with nothing but what docs/consumers.md gives it for acme; return its ARN."""
     page = (PROJECT / "docs/consumers.md").read_text()
-    [commands] = re.findall(r"```\n(sed .*?)```", page, re.DOTALL)
+    [commands] = re.findall(r"```\n(TOKEN_KEY_ARN=.*?)```", page, re.DOTALL)
     account_id = account.sts.get_caller_identity()["Account"]
     (tmp_path / "examples").symlink_to(PROJECT / "examples")
     arn = account.iam.create_role(RoleName="orders", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
@@ -30,9 +31,7 @@ def one_tenants(account: Account, local: Local, tmp_path: Path) -> Iterator[str]
     subprocess.run(
         ["sh", "-c", f"set -e\n{commands.replace('123456789012', account_id)}"],
         cwd=tmp_path,
-        env=environment
-        | variables(environment)
-        | {"TOKEN_KEY_ARN": local.stack.outputs["TokenKeyArn"]},
+        env=environment | variables(environment),
         check=True,
     )
     yield arn
@@ -81,6 +80,7 @@ def test_get_parameter_gives_one_tenants_role_that_token_only(
     one_tenants: str, account: Account, local: Local
 ) -> None:
     role = account.assume(one_tenants)
+    put: Any = account.iam.get_role_policy(RoleName="orders", PolicyName="acme")
 
     answer = role.ssm.get_parameter(Name="/visma/tokens/acme", WithDecryption=True)
     with pytest.raises(ClientError) as other:
@@ -88,6 +88,7 @@ def test_get_parameter_gives_one_tenants_role_that_token_only(
 
     token = answer["Parameter"]["Value"]
     assert local.visma_connect.claims(token)["tenant_id"] == TENANTS["acme"]
+    assert put["PolicyDocument"]["Statement"][1]["Resource"] == local.stack.outputs["TokenKeyArn"]
     assert other.value.response["Error"]["Code"] == "AccessDeniedException"
 
 
