@@ -21,7 +21,7 @@ demo: environments ## Watch the schedule issue tokens, on this machine
 	@$(RUN) -m local demo
 
 .PHONY: local
-local: environments ## Keep that up, for trying things by hand
+local: environments consumers ## Keep that up, for trying things by hand
 	@$(RUN) -m local up
 
 .PHONY: test
@@ -80,7 +80,7 @@ consumers: .tools/consumers/.made examples/node/node_modules/.made
 
 examples/node/node_modules/.made: .tools/consumers/.made examples/node/package-lock.json
 	@echo "Making $(@D) …"
-	@PATH="$(CURDIR)/.tools/consumers/bin:$$PATH" npm ci --prefix examples/node --silent --no-audit --no-fund
+	@PATH="$(CURDIR)/.tools/consumers/bin:$$PATH" npm ci --prefix examples/node --loglevel error --no-audit --no-fund
 	@touch $@
 
 .PHONY: lock
@@ -91,4 +91,4 @@ lock: .tools/uv/.made ## Compile the pinned lists anew from the .in files
 
 .PHONY: clean
 clean: ## Remove environments, builds and caches
-	@rm -rf .aws-sam .tools .venv examples/node/node_modules .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .aws-sam .tools .venv examples/node/node_modules examples/lambda/.aws-sam .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

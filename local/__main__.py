@@ -37,6 +37,7 @@ def main() -> int:
 
 def keep_up(console: "Console") -> int:
     """Keep everything up until Ctrl-C, which is the way to end it, and say how to use it."""
+    from local.aws import PROJECT  # noqa: PLC0415
     from local.demo import NOT_GRANTED, TENANTS, Progress, running  # noqa: PLC0415
 
     def say(line: str) -> None:
@@ -52,7 +53,7 @@ def keep_up(console: "Console") -> int:
         }
         say("\nIn another terminal, for visma-tokens, the AWS CLI and curl:\n")
         say("unset AWS_PROFILE AWS_SESSION_TOKEN")
-        say(f"export PATH={local.command.parent}:$PATH")
+        say(f"export PATH={local.command.parent}:$PATH:{PROJECT / '.tools/consumers/bin'}")
         for name, value in variables.items():
             say(f"export {name}={value}")
         say("\nThen, for instance (tokens come with the first run, in about a minute):\n")
@@ -62,6 +63,7 @@ def keep_up(console: "Console") -> int:
         say(f"curl -X POST $VISMA_CONNECT/local/grants/{TENANTS[NOT_GRANTED]}")
         say("curl -d status=503 $VISMA_CONNECT/local/fault  # an outage; -X DELETE ends it")
         say("echo $ORDERS | examples/shell/call-api.sh acme $API  # as a consumer; or:")
+        say("echo $ORDERS | node examples/node/call-api.mjs acme $API")
         python = "PYTHONPATH=reader .venv/bin/python examples/python/call_api.py"
         say(f"echo $ORDERS | {python} acme $API")
         say("curl ${API%/me}/counts  # who has called it, and what it thought of their tokens")

@@ -34,24 +34,22 @@ const ssm = new SSMProvider({
     },
   }),
 });
-const reads = new Map(); // one of a tenant at a time, however many calls wait for it
-const refused = new Map(); // by tenant, the token that an API refused while nobody had another
+const name = `/visma/tokens/${tenant}`; // for many tenants: what follows by tenant
+const reads = new Map(); // one at a time, however many calls wait for it
+let refused; // the token that the API refused while nobody had another
 
-function readToken(tenant, { forceFetch = false } = {}) {
-  const key = `${tenant} ${forceFetch}`;
-  if (!reads.has(key)) {
-    const read = fetchToken(tenant, forceFetch);
-    reads.set(key, read);
-    const forget = () => reads.delete(key);
-    read.then(forget, () => setTimeout(forget, 1_000).unref()); // a failure stands for a second
+function readToken({ forceFetch = false } = {}) {
+  if (!reads.has(forceFetch)) {
+    const read = fetchToken(forceFetch);
+    reads.set(forceFetch, read);
+    const forget = () => reads.delete(forceFetch);
+    read.then(forget, () => setTimeout(forget, 2_000).unref()); // a failure stands for two seconds
   }
-  return reads.get(key);
+  return reads.get(forceFetch);
 }
 
-async function fetchToken(tenant, forceFetch) {
-  const name = `/visma/tokens/${tenant}`;
-  const options = { decrypt: true, maxAge: Number(cacheSeconds), forceFetch };
-  const token = await ssm.get(name, options);
+async function fetchToken(forceFetch) {
+  const token = await ssm.get(name, { decrypt: true, maxAge: Number(cacheSeconds), forceFetch });
   // RFC 6750 §2.1; an error about anything else would show it
   if (!/^[\w.~+/-]+=*$/.test(token)) throw new Error(`${name} holds no access token`);
   return token;
@@ -60,22 +58,23 @@ async function fetchToken(tenant, forceFetch) {
 function call(path, token) {
   return fetch(api.replace(/\/$/, '') + path, {
     headers: { authorization: `Bearer ${token}` },
+    redirect: 'manual',
     signal: AbortSignal.timeout(30_000),
   });
 }
 
-async function callFor(tenant, path) {
-  const token = await readToken(tenant);
+async function callWithToken(path) {
+  const token = await readToken();
   const answer = await call(path, token);
-  if (answer.status !== 401 || token === refused.get(tenant)) return answer;
+  if (answer.status !== 401 || token === refused) return answer;
   try {
-    let newer = await readToken(tenant); // another call may have read it meanwhile
-    if (newer === token) newer = await readToken(tenant, { forceFetch: true });
+    let newer = await readToken(); // another call may have read it meanwhile
+    if (newer === token) newer = await readToken({ forceFetch: true });
     if (newer !== token) {
       await answer.body?.cancel();
       return call(path, newer);
     }
-    refused.set(tenant, token);
+    refused = token;
   } catch (error) {
     tell(path, error);
   }
@@ -83,14 +82,14 @@ async function callFor(tenant, path) {
 }
 
 function tell(path, error) {
-  const { name, code = name, message } = error.cause ?? error;
-  console.error(`${path}: ${code}: ${message}`);
+  const { name, code, message } = error.cause ?? error;
+  console.error(`${path}: ${typeof code === 'string' ? code : name}: ${message}`);
 }
 
 async function statusOf(path) {
   try {
     if (!path.startsWith('/')) throw new Error(`a path starts with /: ${path}`);
-    const answer = await callFor(tenant, path);
+    const answer = await callWithToken(path);
     await answer.body?.cancel(); // a real service reads it
     return answer.status;
   } catch (error) {

@@ -60,7 +60,8 @@ def call(session: requests.Session, api: str, path: str) -> str:
     """Call a path, and return the status."""
     if not path.startswith("/"):
         raise ValueError(f"a path starts with /: {path}")
-    return str(session.get(api.rstrip("/") + path, timeout=TIMEOUT).status_code)
+    answer = session.get(api.rstrip("/") + path, timeout=TIMEOUT, allow_redirects=False)
+    return str(answer.status_code)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,10 @@ is_within() {
 
 # Set $token and $read_at, or fail and leave what there was; a failure stands for two seconds.
 read_token() {
-    is_within 2 "$failed_at" && return 1
+    if is_within 2 "$failed_at"; then
+        echo "$tenant: a read has just failed" >&2
+        return 1
+    fi
     started_at=$(date +%s)
     newer=$(aws ssm get-parameter --name "/visma/tokens/$tenant" --with-decryption \
         --query Parameter.Value --output text --cli-connect-timeout 3 --cli-read-timeout 5 \

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,10 +71,11 @@ def credentials_for(account: Account, actions: list[str]) -> Iterator[dict[str, 
 @contextmanager
 def role_with(account: Account, document: str) -> Iterator[str]:
     """Make a role with that policy and nothing else, and give its ARN."""
-    policy = account.iam.create_policy(PolicyName="operator", PolicyDocument=document)["Policy"]
-    try:
-        yield account.make_role("operator", policy_arn=policy["Arn"])
-    finally:
-        account.iam.detach_role_policy(RoleName="operator", PolicyArn=policy["Arn"])
-        account.iam.delete_role(RoleName="operator")
-        account.iam.delete_policy(PolicyArn=policy["Arn"])
+    name, iam = "tests", account.iam
+    with ExitStack() as made:
+        arn = iam.create_policy(PolicyName=name, PolicyDocument=document)["Policy"]["Arn"]
+        made.callback(iam.delete_policy, PolicyArn=arn)
+        role_arn = account.make_role(name, policy_arn=arn)
+        made.callback(iam.delete_role, RoleName=name)
+        made.callback(iam.detach_role_policy, RoleName=name, PolicyArn=arn)
+        yield role_arn

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,18 @@ def one_tenants(account: Account, tmp_path: Path) -> Iterator[str]:
     [commands] = re.findall(r"```\n(TOKEN_KEY_ARN=.*?)```", page, re.DOTALL)
     account_id = account.sts.get_caller_identity()["Account"]
     (tmp_path / "examples").symlink_to(PROJECT / "examples")
-    arn = account.iam.create_role(RoleName="orders", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
     environment = environment_of(account)
-    subprocess.run(
-        ["sh", "-c", f"set -e\n{commands.replace('123456789012', account_id)}"],
-        cwd=tmp_path,
-        env=environment | variables(environment),
-        check=True,
-    )
-    yield arn
-    account.iam.delete_role_policy(RoleName="orders", PolicyName="acme")
-    account.iam.delete_role(RoleName="orders")
+    with ExitStack() as made:
+        role = account.iam.create_role(RoleName="orders", AssumeRolePolicyDocument=TRUST)["Role"]
+        made.callback(account.iam.delete_role, RoleName="orders")
+        subprocess.run(
+            ["sh", "-c", f"set -e\n{commands.replace('123456789012', account_id)}"],
+            cwd=tmp_path,
+            env=environment | variables(environment),
+            check=True,
+        )
+        made.callback(account.iam.delete_role_policy, RoleName="orders", PolicyName="acme")
+        yield role["Arn"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

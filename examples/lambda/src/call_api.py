@@ -61,4 +61,5 @@ def read_token(*, force_fetch: bool = False) -> str:
 
 def get(path: str, token: str) -> requests.Response:
     """Get a path of the API."""
-    return requests.get(API + path, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT)
+    headers = {"Authorization": f"Bearer {token}"}
+    return requests.get(API + path, headers=headers, timeout=TIMEOUT, allow_redirects=False)
