@@ -80,7 +80,7 @@ consumers: .tools/consumers/.made examples/node/node_modules/.made
 
 examples/node/node_modules/.made: .tools/consumers/.made examples/node/package-lock.json
 	@echo "Making $(@D) …"
-	@PATH="$(CURDIR)/.tools/consumers/bin:$$PATH" npm ci --prefix examples/node --loglevel error --no-audit --no-fund
+	@PATH="$(CURDIR)/.tools/consumers/bin:$$PATH" npm ci --prefix examples/node --loglevel error --no-audit --no-fund >/dev/null
 	@touch $@
 
 .PHONY: lock
