@@ -1,11 +1,12 @@
 """The programs of examples/, run as people run them: paths go in, a status comes out for each."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,12 +30,17 @@ class Program:
     process: subprocess.Popen[str]
     errors: Path
 
+    def end(self) -> None:
+        """Kill it with its children: the wheel's `node` has Node.js as one."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
     def call(self, path: str) -> str:
         """Have it call a path, and return the status it tells."""
         assert self.process.stdin
         assert self.process.stdout
         print(path, file=self.process.stdin, flush=True)
-        hung = threading.Timer(CALL_SECONDS, self.process.kill)
+        hung = threading.Timer(CALL_SECONDS, self.end)
         hung.start()
         status, _, called = self.process.stdout.readline().rstrip("\n").partition(" ")
         hung.cancel()
@@ -58,15 +64,17 @@ def program(
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
+            start_new_session=True,
         ) as running,
     ):
+        started = Program(process=running, errors=errors)
         try:
-            yield Program(process=running, errors=errors)
+            yield started
             assert running.stdin
             running.stdin.close()
             running.wait(60)
         finally:
-            running.kill()
+            started.end()
 
 
 def variables(environment: Mapping[str, str]) -> dict[str, str]:
