@@ -61,6 +61,7 @@ class Service:
     invoke: Callable[[], Report]
     reports: list[Report] = field(default_factory=list)
     unserved: Counter[tuple[str, str]] = field(default_factory=Counter)  # by fault and consumer
+    waiting: set[tuple[str, str]] = field(default_factory=set)  # without an answer to their last
     ticks_at: float = 0.0  # next, by the monotonic clock
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -80,6 +81,9 @@ class Service:
             during = self.local.api.during
             if call(f"/companies/{IDS[tenant]}/orders") == NO_ANSWER:
                 self.unserved[during, kind] += 1
+                self.waiting.add((kind, tenant))
+            else:
+                self.waiting.discard((kind, tenant))
 
     def wait_for(self, holds: Callable[[Report], bool]) -> None:
         """Wait for a run, of those that end from now on, whose report is like that."""
@@ -87,9 +91,10 @@ class Service:
         wait_until(lambda: any(holds(report) for report in self.reports[seen:]))
 
     def recover(self) -> None:
-        """Wait until all tokens have been renewed, and no cache holds another."""
+        """Wait until all tokens have been renewed, no cache holds another, and all are served."""
         self.wait_for(lambda report: report.get("issued") == len(SERVED) + len(DECLARED))
         time.sleep(CACHE + 1)
+        wait_until(lambda: not self.waiting)
 
     @contextmanager
     def during(self, fault: str) -> Iterator[list[Report]]:
