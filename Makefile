@@ -33,7 +33,7 @@ coverage: environments ## Run those of the issuer, and show what of src/ none of
 	@$(RUN) -m pytest --cov --numprocesses 4 tests/issuer --ignore tests/issuer/simulation
 
 .PHONY: test-long
-test-long: environments consumers ## Run the long ones: redeploys, the demo itself
+test-long: environments consumers ## Run the long ones: the promise, redeploys, the demo itself
 	@$(RUN) -m pytest -m long --numprocesses 3 --no-loadscope-reorder
 
 .PHONY: bench

@@ -32,11 +32,11 @@ class Call:
     jti: str | None
     age: float  # of the token, in seconds
     left: float  # until it expires; negative once it has
-    during: str  # what was broken at that moment
+    during: str  # what was broken
 
 
 class Api:
-    """It checks signature, expiry and tenant of each token, and counts; tests set what it is."""
+    """It checks signature, expiry and tenant of each token, and remembers each call."""
 
     def __init__(self, issuer: str, now: Callable[[], float] = time.time) -> None:
         """Take the URL of the authorization server, whose keys are read with the first call."""
@@ -45,7 +45,7 @@ class Api:
         self.url = ""
         self.calls: list[Call] = []
         self.revoked: set[str] = set()  # the `jti` of tokens that it doesn't take any more
-        self.during = ""
+        self.during = ""  # what is broken now
         self._keys: KeySet | None = None
 
     def judge(self, token: str, *, caller: str, tenant_id: str) -> Call:

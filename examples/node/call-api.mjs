@@ -34,7 +34,7 @@ const ssm = new SSMProvider({
     },
   }),
 });
-const name = `/visma/tokens/${tenant}`; // for many tenants: what follows by tenant
+const parameter = `/visma/tokens/${tenant}`; // for many tenants: what follows by tenant
 const reads = new Map(); // one at a time, however many calls wait for it
 let refused; // the token that the API refused while nobody had another
 
@@ -49,9 +49,9 @@ function readToken({ forceFetch = false } = {}) {
 }
 
 async function fetchToken(forceFetch) {
-  const token = await ssm.get(name, { decrypt: true, maxAge: Number(cacheSeconds), forceFetch });
+  const token = await ssm.get(parameter, { decrypt: true, maxAge: Number(cacheSeconds), forceFetch });
   // RFC 6750 §2.1; an error about anything else would show it
-  if (!/^[\w.~+/-]+=*$/.test(token)) throw new Error(`${name} holds no access token`);
+  if (!/^[\w.~+/-]+=*$/.test(token)) throw new Error(`${parameter} holds no access token`);
   return token;
 }
 

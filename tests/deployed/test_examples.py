@@ -15,9 +15,7 @@ from local.api import TAKEN
 from local.aws import PROJECT, REGION, TRUST, Account
 from local.demo import TENANTS, Local
 from tests.deployed.command import credentials_of, environment_of, role_with
-from tests.examples.programs import COMMANDS, NO_ANSWER, program, variables
-
-KINDS = [kind for kind in COMMANDS if kind != "Lambda"]  # which is deployed with test_promise.py
+from tests.examples.programs import NO_ANSWER, PROGRAMS, program, variables
 
 
 @pytest.fixture
@@ -41,7 +39,7 @@ def one_tenants(account: Account, tmp_path: Path) -> Iterator[str]:
         yield role["Arn"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PROGRAMS)
 def test_an_example_calls_the_api_with_nothing_but_the_policy(
     kind: str, consumer_role: str, account: Account, local: Local, tmp_path: Path
 ) -> None:
@@ -59,7 +57,7 @@ def test_an_example_calls_the_api_with_nothing_but_the_policy(
     assert [(call.caller, call.verdict) for call in local.api.calls[seen:]] == [(kind, TAKEN)] * 2
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PROGRAMS)
 def test_a_role_for_one_tenant_reads_no_other(
     kind: str, one_tenants: str, account: Account, local: Local, tmp_path: Path
 ) -> None:

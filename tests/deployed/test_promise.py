@@ -30,7 +30,7 @@ from tests.conftest import Event, Show
 from tests.deployed.command import credentials_of, environment_of
 from tests.deployed.conftest import Invoke
 from tests.deployed.front import Front, standing_before
-from tests.examples.programs import COMMANDS, NO_ANSWER, program
+from tests.examples.programs import COMMANDS, LAMBDA, NO_ANSWER, PROGRAMS, program
 
 pytestmark = pytest.mark.long
 
@@ -40,8 +40,6 @@ PROMPT = 1.5  # seconds after a tick in which a run asks for its first token, un
 SERVED = [name for name in TENANTS if name != NOT_GRANTED]
 DECLARED = {"hooli": str(uuid4())}  # by the stack of its consumer
 IDS = TENANTS | DECLARED
-LAMBDA = "Lambda"  # deployed; the others are programs
-PROGRAMS = [kind for kind in COMMANDS if kind != LAMBDA]
 PAUSE = 0.2  # seconds between the calls of a consumer
 FEWEST = 10  # calls of a consumer while something is broken
 NOTHING = "nothing broken"
@@ -119,24 +117,24 @@ def reasons(report: Report) -> set[str]:
     return {failure["reason"] for failure in report.get("failures", ())}
 
 
-def endpoint_down(service: Service) -> None:
-    with service.during("endpoint down") as reports:
+def endpoint_down(service: Service, fault: str) -> None:
+    with service.during(fault) as reports:
         service.local.visma_connect.faults[None] = Fault(status=503)
         time.sleep(25)
         service.local.visma_connect.faults.clear()
     assert sum("EndpointUnavailable" in reasons(report) for report in reports) >= 2
 
 
-def reads_throttled(service: Service) -> None:
+def reads_throttled(service: Service, fault: str) -> None:
     throttled = service.front.throttled
-    with service.during("reads throttled"):
+    with service.during(fault):
         service.front.share = 0.6
         time.sleep(30)
         wait_until(lambda: {"GetParameter", "GetParametersByPath"} <= throttled.keys())
         service.front.share = 0
 
 
-def function_killed(service: Service) -> None:
+def function_killed(service: Service, fault: str) -> None:
     received = service.local.visma_connect.received
     name = service.local.stack.outputs["FunctionName"]
     seen = 0
@@ -146,7 +144,7 @@ def function_killed(service: Service) -> None:
         is_asking, seen = len(received) > seen, len(received)
         return is_asking and time.monotonic() - (service.ticks_at - TICK) < PROMPT
 
-    with service.during("function killed") as reports:
+    with service.during(fault) as reports:
         service.local.visma_connect.faults[None] = Fault(seconds=0.5)  # in which it is killed
         seen = len(received)
         wait_until(has_begun)
@@ -156,8 +154,7 @@ def function_killed(service: Service) -> None:
     assert any(report.get("skipped") for report in reports)  # its lease was still there
 
 
-def parameter_deleted(service: Service) -> None:
-    fault = "parameter deleted"
+def parameter_deleted(service: Service, fault: str) -> None:
     names = [f"/visma/tokens/{name}" for name in (*SERVED, *DECLARED)]
     with service.during(fault):
         for _ in range(6):
@@ -172,10 +169,10 @@ def has_issued(report: Report) -> bool:
     return bool(report.get("issued"))
 
 
-def document_broken(service: Service) -> None:
+def document_broken(service: Service, fault: str) -> None:
     ssm = service.local.account.ssm
     text = ssm.get_parameter(Name=ACME)["Parameter"]["Value"]
-    with service.during("document broken") as reports:
+    with service.during(fault) as reports:
         ssm.put_parameter(Name=ACME, Value=text[:-1], Overwrite=True)
         time.sleep(2.5 * TICK)
         ssm.put_parameter(Name=ACME, Value=text, Overwrite=True)
@@ -187,11 +184,11 @@ def broken(report: Report) -> bool:
     return "DocumentInvalid" in reasons(report)
 
 
-def secret_rolled_over(service: Service) -> None:
+def secret_rolled_over(service: Service, fault: str) -> None:
     secrets = service.local.account.secretsmanager
     app = service.local.visma_connect.clients[CLIENT_ID]
     newer = f"another-{uuid4()}"
-    with service.during("secret rolled over"):
+    with service.during(fault):
         app.client_secrets.add(newer)
         staged = secrets.put_secret_value(
             SecretId=SECRET, SecretString=client(newer), VersionStages=["AWSPENDING"]
@@ -245,13 +242,15 @@ def declared(local: Local, account: Account) -> Iterator[str]:
     granted.discard(tenant_id)
 
 
-def reconfigure(account: Account, function: str, seconds: int, **variables: str) -> None:
+def reconfigure(
+    account: Account, function: str, seconds: int | None = None, **variables: str
+) -> None:
     """Give a function that time-out, and these variables; without an empty one."""
     configured = account.functions.get_function_configuration(FunctionName=function)
     environment = configured["Environment"]["Variables"] | variables
     account.functions.update_function_configuration(
         FunctionName=function,
-        Timeout=seconds,
+        Timeout=seconds or configured["Timeout"],
         Environment={"Variables": {name: one for name, one in environment.items() if one}},
     )
 
@@ -278,7 +277,7 @@ def service(
         restoring.callback(local.visma_connect.faults.clear)
         restoring.callback(setattr, local.visma_connect, "lifetime", 3600)
         restoring.callback(setattr, local.api, "during", "")
-        reconfigure(account, declared, 180, AWS_ENDPOINT_URL_SSM=front.url)
+        reconfigure(account, declared, AWS_ENDPOINT_URL_SSM=front.url)
         faster = {"AWS_ENDPOINT_URL_SSM": front.url, "WRITES_PER_SECOND": "8"}
         reconfigure(account, function, FUNCTION_SECONDS, **faster)
         local.visma_connect.lifetime = LIFETIME
@@ -329,11 +328,12 @@ def test_whatever_breaks_no_api_sees_an_expired_token_or_anothers(
             working += [pool.submit(service.consume, *who, call) for who, call in consumers.items()]
             with service.during(NOTHING):
                 time.sleep(TICK)
-            for fault in FAULTS.values():
-                fault(service)
+            for name, fault in FAULTS.items():
+                fault(service, name)
         finally:
             service.ended.set()
-            show(table(service))
+            if api.calls:
+                show(table(service))
         for one in working:
             one.result()
     assert {call.verdict for call in api.calls} == {TAKEN}

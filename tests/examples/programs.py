@@ -13,12 +13,14 @@ from pathlib import Path
 from tests.conftest import PROJECT
 
 CONSUMERS = PROJECT / ".tools/consumers/bin"  # AWS CLI and Node.js
+LAMBDA = "Lambda"
 COMMANDS = {
     "shell": ["examples/shell/call-api.sh"],
     "Node.js": ["node", "examples/node/call-api.mjs"],
     "Python": [sys.executable, "examples/python/call_api.py"],
-    "Lambda": [sys.executable, "-m", "tests.examples.lambda_runtime"],
+    LAMBDA: [sys.executable, "-m", "tests.examples.lambda_runtime"],
 }
+PROGRAMS = [kind for kind in COMMANDS if kind != LAMBDA]  # which people run as they are
 NO_ANSWER = "---"
 CALL_SECONDS = 150  # at most: reading, the call, reading anew, the call again
 

@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from local.authorization_server import serving_wsgi
-from tests.reader.parameter_store import Clock, ParameterStore, jwt, wait_until
+from tests.reader.parameter_store import DOWN, NOW, Clock, ParameterStore, jwt, wait_until
 from visma_tokens import TokenReader
 
 
@@ -53,6 +53,16 @@ def cache(names: list[str], tokens: TokenReader, store: ParameterStore) -> None:
     """Give each of these a token, and have it cached."""
     store.tokens = {name: jwt(name) for name in names}
     tokens.prefetch(names)
+
+
+def served_in_an_outage(
+    names: list[str], tokens: TokenReader, store: ParameterStore, clock: Clock
+) -> dict[str, str]:
+    """Return what is served of these tenants once the cache is old and the store fails."""
+    cache(names, tokens, store)
+    store.failure = DOWN
+    clock.now = NOW + 301
+    return {name: tokens[name] for name in names}
 
 
 @contextmanager

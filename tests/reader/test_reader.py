@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import CredentialRetrievalError
 
 from local.authorization_server import serving_wsgi
-from tests.reader.conftest import all_held, cache, held, session, wait_for
+from tests.reader.conftest import all_held, cache, held, served_in_an_outage, session, wait_for
 from tests.reader.parameter_store import (
     DENIED,
     DOWN,
@@ -391,10 +391,7 @@ def test_after_an_outage_it_is_not_the_one_who_fails_alone_that_keeps_it_up(
     tokens: TokenReader, store: ParameterStore, clock: Clock
 ) -> None:
     names = ["bad", "acme", "globex"]
-    cache(names, tokens, store)
-    store.failure = DOWN
-    clock.now = NOW + 301
-    assert {name: tokens[name] for name in names} == store.tokens
+    assert served_in_an_outage(names, tokens, store, clock) == store.tokens
 
     store.failure, store.bad = None, {"bad"}
     store.tokens = {name: jwt(name, number=2) for name in names}
@@ -409,10 +406,7 @@ def test_thirty_who_ask_when_the_pause_is_over_make_one_attempt(
     tokens: TokenReader, store: ParameterStore, clock: Clock, pool: ThreadPoolExecutor
 ) -> None:
     names = [f"t{number}" for number in range(30)]
-    cache(names, tokens, store)
-    store.failure = DOWN
-    clock.now = NOW + 301
-    assert {name: tokens[name] for name in names} == store.tokens
+    assert served_in_an_outage(names, tokens, store, clock) == store.tokens
     store.asked.clear()
     clock.now = NOW + 331
 

@@ -4,10 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.reader.conftest import cache, held, wait_for
+from tests.reader.conftest import held, served_in_an_outage, wait_for
 from tests.reader.parameter_store import (
     DENIED,
-    DOWN,
     NOW,
     Clock,
     ParameterStore,
@@ -169,10 +168,7 @@ def test_in_an_outage_it_is_read_past_the_cache_all_the_same(
     tokens: TokenReader, store: ParameterStore, clock: Clock
 ) -> None:
     names = ["acme", "globex", "umbrella"]
-    cache(names, tokens, store)
-    store.failure = DOWN
-    clock.now = NOW + 301
-    refused = {name: tokens[name] for name in names}
+    refused = served_in_an_outage(names, tokens, store, clock)
     store.failure = None
     store.tokens = {name: jwt(name, number=2) for name in names}
 
