@@ -4,8 +4,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -17,15 +17,25 @@ from token_issuer.errors import (
     AnswerInvalid,
     ClientRefused,
     EndpointUnavailable,
+    IssuerError,
     TokenInvalid,
     TokenRefused,
     WrongTenant,
 )
-from token_issuer.tenants import Tenant
+from token_issuer.redaction import (
+    READ_CHARACTERS,
+    WITHHELD,
+    Quoted,
+    plain_words,
+    quotes_secret,
+    scrub,
+)
+from token_issuer.tenants import Tenant, comparable
 
 DIGITS = re.compile(r"[0-9]{1,15}")
 DELAY_SECONDS = re.compile(r"[0-9]+")
 TOKEN_BYTES = 8 * 1024  # of an advanced parameter
+SHORTEST_TOKEN = 8  # characters; "" and "none" beside an error are no tokens
 LIFETIME_SECONDS = 24 * 3600
 
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
@@ -39,15 +49,11 @@ KNOWN_ERRORS = PASSING_ERRORS | {  # RFC 6749 §5.2, and Visma's own
     "invalid_scope",
     "invalid_tenant",
 }
-OK, TOO_MANY_REQUESTS, SERVER_ERROR = 200, 429, 500
-REDIRECTION = 3  # the hundreds of a status
-NO_LETTER = re.compile(r"[\W_]")
-PIECE = 12  # letters and digits of a secret that are not shown
-# of few characters, of letters as people write them (scopes too), or a UUID
-PLAIN_WORD = re.compile(
-    r"[!-~]{1,5}|[\"'(]*[A-Za-z]?[a-z]+([._:/'-][a-z]+)*[\"').,:;!?]*"
-    r"|[\"'(]*[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}[\"').,:;!?]*"
-)
+TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
+SUCCESS, REDIRECTION = 2, 3  # the hundreds of a status
+GZIP = b"\x1f\x8b"  # RFC 1952 §2.3.1
+CODE_CHARACTERS, DESCRIPTION_CHARACTERS = 60, 200  # that are shown
+NEITHER = "neither a token nor an OAuth error"
 
 
 type Post = Callable[[dict[str, str], dict[str, str]], Answer]
@@ -55,11 +61,27 @@ type Post = Callable[[dict[str, str], dict[str, str]], Answer]
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """Status, body, and the header Retry-After, where there is one."""
+    """Status, body, and the header Retry-After, where there is one.
+
+    `is_early` where it came before the body was sent, which says who asks.
+    """
 
     status: int
     body: bytes = field(repr=False)
     retry_after: str | None = None
+    is_early: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenResponse:
+    """The members of an answer (RFC 6749 §5.1, §5.2): tokens and secrets in no other text here."""
+
+    access_token: object = field(repr=False)
+    token_type: object = field(repr=False)
+    expires_in: object = field(repr=False)
+    scope: frozenset[Quoted] | None
+    error: Quoted | None
+    error_description: Quoted | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +91,9 @@ class AccessToken:
     value: str = field(repr=False)
     issued_at: datetime
     expires_at: datetime
-    scope: frozenset[str] | None
+    scope: frozenset[Quoted] | None
+    names_tenant: bool = False  # the token itself says that it is this tenant's
+    company: object = field(default=None, repr=False)  # the tenant_id that it names, comparable
 
     @property
     def fingerprint(self) -> str:
@@ -95,12 +119,20 @@ def fetch_token(
     answer = post(form, headers)
     retry_after = parse_retry_after(answer.retry_after, issued_at)
     members = _parse_answer(answer.status, answer.body, retry_after)
-    error, is_token = members.get("error"), "access_token" in members
-    if error is not None or not is_token or answer.status != OK:
-        raise _refusal(answer.status, members, retry_after, tenant, credentials)
-    token = parse_token(members, issued_at=issued_at)
-    _check_owner(_claims(token.value), tenant, credentials)
-    return token
+    if answer.is_early:  # to another request
+        raise EndpointUnavailable("The token endpoint answered before it was asked")
+    secrets = _secrets(members, credentials)
+    response = parse_response(
+        members, asked_for=tenant.scope, secrets=secrets, tenant_id=tenant.tenant_id or ""
+    )
+    if response.error is not None:
+        raise _refusal(response.error, response.error_description, retry_after, tenant)
+    if "access_token" not in members or answer.status // 100 != SUCCESS:
+        raise AnswerInvalid(f"The answer, HTTP {answer.status}, is {NEITHER}")
+    token = parse_token(response, issued_at=issued_at)
+    claims = _claims(token.value)
+    names_tenant = _check_owner(claims, tenant, credentials, secrets)
+    return replace(token, names_tenant=names_tenant, company=_company(claims))
 
 
 def token_request(
@@ -135,7 +167,7 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
         return float(text)
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # whatever a server calls a date
         return None
     return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds())
 
@@ -143,12 +175,14 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
 def _parse_answer(status: int, body: bytes, retry_after: float | None) -> dict[str, Any]:
     if status == TOO_MANY_REQUESTS or status >= SERVER_ERROR:
         raise EndpointUnavailable(
-            f"The token endpoint answered HTTP {status}", code=str(status), retry_after=retry_after
+            f"The token endpoint answered HTTP {status}",
+            code=Quoted(status),
+            retry_after=retry_after,
         )
     if status // 100 == REDIRECTION:
         raise AnswerInvalid(f"The answer, HTTP {status}, is a redirect, and none is followed")
     try:
-        answer = json.loads(body, object_pairs_hook=_members)
+        answer = json.loads(_text(body), object_pairs_hook=_members)
     except (ValueError, RecursionError):
         answer = None  # no cause is chained: it would carry the body, and with it a token
     if not isinstance(answer, dict):
@@ -156,9 +190,16 @@ def _parse_answer(status: int, body: bytes, retry_after: float | None) -> dict[s
     return answer
 
 
+def _text(content: bytes) -> str:
+    """Decode JSON; a byte of another encoding, as some servers have in a name, is replaced."""
+    return content.decode(json.detect_encoding(content), "replace")
+
+
 def _kind(body: bytes) -> str:
     if not body:
         return "empty"
+    if body.startswith(GZIP):
+        return "compressed, though no compression was asked for"
     return "HTML" if body.lstrip().startswith(b"<") else "not a JSON object"
 
 
@@ -170,57 +211,76 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def _secrets(members: dict[str, Any], credentials: ClientCredentials) -> list[str]:
+    """Return what no word of this answer may quote: the id too, since people swap id and secret."""
+    secrets = [credentials.client_id, credentials.client_secret, _basic(credentials)]
+    token = members.get("access_token")
+    if isinstance(token, str) and len(token) >= SHORTEST_TOKEN:
+        secrets.append(token[:TOKEN_BYTES])
+    return secrets
+
+
+def parse_response(
+    members: dict[str, Any], *, asked_for: str, secrets: list[str], tenant_id: str = ""
+) -> TokenResponse:
+    """Quote the words of the authorization server; raises AnswerInvalid where an error is no text.
+
+    Of UUIDs only `tenant_id` is shown: any other may be a token.
+    An empty error is none: some servers send `"error": ""` beside a token.
+    """
+    error, description = members.get("error"), members.get("error_description")
+    if not error or (isinstance(error, str) and not error.strip()):
+        error = None
+    elif not isinstance(error, str):
+        raise AnswerInvalid(f"The answer is {NEITHER}: its error is not a text")
+    # cut first, so that what is shown is what is searched
+    description = description[:READ_CHARACTERS] if isinstance(description, str) else ""
+    error = error and error[:READ_CHARACTERS]
+    is_known = error is None or error in KNOWN_ERRORS
+    # together, since a secret may begin in one and end in the other
+    hides = quotes_secret(description if is_known else f"{error} {description}", secrets)
+    said = (
+        Quoted(WITHHELD) if hides else plain_words(description, DESCRIPTION_CHARACTERS, tenant_id)
+    )
+    if error is not None and not is_known:
+        error = WITHHELD if hides else plain_words(error, CODE_CHARACTERS)
+    return TokenResponse(
+        access_token=members.get("access_token"),
+        token_type=members.get("token_type"),
+        expires_in=members.get("expires_in"),
+        scope=_granted_scope(members.get("scope"), set(asked_for.split())),
+        error=None if error is None else Quoted(error),
+        error_description=said if description else None,
+    )
+
+
+def _granted_scope(scope: object, asked_for: set[str]) -> frozenset[Quoted] | None:
+    """Return the words of a scope that were asked for: any other word could be a secret."""
+    if isinstance(scope, str):
+        scope = scope.split()
+    if not isinstance(scope, list) or not asked_for:  # some servers answer a list
+        return None
+    words = {word for word in scope if isinstance(word, str)}
+    return frozenset(map(Quoted, words & asked_for))
+
+
 def _refusal(
-    status: int,
-    answer: dict[str, Any],
-    retry_after: float | None,
-    tenant: Tenant,
-    credentials: ClientCredentials,
-) -> Exception:
+    error: Quoted, description: Quoted | None, retry_after: float | None, tenant: Tenant
+) -> IssuerError:
     """Return the failure that an OAuth error stands for; the status says less than the error."""
-    code, description = answer.get("error"), answer.get("error_description")
-    if not isinstance(code, str) or not code:
-        return AnswerInvalid(f"The answer, HTTP {status}, is neither a token nor an OAuth error")
-    # the id too, since id and secret are easily swapped
-    unspeakable = [credentials.client_id, credentials.client_secret, _basic(credentials)]
-    if isinstance(token := answer.get("access_token"), str):
-        unspeakable.append(token)
-    detail = code if code in KNOWN_ERRORS else _scrub(code, unspeakable, 60)
-    if isinstance(description, str) and description:
-        detail = f"{detail}: {_scrub(description, unspeakable, 200)}"
-    if code in PASSING_ERRORS:
+    detail = f"{error}: {description}" if description else error
+    if error in PASSING_ERRORS:
         return EndpointUnavailable(f"The token endpoint answered {detail}", retry_after=retry_after)
-    if code == "invalid_client":
+    if error == "invalid_client":
         return ClientRefused(f"Client {tenant.client}: {detail}")
-    return TokenRefused(detail, code=code)
+    return TokenRefused(detail, code=error)
 
 
-def _scrub(said: str, unspeakable: list[str], length: int) -> str:
-    """Show of a server's words what can be no secret, and none of them where they quote one."""
-    bare = _bare(said)
-    pieces = (piece for secret in unspeakable for piece in _pieces(_bare(secret)))
-    if any(secret in said for secret in unspeakable) or any(piece in bare for piece in pieces):
-        return "[withheld: it quotes a secret]"
-    words = " ".join(word if PLAIN_WORD.fullmatch(word) else "[…]" for word in said.split())
-    return words if len(words) <= length else f"{words[:length]}…"
-
-
-def _pieces(bare: str) -> Iterator[str]:
-    """Yield each run of 12 characters, or the whole where it is shorter."""
-    for start in range(max(1, len(bare) - PIECE + 1) if bare else 0):
-        yield bare[start : start + PIECE]
-
-
-def _bare(text: str) -> str:
-    """Return letters and digits only, in lower case: quoting and escaping change the rest."""
-    return NO_LETTER.sub("", text).lower()
-
-
-def parse_token(answer: dict[str, Any], *, issued_at: datetime) -> AccessToken:
-    """Check a successful answer (RFC 6749 §5.1); raises TokenInvalid."""
-    value, token_type = answer.get("access_token"), answer.get("token_type")
+def parse_token(response: TokenResponse, *, issued_at: datetime) -> AccessToken:
+    """Check a successful response (RFC 6749 §5.1); raises TokenInvalid."""
+    value, token_type = response.access_token, response.token_type
     if not isinstance(value, str) or not BEARER_TOKEN.fullmatch(value):
-        raise TokenInvalid("access_token is missing or not a bearer token (RFC 6750 §2.1)")
+        raise TokenInvalid("access_token is not a bearer token (RFC 6750 §2.1)")
     if len(value) > TOKEN_BYTES:
         raise TokenInvalid(f"access_token is longer than {TOKEN_BYTES} bytes")
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
@@ -228,8 +288,8 @@ def parse_token(answer: dict[str, Any], *, issued_at: datetime) -> AccessToken:
     return AccessToken(
         value=value,
         issued_at=issued_at,
-        expires_at=_expiry(answer.get("expires_in"), _claims(value).get("exp"), issued_at),
-        scope=_granted_scope(answer.get("scope")),
+        expires_at=_expiry(response.expires_in, _claims(value).get("exp"), issued_at),
+        scope=response.scope,
     )
 
 
@@ -261,53 +321,56 @@ def _lifetime(expires_in: object) -> float:
     return seconds
 
 
-def _granted_scope(scope: object) -> frozenset[str] | None:
-    if isinstance(scope, str):
-        return frozenset(scope.split())
-    if isinstance(scope, list):  # some servers answer a list
-        return frozenset(word for word in scope if isinstance(word, str))
-    return None
-
-
 def _claims(token: str) -> dict[str, Any]:
-    """Return a JWT's claims unverified, {} for anything else (RFC 7519 §7.2).
+    """Return a JWT's claims unverified, {} for an opaque token; raises TokenInvalid.
 
+    Three parts of which the first is a JSON object are a JWT (RFC 7519 §7.2), whatever that says.
     The signature needs no check: the token comes straight from the token endpoint over TLS.
     """
     parts = token.split(".")
-    if len(parts) != 3 or "alg" not in (_object(parts[0]) or {}):  # noqa: PLR2004  header, claims, signature
+    if len(parts) != 3 or not _is_object(parts[0]):  # noqa: PLR2004  header, claims, signature
         return {}
-    claims = _object(parts[1])
-    if claims is None:  # it may be anybody's
+    try:
+        claims = json.loads(_decoded(parts[1]), object_pairs_hook=_members, strict=False)
+    except (ValueError, RecursionError, AnswerInvalid):
+        claims = None
+    if not isinstance(claims, dict):  # the token may be anybody's
         raise TokenInvalid("The token is a JWT whose claims can't be read")
     return claims
 
 
-def _object(part: str) -> dict[str, Any] | None:
+def _is_object(part: str) -> bool:
     try:
-        decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-        found = json.loads(decoded, object_pairs_hook=_members)
-    except (ValueError, RecursionError, AnswerInvalid):
-        return None
-    return found if isinstance(found, dict) else None
+        return isinstance(json.loads(_decoded(part), parse_int=float, strict=False), dict)
+    except (ValueError, RecursionError):  # a header of 8 KB is not nested so deeply
+        return False
 
 
-def _check_owner(claims: dict[str, Any], tenant: Tenant, credentials: ClientCredentials) -> None:
-    """Refuse a token that says it is another tenant's or another client's; raises WrongTenant."""
+def _decoded(part: str) -> str:
+    return _text(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def _company(claims: dict[str, Any]) -> object:
+    owner = claims.get("tenant_id")
+    return comparable(owner) if isinstance(owner, str) else None
+
+
+def _check_owner(
+    claims: dict[str, Any], tenant: Tenant, credentials: ClientCredentials, secrets: list[str]
+) -> bool:
+    """Return whether a token says that it is the tenant's.
+
+    Raises WrongTenant where it says that it is another tenant's, or another client's.
+    """
     owner, client_id = claims.get("tenant_id"), claims.get("client_id")
     if client_id is not None and client_id != credentials.client_id:
         raise WrongTenant("The token is for another client_id than the one that asked")
     if tenant.tenant_id is None or owner is None:
-        return
-    theirs, ours = _comparable(owner), _comparable(tenant.tenant_id)
+        return False
+    theirs, ours = comparable(owner), comparable(tenant.tenant_id)
     if theirs != ours:
-        named = theirs if isinstance(theirs, UUID) else "of another kind"
+        named: str = "of another kind"
+        if isinstance(theirs, UUID):
+            named = scrub(str(theirs), secrets, 60, known=str(theirs))
         raise WrongTenant(f"The token is for a tenant_id {named}, not {tenant.tenant_id}")
-
-
-def _comparable(tenant_id: object) -> object:
-    """Return equal values for the spellings of one UUID (RFC 9562 §4: case doesn't count)."""
-    try:
-        return UUID(str(tenant_id))
-    except ValueError:
-        return tenant_id
+    return True

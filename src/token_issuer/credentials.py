@@ -5,20 +5,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from token_issuer.errors import (
+    AWS_ERRORS,
     ClientSecretInvalid,
     ClientSecretUnreadable,
     PendingSecretUndecided,
     aws_code,
 )
+from token_issuer.redaction import Quoted, quote
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_secretsmanager.type_defs import DescribeSecretResponseTypeDef
 
 MEMBERS = {"client_id", "client_secret", "auth_method"}
 MISSING = "ResourceNotFoundException"  # the secret, or a version with this stage
+UNUSABLE = "InvalidRequestException"  # the secret, in the state that it is in
 CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
 AUTH_METHODS = ("client_secret_post", "client_secret_basic")  # the first is the default
 
@@ -46,20 +48,45 @@ def read_credentials(
     secret_id = f"{prefix}/{client}"
     try:
         answer = secretsmanager.get_secret_value(SecretId=secret_id, VersionStage=stage)
-    except (ClientError, BotoCoreError) as error:
-        raise _unreadable(f"Reading secret {secret_id}", error) from error
-    return parse_credentials(secret_id, answer.get("SecretString"), answer["VersionId"])
+        text, version = answer.get("SecretString"), quote(str(answer["VersionId"]))
+    except AWS_ERRORS as error:
+        code = aws_code(error)
+        if stage == CURRENT and code in {MISSING, UNUSABLE}:
+            _check_state(secretsmanager, secret_id)
+        raise _unreadable(f"Reading secret {secret_id}", code) from error
+    return parse_credentials(secret_id, text, version)
+
+
+def _check_state(secretsmanager: "SecretsManagerClient", secret_id: str) -> None:
+    """Raise ClientSecretUnreadable if the secret is scheduled for deletion or has no value."""
+    with suppress(*AWS_ERRORS):  # then there is none, or nothing is known of it
+        answer = secretsmanager.describe_secret(SecretId=secret_id)
+        if answer.get("DeletedDate"):
+            raise ClientSecretUnreadable(
+                f"Secret {secret_id} is scheduled for deletion", code=Quoted("ScheduledForDeletion")
+            )
+        if CURRENT not in _stages(answer):
+            raise ClientSecretUnreadable(
+                f"Secret {secret_id} has no value yet", code=Quoted("NoValue")
+            )
 
 
 def read_stages(secretsmanager: "SecretsManagerClient", prefix: str, client: str) -> dict[str, str]:
     """Return by stage which version of a secret it is on; raises ClientSecretUnreadable."""
     secret_id = f"{prefix}/{client}"
     try:
-        answer = secretsmanager.describe_secret(SecretId=secret_id)
-    except (ClientError, BotoCoreError) as error:
-        raise _unreadable(f"Reading the versions of secret {secret_id}", error) from error
+        return _stages(secretsmanager.describe_secret(SecretId=secret_id))
+    except AWS_ERRORS as error:
+        raise _unreadable(f"Reading the versions of secret {secret_id}", aws_code(error)) from error
+
+
+def _unreadable(what: str, code: Quoted) -> ClientSecretUnreadable:
+    return ClientSecretUnreadable(f"{what} failed: {code}", code=code)
+
+
+def _stages(answer: "DescribeSecretResponseTypeDef") -> dict[str, str]:
     versions = answer.get("VersionIdsToStages", {})
-    return {stage: version for version, stages in versions.items() for stage in stages}
+    return {stage: quote(version) for version, stages in versions.items() for stage in stages}
 
 
 def promote(
@@ -83,7 +110,7 @@ def promote(
             MoveToVersionId=pending,
             RemoveFromVersionId=current,
         )
-    except (ClientError, BotoCoreError) as error:
+    except AWS_ERRORS as error:
         code = aws_code(error)
         is_elsewhere = code == "InvalidParameterException"  # than where it was
         if not is_elsewhere or read_stages(secretsmanager, prefix, client).get(CURRENT) != pending:
@@ -95,20 +122,15 @@ def promote(
 
 def unstage(secretsmanager: "SecretsManagerClient", prefix: str, client: str, version: str) -> None:
     """Take AWSPENDING off a version that is or was current; if it can't be, the next run does."""
-    with suppress(ClientError, BotoCoreError):
+    with suppress(*AWS_ERRORS):
         secretsmanager.update_secret_version_stage(
             SecretId=f"{prefix}/{client}", VersionStage=PENDING, RemoveFromVersionId=version
         )
 
 
-def _unreadable(what: str, error: ClientError | BotoCoreError) -> ClientSecretUnreadable:
-    code = aws_code(error)
-    return ClientSecretUnreadable(f"{what} failed: {code}", code=code)
-
-
-def parse_credentials(secret_id: str, text: str | None, version: str) -> ClientCredentials:
+def parse_credentials(secret_id: str, text: object, version: str) -> ClientCredentials:
     """Check the text of a version of a secret; raises ClientSecretInvalid, which quotes nothing."""
-    if text is None:
+    if not isinstance(text, str):
         raise ClientSecretInvalid(f"Secret {secret_id} is binary, not text")
     try:
         document = json.loads(text)

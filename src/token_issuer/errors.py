@@ -1,12 +1,13 @@
 """Every way to fail, who is hit by it, and what to do.
 
 IssuerError
-├── RunFailed                       the run: the handler raises, nobody is served
+├── RunFailed                       the run: the handler raises
 │   ├── SettingsInvalid
 │   ├── EventInvalid
-│   ├── TenantsUnreadable
+│   ├── TenantsUnreadable           only if there is no tenant in the ledger to serve
 │   ├── TenantsGone
-│   └── LedgerUnreadable
+│   ├── LedgerUnreadable
+│   └── RunCrashed
 ├── ClientFailed                    a client: the rest of its tenants is not tried in this run
 │   ├── ClientSecretUnreadable
 │   ├── ClientSecretInvalid
@@ -39,17 +40,21 @@ IssuerError
 │   └── PendingSecretUndecided
 ├── ClientSecretFallback            nobody: another version of the client secret serves
 ├── LedgerUnwritable                one tenant's token is right, and the ledger doesn't know it
+├── TenantReassigned                nobody: a tenant's token is another company's from now on
 ├── TokensUnchecked                 nobody: the run goes on, and says so
 └── EventUndelivered                nobody: likewise
 
 The name of a class is the `reason` in reports and logs; docs/failures.md explains each.
 """
 
+import re
 from pathlib import PurePath
 from traceback import walk_tb
 from typing import ClassVar, Self
 
 from botocore.exceptions import BotoCoreError, ClientError
+
+from token_issuer.redaction import Quoted, quote
 
 AGAIN = "The next run tries again."
 HEALTH = (
@@ -64,15 +69,24 @@ class IssuerError(Exception):
     remedy: str = "Look the reason up in docs/failures.md."
     remedies: ClassVar[dict[str, str]] = {}
 
-    def __init__(self, detail: str, *, code: str | None = None) -> None:
+    def __init__(self, detail: str, *, code: Quoted | None = None) -> None:
         """Take the cause, and the code of another party by which the remedy may differ."""
-        super().__init__(detail)
-        self.detail = detail if detail.isprintable() else ascii(detail)[1:-1]  # logs are UTF-8
+        self.detail = detail
+        super().__init__(self.detail)
         self.code = code
         self.remedy = self.remedies.get(code or "", type(self).remedy)
 
+    @property
+    def detail(self) -> Quoted:
+        """Return the cause, escaped and cut: logs are UTF-8, and events take 256 KB."""
+        return self._detail
+
+    @detail.setter
+    def detail(self, detail: str) -> None:
+        self._detail = quote(detail)
+
     @classmethod
-    def recall(cls, reason: str, detail: str, code: str | None) -> Self:
+    def recall(cls, reason: str, detail: str, code: Quoted | None) -> Self:
         """Return the failure of that reason again; an unknown one is one of this class."""
         found = next((kind for kind in cls.kinds() if kind.__name__ == reason), cls)
         return found(detail, code=code)
@@ -116,7 +130,7 @@ class EventInvalid(RunFailed):
 
 
 class TenantsUnreadable(RunFailed):
-    """The tenant documents could not be listed completely."""
+    """The tenant documents could not all be listed. The issuer serves the tenants in the ledger."""
 
     remedy = f"{AGAIN} {HEALTH}"
     remedies: ClassVar = {
@@ -155,6 +169,12 @@ class LedgerUnreadable(RunFailed):
     }
 
 
+class RunCrashed(RunFailed):
+    """The run stopped with an error that the issuer has no name for: a defect of the issuer."""
+
+    remedy = "Report it as a bug, with this detail. The last good tokens stay where they are."
+
+
 class ClientFailed(IssuerError):
     """The rest of a client's tenants is not tried in this run."""
 
@@ -167,8 +187,13 @@ class ClientSecretUnreadable(ClientFailed):
         "ResourceNotFoundException": (
             "Create the secret, or correct `client` in the tenant documents."
         ),
+        "NoValue": "Put the first value into the secret: visma-tokens secret stage --client NAME.",
+        "ScheduledForDeletion": (
+            "Restore the secret: aws secretsmanager restore-secret --secret-id NAME. If it is to"
+            " go, name another `client` in the tenant documents first, or disable the tenants."
+        ),
         "InvalidRequestException": (
-            "If the secret is scheduled for deletion: aws secretsmanager restore-secret."
+            "Look at the state of the secret: aws secretsmanager describe-secret --secret-id NAME."
         ),
         "ThrottlingException": (
             f"{AGAIN} If it lasts: something else in the account reads Secrets Manager in a loop."
@@ -209,7 +234,7 @@ class TenantFailed(IssuerError):
 
 
 class DocumentInvalid(TenantFailed):
-    """A parameter under the tenants path can't be used."""
+    """A parameter under the tenants path can't be used, or some tenants in it can't."""
 
     remedy = (
         'Correct the parameter; a document is, for instance, {"tenant_id": "…", "scope": "…"}, and'
@@ -219,7 +244,16 @@ class DocumentInvalid(TenantFailed):
         "nested": "Put it directly under the tenants path, and delete this one.",
         "type": "Delete the parameter and put it again with --type String.",
         "twice": "Take the tenant out of all places but one.",
+        "overridden": (
+            "Take the tenant out of all places but its own parameter, and find out who put it there"
+            " (CloudTrail, PutParameter)."
+        ),
     }
+
+    def __init__(self, detail: str, *, code: Quoted | None = None, parameter: str = "") -> None:
+        """Take also the parameter that it is about, where it is about one."""
+        super().__init__(detail, code=code)
+        self.parameter = parameter
 
 
 class UnknownTenant(TenantFailed):
@@ -240,11 +274,35 @@ class Unexpected(TenantFailed):
     remedy = "Report it as a bug, with this detail; the other tenants are served."
 
 
-def aws_code(error: ClientError | BotoCoreError) -> str:
-    """Return what AWS calls a failure, or botocore where no answer came."""
+# what a call of AWS raises: botocore trusts answers, and a proxy may answer in the place of AWS
+AWS_ERRORS = (
+    ClientError,
+    BotoCoreError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+# what AWS calls failures, 50 letters at most, and a status; anything else may be a secret
+AWS_CODE = re.compile(r"(?!.{81})(EC2)?[A-Za-z]+([.:][A-Za-z]+)*|[0-9]{3}")
+
+
+def known_code(code: object) -> Quoted:
+    """Return what AWS calls a failure, where that can be no secret."""
+    is_one = isinstance(code, str) and AWS_CODE.fullmatch(code)
+    return quote(str(code) if is_one else "MalformedAnswer")
+
+
+def aws_code(error: Exception) -> Quoted:
+    """Return what AWS calls a failure, or botocore where no answer came that can be used."""
+    code: object = type(error).__name__ if isinstance(error, BotoCoreError) else None
     if isinstance(error, ClientError):
-        return error.response["Error"]["Code"]
-    return type(error).__name__
+        code = error.response["Error"]["Code"]
+    return known_code(code)
 
 
 def name_and_place(defect: Exception) -> str:
@@ -255,6 +313,11 @@ def name_and_place(defect: Exception) -> str:
         if frame.f_globals["__name__"].startswith(__package__)
     )
     return f"{type(defect).__name__} in {PurePath(code.co_filename).name}, line {line}"
+
+
+def failure_of(error: Exception) -> IssuerError:
+    """Return a failure as it is, and anything else as a defect that shows no text of it."""
+    return error if isinstance(error, IssuerError) else Unexpected(name_and_place(error))
 
 
 class TenantRefused(IssuerError):
@@ -301,7 +364,8 @@ class WrongTenant(TenantRefused):
 
     remedy = (
         "Nothing was stored. Compare tenant_id in the tenant document, and the application that its"
-        " client is, with the Visma developer portal; if they agree, ask Visma."
+        " client is, with the Visma developer portal; if they agree, look for a gateway or a cache"
+        " in front of the token endpoint, and ask Visma."
     )
 
 
@@ -312,7 +376,7 @@ class EndpointFailed(IssuerError):
         self,
         detail: str,
         *,
-        code: str | None = None,
+        code: Quoted | None = None,
         retry_after: float | None = None,
         is_timeout: bool = False,
     ) -> None:
@@ -335,8 +399,8 @@ class EndpointUnavailable(EndpointFailed):
             " the certificate has expired, or somebody listens in between."
         ),
         "gaierror": (
-            "The host's name has no address: check the template parameter TokenEndpoint, and the"
-            " function's network if it is in a VPC."
+            "The host's name has no address, or the look-up takes too long: check the template"
+            " parameter TokenEndpoint, and the function's network if it is in a VPC."
         ),
         "429": f"{AGAIN} If it lasts: ask Visma how many token requests your application may send.",
     }
@@ -419,7 +483,7 @@ class EndpointBreakerOpen(Deferred):
 
 
 class StoreBreakerOpen(Deferred):
-    """Three tokens in a row could not be stored, so no more are asked for."""
+    """Several tokens in a row could not be stored, so no more are asked for."""
 
     remedy = f"{AGAIN} Follow the remedy of the failure that it names."
 
@@ -483,6 +547,15 @@ class LedgerUnwritable(IssuerError):
     """The ledger did not take what was done."""
 
     remedy = f"Nothing is lost: the next run does it again. {HEALTH}"
+
+
+class TenantReassigned(IssuerError):
+    """A token is requested for another tenant_id or, without one, another client than before."""
+
+    remedy = (
+        "If you changed tenant_id or client: nothing. Otherwise, find out who changed the parameter"
+        " (CloudTrail, PutParameter), and disable the tenant."
+    )
 
 
 class TokensUnchecked(IssuerError):

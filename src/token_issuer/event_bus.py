@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from token_issuer.errors import EventUndelivered, aws_code, name_and_place
+from token_issuer.errors import EventUndelivered, aws_code, known_code, name_and_place
+from token_issuer.redaction import Quoted, quote
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -20,7 +22,7 @@ class EventBus:
 
     def __init__(self, make_client: "Callable[[], EventBridgeClient]") -> None:
         """Take how to make the client, which most runs don't need: a cold start is shorter."""
-        self._make_client = make_client
+        self._make_client = cache(make_client)
         self._making = Lock()  # making clients is not thread-safe
 
     def put(self, kind: str, detail: Mapping[str, object]) -> None:
@@ -36,13 +38,14 @@ class EventBus:
             [answer] = client.put_events(
                 Entries=[{"Source": SOURCE, "DetailType": kind, "Detail": text}]
             )["Entries"]
+            refused_with = answer.get("ErrorCode")
         except (ClientError, BotoCoreError) as error:
             raise _undelivered(kind, aws_code(error)) from error
         except Exception as error:  # a defect here must not keep a token from being recorded
-            raise _undelivered(kind, name_and_place(error)) from error
-        if code := answer.get("ErrorCode"):
-            raise _undelivered(kind, code)
+            raise _undelivered(kind, quote(name_and_place(error))) from error
+        if refused_with:
+            raise _undelivered(kind, known_code(refused_with))
 
 
-def _undelivered(kind: str, code: str) -> EventUndelivered:
+def _undelivered(kind: str, code: Quoted) -> EventUndelivered:
     return EventUndelivered(f"Putting {kind} failed: {code}", code=code)

@@ -14,19 +14,12 @@ from botocore.config import Config
 
 from token_issuer.authorization_server import fetch_token
 from token_issuer.credentials import promote, read_credentials, read_stages, unstage
-from token_issuer.errors import RunFailed
+from token_issuer.errors import RunCrashed, RunFailed, name_and_place
 from token_issuer.event_bus import EventBus
 from token_issuer.invocation import parse_invocation
 from token_issuer.issuance import Steps, issue_tokens
 from token_issuer.ledger import Ledger
-from token_issuer.pacing import (
-    RECORD_SECONDS,
-    REPORT_SECONDS,
-    STORE_SECONDS,
-    TELL_SECONDS,
-    Clock,
-    Pacer,
-)
+from token_issuer.pacing import REPORT_SECONDS, Clock, Pacer, last_turns
 from token_issuer.reading import Sources
 from token_issuer.removal import remove_tokens
 from token_issuer.rollover import Rollover
@@ -34,7 +27,7 @@ from token_issuer.run import Outside, run
 from token_issuer.settings import parse_settings
 from token_issuer.telemetry import Report, Telemetry
 from token_issuer.tenants import read_tenants
-from token_issuer.token_endpoint import open_session, post
+from token_issuer.token_endpoint import TokenEndpoint
 from token_issuer.token_store import delete_tokens, read_versions, store_token
 
 if TYPE_CHECKING:
@@ -54,13 +47,16 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     """
     logger = _logger()
     logger.append_keys(request_id=context.aws_request_id, version=os.environ.get("VERSION"))
-    bus = EventBus(events_client)
+    bus = EventBus(_events_client)
     telemetry = Telemetry(logger, os.environ.get("STACK_NAME", ""), bus.put)
     try:
         return _run(event, context, telemetry).as_dict()
     except RunFailed as error:
-        telemetry.run_failed(error)
-        raise
+        failure = error
+    except Exception as error:  # noqa: BLE001  its text may quote a secret, so Lambda shall not log it
+        failure = RunCrashed(name_and_place(error))
+    telemetry.run_failed(failure)
+    raise failure
 
 
 def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Report:
@@ -73,77 +69,86 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
     settings = parse_settings(os.environ)
     telemetry.run_started()
     invocation = parse_invocation(event)
-    ssm, secretsmanager, dynamodb = aws_clients(settings.concurrency)
+    ssm, secretsmanager, dynamodb = clients = aws_clients(settings.concurrency)
+    for client in clients:
+        client.close()  # Lambda was frozen since the last run, and their connections may be dead
     ledger = Ledger(dynamodb, settings.ledger_table)
     clock = Clock(now=time.monotonic, sleep=time.sleep)
     begun_at, seconds = clock.now(), time_left()
-    last_write = begun_at + seconds - STORE_SECONDS - TELL_SECONDS - RECORD_SECONDS - REPORT_SECONDS
-    reads = Pacer(READS_PER_SECOND, clock, until=begun_at + seconds / 2)
-    writes = Pacer(settings.writes_per_second, clock, until=last_write)
+    read_seconds, write_seconds = last_turns(seconds)
+    reads = Pacer(READS_PER_SECOND, clock, until=begun_at + read_seconds)
+    writes = Pacer(settings.writes_per_second, clock, until=begun_at + write_seconds)
     now = partial(datetime.now, UTC)
     secrets = secretsmanager, settings.client_secrets_prefix
-    with open_session(settings.concurrency) as session:
-        fetch = partial(fetch_token, post=partial(post, session, settings.token_endpoint), now=now)
-        rollover = Rollover(
-            read=partial(read_credentials, *secrets),
-            fetch_token=fetch,
-            promote=partial(promote, *secrets),
-            unstage=partial(unstage, *secrets),
-            record=ledger.record_client,
-            tell_refused=telemetry.secret_refused,
-            has_time=lambda seconds: time_left() >= seconds + REPORT_SECONDS,
-            now=now,
-            settings=settings,
-        )
-        steps = Steps(
-            secret=rollover.secret,
-            fetch_token=fetch,
-            store_token=None
-            if invocation.probe
-            else partial(store_token, ssm=ssm, key_id=settings.token_key_arn, pacer=writes),
-            record_token=ledger.record_token,
-            record_failure=ledger.record_failure,
-            shorten=ledger.shorten,
-            tell_failing=telemetry.token_failing,
-            tell_recovered=telemetry.token_recovered,
-            writes=writes,
-            sleep=clock.sleep,
-            now=now,
-            settings=settings,
-        )
-        outside = Outside(
-            now=now,
-            settings=settings,
-            telemetry=telemetry,
+    fetch = partial(fetch_token, post=TokenEndpoint(settings.token_endpoint).post, now=now)
+    rollover = Rollover(
+        read=partial(read_credentials, *secrets),
+        fetch_token=fetch,
+        promote=partial(promote, *secrets),
+        unstage=partial(unstage, *secrets),
+        record=ledger.record_client,
+        tell_refused=telemetry.secret_refused,
+        has_time=lambda seconds: time_left() >= seconds + REPORT_SECONDS,
+        now=now,
+        settings=settings,
+    )
+    steps = Steps(
+        secret=rollover.secret,
+        fetch_token=fetch,
+        store_token=None
+        if invocation.probe
+        else partial(store_token, ssm=ssm, key_id=settings.token_key_arn, pacer=writes),
+        record_token=ledger.record_token,
+        record_failure=ledger.record_failure,
+        shorten=ledger.shorten,
+        tell_failing=telemetry.token_failing,
+        tell_recovered=telemetry.token_recovered,
+        tell_reassigned=telemetry.tenant_reassigned,
+        writes=writes,
+        sleep=clock.sleep,
+        now=now,
+        settings=settings,
+    )
+    outside = Outside(
+        now=now,
+        settings=settings,
+        telemetry=telemetry,
+        ledger=ledger,
+        sources=Sources(
             ledger=ledger,
-            sources=Sources(
-                ledger=ledger,
-                read_tenants=partial(read_tenants, ssm, settings.tenants_path, pacer=reads),
-                read_versions=partial(read_versions, ssm=ssm, pacer=reads),
-                read_stages=partial(read_stages, *secrets),
-                has_time=has_time,
-                settings=settings,
-            ),
-            rollover=rollover,
-            issue_tokens=partial(issue_tokens, steps=steps),
-            remove_tokens=partial(
-                remove_tokens,
-                mark_lost=ledger.mark_lost,
-                delete_tokens=partial(delete_tokens, ssm=ssm, pacer=writes),
-                drop_record=ledger.drop_record,
-                time_left=time_left,
-            ),
-            writes=writes,
+            read_tenants=partial(read_tenants, ssm, settings.tenants_path, pacer=reads),
+            read_versions=partial(read_versions, ssm=ssm, pacer=reads),
+            read_stages=partial(read_stages, *secrets),
+            has_time=has_time,
+            settings=settings,
+        ),
+        rollover=rollover,
+        issue_tokens=partial(issue_tokens, steps=steps),
+        remove_tokens=partial(
+            remove_tokens,
+            mark_lost=ledger.mark_lost,
+            delete_tokens=partial(delete_tokens, ssm=ssm, pacer=writes),
+            drop_record=ledger.drop_record,
             time_left=time_left,
-        )
-        return run(invocation, outside, holder=f"{context.aws_request_id} {uuid4()}")
+        ),
+        writes=writes,
+        time_left=time_left,
+    )
+    return run(invocation, outside, holder=f"{context.aws_request_id} {uuid4()}")
 
 
 @cache
 def events_client() -> "EventBridgeClient":
     """Return the client of EventBridge; a call takes TELL_SECONDS at most."""
-    config = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1})
+    # two attempts, with a second between them at most
+    config = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 2})
     return boto3.client("events", config=config)
+
+
+def _events_client() -> "EventBridgeClient":
+    client = events_client()
+    client.close()  # likewise
+    return client
 
 
 @cache

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from token_issuer.errors import (
-    DocumentInvalid,
     EventInvalid,
     IssuerError,
     TenantDisabled,
     UnknownTenant,
 )
-from token_issuer.tenants import Configuration, Tenant
+from token_issuer.tenants import NAME_CHARACTERS, Configuration, Tenant
 
+MOST_NAMES = 10_000  # whoever means more means all
 MEMBERS = {"tenants", "force", "dry_run", "probe"}
 ENVELOPE = {
     *("version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail")
@@ -62,6 +62,8 @@ def _tenants(event: dict[str, Any]) -> tuple[str, ...] | None:
     names = event["tenants"]
     if not isinstance(names, list) or not names or not all(map(_is_name, names)):
         raise EventInvalid('"tenants" is not a list of one or more names')
+    if len(names) > MOST_NAMES:
+        raise EventInvalid(f'"tenants" has more than {MOST_NAMES} names')
     return tuple(dict.fromkeys(names))
 
 
@@ -73,7 +75,7 @@ def _flag(event: dict[str, Any], member: str) -> bool:
 
 
 def _is_name(value: object) -> bool:
-    return isinstance(value, str) and value != "" and value.isprintable()
+    return isinstance(value, str) and 0 < len(value) <= NAME_CHARACTERS and value.isprintable()
 
 
 def select_tenants(
@@ -88,10 +90,12 @@ def select_tenants(
     for name in invocation.tenants:
         tenant, invalid = configuration.tenants.get(name), configuration.invalid
         if tenant is None:
-            failures[name] = _why_unknown(name, invalid)
+            failures[name] = _why_unknown(name, configuration)
             continue
-        # such a tenant goes on with its last good document
-        failures |= {one: invalid[one] for one in (name, tenant.document) if one in invalid}
+        # such a tenant goes on with its last good document, or with what its token was issued for
+        path = configuration.path
+        subjects = (name, tenant.document, f"{path}/{name}", path)
+        failures |= {one: invalid[one] for one in subjects if one in invalid}
         if tenant.enabled or invocation.probe:
             tenants.append(tenant)
         else:
@@ -99,9 +103,10 @@ def select_tenants(
     return tenants, failures
 
 
-def _why_unknown(name: str, invalid: dict[str, DocumentInvalid]) -> IssuerError:
-    for subject, error in invalid.items():
-        if subject == name or subject.endswith(f"/{name}"):
-            return error
+def _why_unknown(name: str, configuration: Configuration) -> IssuerError:
+    path, invalid = configuration.path, configuration.invalid
+    for subject in (path, name, f"{path}/{name}"):
+        if subject in invalid:
+            return invalid[subject]
     unread = f"; it may be in one of {len(invalid)} that can't be used" if invalid else ""
     return UnknownTenant(f"No tenant document configures {name}{unread}")

@@ -3,8 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache, partial
 
 from token_issuer.authorization_server import AccessToken
 from token_issuer.client_secret import ClientSecret
@@ -21,19 +22,28 @@ from token_issuer.errors import (
     ParameterUnwritable,
     StoreBreakerOpen,
     StoreDenied,
+    StoreFailed,
     StoreUnavailable,
+    TenantReassigned,
     TenantRefused,
     Unexpected,
-    name_and_place,
+    failure_of,
 )
 from token_issuer.ledger import Record
+from token_issuer.ownership import Ownership
 from token_issuer.pacing import ASK_SECONDS, Breaker, Pacer, asks_for_long, pause_before_repeat
 from token_issuer.renewal import Renewal
 from token_issuer.settings import Settings
-from token_issuer.tenants import Tenant
+from token_issuer.tenants import Owner, Tenant
 
 UNANSWERED = 5  # tenants of a client in a row, after which no more of them are asked for
 UNSTORED = 3  # tokens in a row, after which no more are asked for at all
+UNWRITABLE = 20  # parameters before any token could be stored, likewise
+OF_THE_NAME = {  # codes for a name that Parameter Store doesn't take: the path is in all of them
+    "HierarchyLevelLimitExceededException",
+    "ParameterPatternMismatchException",
+    "ValidationException",
+}
 # failures that are recorded against the tenant: those of its client or of the store are not
 OF_THE_TENANT = (TenantRefused, EndpointFailed, ParameterUnwritable, Unexpected)
 
@@ -44,10 +54,11 @@ type StoreToken = Callable[[str, AccessToken], int]
 
 @dataclass(frozen=True, kw_only=True)
 class Steps:
-    """What one tenant goes through: ask (and check), store, tell, record.
+    """What one tenant goes through: ask (and check), tell, store, record.
 
     Without `store_token` a token is asked for and checked, and nothing is told or recorded.
-    `tell_failing` and `tell_recovered` send an event, and tell whether it was delivered.
+    `tell_failing`, `tell_recovered` and `tell_reassigned` send an event, and tell whether it was
+    delivered.
     """
 
     secret: Callable[[str], ClientSecret]
@@ -58,6 +69,7 @@ class Steps:
     shorten: Callable[[str, datetime], None]
     tell_failing: Callable[[Tenant, IssuerError, datetime | None], bool]
     tell_recovered: Callable[[Tenant, AccessToken], bool]
+    tell_reassigned: Callable[[Tenant, TenantReassigned], bool]
     writes: Pacer
     sleep: Callable[[float], None]
     now: Callable[[], datetime]
@@ -65,7 +77,7 @@ class Steps:
 
 
 def issue_tokens(
-    renewals: Iterable[Renewal], started_at: datetime, *, steps: Steps
+    renewals: Iterable[Renewal], started_at: datetime, ownership: Ownership, *, steps: Steps
 ) -> Iterator[tuple[Renewal, Outcome]]:
     """Yield each renewal once with its token or its failure, as they come.
 
@@ -83,7 +95,7 @@ def issue_tokens(
                 and (client := _next(clients))
             ):
                 renewal = client.start()
-                running[pool.submit(_attempt, client, renewal, started_at, steps)] = (
+                running[pool.submit(_attempt, client, renewal, started_at, ownership, steps)] = (
                     client,
                     renewal,
                 )
@@ -98,42 +110,70 @@ def issue_tokens(
         yield from client.given_up()
 
 
-def _attempt(client: "_Client", renewal: Renewal, started_at: datetime, steps: Steps) -> Outcome:
+def _attempt(
+    client: "_Client",
+    renewal: Renewal,
+    started_at: datetime,
+    ownership: Ownership,
+    steps: Steps,
+) -> Outcome:
+    """Return what came of one tenant, whatever is raised: a defect that it meets stops no other."""
+    tell_owner = cache(partial(_tell_owner, renewal, steps))  # once
     try:
         client.secret.choose()  # the first of a client is alone, so it is read once
-    except IssuerError as error:
-        return error
-    if not _has_time(steps, behind=0):  # after reading a secret
-        return NoTimeLeft("The run ended before its turn")
-    try:
+        if not _has_time(steps, behind=0):  # after reading a secret
+            return NoTimeLeft("The run ended before its turn")
         token = _ask(client, renewal.tenant, steps)
-        _keep(token, renewal, client.secret.version, started_at, steps)
-    except IssuerError as error:
-        failure = error
-    except Exception as error:  # noqa: BLE001  a defect that one tenant meets stops no other
-        failure = Unexpected(name_and_place(error))
+        ownership.check(token, renewal.tenant)
+        _keep(token, renewal, client.secret.version, started_at, steps, tell_owner=tell_owner)
+    except Exception as error:  # noqa: BLE001  as said above
+        failure = failure_of(error)
     else:
         return token
+    try:
+        _remember(failure, client, renewal, started_at, steps, tell_owner=tell_owner)
+    except Exception as error:  # noqa: BLE001  likewise
+        return failure_of(error)
+    return failure
+
+
+def _tell_owner(renewal: Renewal, steps: Steps) -> Owner | None:
+    """Tell of a change of owner; return whom to remember: None where nobody was told."""
+    if renewal.is_recalled:
+        return None
+    if renewal.reassigned and not steps.tell_reassigned(renewal.tenant, renewal.reassigned):
+        return None
+    return renewal.tenant.owner
+
+
+def _remember(  # noqa: PLR0913  what a record says
+    failure: IssuerError,
+    client: "_Client",
+    renewal: Renewal,
+    started_at: datetime,
+    steps: Steps,
+    *,
+    tell_owner: Callable[[], Owner | None],
+) -> None:
+    """Tell of a failure, and record it, where it is the tenant's."""
     if steps.store_token and isinstance(failure, OF_THE_TENANT):
         now = steps.now()
         # first, since a run may end after any step: told twice at worst
         told = renewal.is_to_be_told(failure, now) and steps.tell_failing(
             renewal.tenant, failure, renewal.live_until(now)
         )
+        record = renewal.failed(
+            failure,
+            told=told,
+            client_secret_version=client.secret.version,
+            now=now,
+            attempted_at=started_at,
+            settings=steps.settings,
+        )
         try:
-            steps.record_failure(
-                renewal.failed(
-                    failure,
-                    told=told,
-                    client_secret_version=client.secret.version,
-                    now=now,
-                    attempted_at=started_at,
-                    settings=steps.settings,
-                )
-            )
+            steps.record_failure(replace(record, owner=tell_owner()))
         except LedgerUnwritable as error:
             failure.detail += f"; {error.detail}"
-    return failure
 
 
 def _ask(client: "_Client", tenant: Tenant, steps: Steps) -> AccessToken:
@@ -171,16 +211,19 @@ def _has_time(steps: Steps, pause: float = 0, *, behind: int) -> bool:
     return not is_kept or steps.writes.has_turn(after=pause + ASK_SECONDS, behind=behind)
 
 
-def _keep(
+def _keep(  # noqa: PLR0913  likewise
     token: AccessToken,
     renewal: Renewal,
     client_secret_version: str,
     started_at: datetime,
     steps: Steps,
+    *,
+    tell_owner: Callable[[], Owner | None],
 ) -> None:
     """Store a token, then record it."""
     if not steps.store_token:
         return
+    owner = tell_owner()  # first, since a run may end after any step: told twice at worst
     if renewal.issued and token.expires_at < renewal.issued.expires_at:
         # first, since a run may end after any step, and the ledger must not claim too much
         steps.shorten(renewal.tenant.name, token.expires_at)
@@ -193,24 +236,33 @@ def _keep(
         client_secret_version=client_secret_version,
         attempted_at=started_at,
     )
-    steps.record_token(record, renewal.record)
+    steps.record_token(replace(record, owner=owner), renewal.record)
 
 
 class _Store:
-    """Whether tokens can be stored; where some in a row could not, no more are asked for."""
+    """Whether tokens can be stored; where some in a row could not, no more are asked for.
+
+    A parameter that can't be written is its own tenant's trouble, once a token could be stored.
+    """
 
     def __init__(self) -> None:
         self.stopped: StoreBreakerOpen | None = None
-        self._breaker = Breaker(UNSTORED)
+        self._has_stored = False
+        self._breaker, self._unwritable = Breaker(UNSTORED), Breaker(UNWRITABLE)
 
     def settle(self, outcome: Outcome) -> None:
-        if isinstance(outcome, StoreDenied | StoreUnavailable):
+        self._has_stored |= isinstance(outcome, AccessToken | LedgerUnwritable)
+        is_failure = isinstance(outcome, StoreDenied | StoreUnavailable)
+        if isinstance(outcome, ParameterUnwritable) and not self._has_stored:
+            self._unwritable.failed()
+            is_failure = outcome.code in OF_THE_NAME
+        if is_failure:
             self._breaker.failed()
-            if self._breaker.is_open:
-                why = f"{UNSTORED} tokens in a row could not be stored: {outcome.detail}"
-                self.stopped = self.stopped or StoreBreakerOpen(why)
         elif isinstance(outcome, AccessToken | ParameterUnwritable | LedgerUnwritable):
             self._breaker.worked()
+        if isinstance(outcome, StoreFailed) and (self._breaker.is_open or self._unwritable.is_open):
+            why = f"Several tokens in a row could not be stored: {outcome.detail}"
+            self.stopped = self.stopped or StoreBreakerOpen(why)
 
 
 class _Client:

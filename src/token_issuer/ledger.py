@@ -1,7 +1,8 @@
 """What was issued and what failed, per tenant ↔ DynamoDB.
 
 One item each: `tenant#acme` (Record), `client#default` (ClientRecord), `lease`, and
-`document#/visma/tenants/acme` (a tenant parameter's last good text). Times are ISO 8601 in UTC.
+`document#/visma/tenants/acme` (a tenant parameter's last good text). Of a tenant that is gone,
+`owner` stays: whose token was asked for last. Times are ISO 8601 in UTC.
 No secret and no token is in it.
 """
 
@@ -9,12 +10,12 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from token_issuer.errors import LedgerUnreadable, LedgerUnwritable, aws_code
+from token_issuer.errors import AWS_ERRORS, LedgerUnreadable, LedgerUnwritable, aws_code
+from token_issuer.redaction import DETAIL_CHARACTERS, Quoted, quote
+from token_issuer.tenants import NAME, Owner
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
 
 SCHEMA = 1  # of the items; one of another schema counts as none, and is overwritten
 TENANT, CLIENT, DOCUMENT, LEASE = "tenant#", "client#", "document#", "lease"
-WHOLE = re.compile(r"-?\d+")
+COUNT = re.compile(r"[0-9]{1,9}")
+# as this module writes it, so that texts compare as times, and no sum of two is out of range
+TIME = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+LONGEST_HOURS = 25  # that a token lives, or a tenant waits: a day, and what is rounded
+SPANS = (  # none of them is longer
+    ("issued_at", "expires_at"),
+    ("issued_at", "may_live_until"),
+    ("failed_at", "next_attempt_at"),
+    ("tried_at", "next_attempt_at"),
+)
+SHOWN = {"reason", "code", "detail"}  # of a failure, to people
+TEXT_CHARACTERS = 16 * 1024  # of what is compared only: a purpose holds the scopes of a document
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +48,7 @@ class Issued:
     issued_at: datetime
     expires_at: datetime
     fingerprint: str
-    scope: str | None
+    scope: Quoted | None
     parameter: str
     version: int
     client_secret_version: str
@@ -59,8 +71,8 @@ class Failure:
     """
 
     reason: str
-    code: str | None
-    detail: str
+    code: Quoted | None
+    detail: Quoted
     failed_at: datetime
     count: int
     waits: int
@@ -72,13 +84,17 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What the ledger knows of a tenant; `attempted_at` is when that run began."""
+    """What the ledger knows of a tenant; `attempted_at` is when that run began.
+
+    `owner` is to be remembered of this attempt; None leaves it as it was.
+    """
 
     tenant: str
     client: str
     attempted_at: datetime
     issued: Issued | None = None
     failure: Failure | None = None
+    owner: Owner | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +106,7 @@ class Pending:
 
     version: str
     reason: str
-    detail: str
+    detail: Quoted
     tried_at: datetime
     refusals: int
     tried: str | None = None
@@ -104,7 +120,7 @@ class Fallback:
     version: str
     stage: str
     current: str | None
-    detail: str
+    detail: Quoted
     since: datetime
 
 
@@ -126,12 +142,14 @@ class Memory:
     """The whole ledger: records by tenant and by client, last good texts by parameter.
 
     `checked` is the tenant up to which the last run has compared tokens with Parameter Store.
+    `owners` says by name whose token was asked for last, also of tenants that are gone.
     """
 
     records: dict[str, Record]
     documents: dict[str, str]
     checked: str
     clients: dict[str, ClientRecord] = field(default_factory=dict)
+    owners: dict[str, Owner] = field(default_factory=dict)
 
 
 class Ledger:
@@ -141,6 +159,7 @@ class Ledger:
         """Take a client, which is thread-safe, and the table's name."""
         self._dynamodb = dynamodb
         self._table = table
+        self._unusable: dict[str, Any] = {}  # by tenant, the version in an item that counts as none
 
     def read(self) -> Memory:
         """Read it all, consistently; raises LedgerUnreadable.
@@ -153,21 +172,29 @@ class Ledger:
         )
         try:
             items = [_decoded(item) for page in pages for item in page["Items"]]
-        except (ClientError, BotoCoreError) as error:
+        except AWS_ERRORS as error:
             code = aws_code(error)
             raise LedgerUnreadable(f"Reading {self._table} failed: {code}", code=code) from error
-        records, clients, documents, checked = {}, {}, {}, ""
+        records, clients, documents, owners, checked = {}, {}, {}, {}, ""
+        self._unusable = {}
         for item in items:
-            kind, _, name = item["key"].partition("#")
-            if f"{kind}#" == TENANT and (record := _record(name, item)):
-                records[name] = record
+            kind, _, name = str(item.get("key")).partition("#")
+            if f"{kind}#" == TENANT:
+                if owner := _owner(item):
+                    owners[name] = owner
+                if record := _record(name, item):
+                    records[name] = record
+                else:
+                    self._unusable[name] = item.get("version", 0)
             elif f"{kind}#" == CLIENT and (of_client := _client_record(name, item)):
                 clients[name] = of_client
             elif f"{kind}#" == DOCUMENT and isinstance(text := item.get("text"), str):
                 documents[name] = text
             elif kind == LEASE and isinstance(bookmark := item.get("checked"), str):
                 checked = bookmark
-        return Memory(records=records, documents=documents, checked=checked, clients=clients)
+        return Memory(
+            records=records, documents=documents, checked=checked, clients=clients, owners=owners
+        )
 
     @contextmanager
     def lease(self, holder: str, *, now: datetime, until: datetime) -> Iterator[bool]:
@@ -179,9 +206,15 @@ class Ledger:
         taken = self._update(
             LEASE,
             "SET #holder = :holder, #held_until = :until",
-            "attribute_not_exists(#held_until) OR #held_until <= :now OR #held_until > :latest"
-            " OR #holder = :holder",
-            {"holder": holder, "until": until, "now": now, "latest": until + (until - now)},
+            "attribute_not_exists(#held_until) OR NOT attribute_type(#held_until, :text)"
+            " OR #held_until <= :now OR #held_until > :latest OR #holder = :holder",
+            {
+                "holder": holder,
+                "until": until,
+                "now": now,
+                "latest": until + (until - now),
+                "text": "S",
+            },
             failure=LedgerUnreadable,
         )
         try:
@@ -207,13 +240,12 @@ class Ledger:
         """
         members = _members_of(record)
         gone = {*Issued.__annotations__, "failure"} - members.keys()
-        seen = previous.issued.version if previous and previous.issued else 0
+        known = previous.issued.version if previous and previous.issued else 0
         self._update(
             f"{TENANT}{record.tenant}",
             f"{_setting(members)} REMOVE {_listed(gone)}",
-            "attribute_not_exists(#version) OR #version < :version OR #version = :seen"
-            " OR #schema <> :schema OR NOT attribute_type(#version, :number)",
-            members | {"seen": seen, "number": "N"},
+            "attribute_not_exists(#version) OR #version = :seen OR #version < :version",
+            members | {"seen": self._unusable.get(record.tenant, known)},
         )
 
     def shorten(self, tenant: str, expires_at: datetime) -> None:
@@ -229,10 +261,11 @@ class Ledger:
     def record_failure(self, record: Record) -> None:
         """Record the last attempt, which failed; what is known of the token stays."""
         key, members = f"{TENANT}{record.tenant}", _members_of(replace(record, issued=None))
-        update = _setting(members)
-        ours = "attribute_not_exists(#schema) OR #schema = :schema"
-        if not self._update(key, update, ours, members):
-            self._update(key, f"{update} REMOVE {_listed(Issued.__annotations__)}", "", members)
+        update, seen = _setting(members), self._unusable.get(record.tenant)
+        anew = f"{update} REMOVE {_listed(Issued.__annotations__)}"
+        unchanged = "attribute_not_exists(#version) OR #version = :seen"
+        if seen is None or not self._update(key, anew, unchanged, members | {"seen": seen}):
+            self._update(key, update, "", members)
 
     def mark_lost(self, record: Record, at: datetime) -> bool:
         """Note that what is stored is not the token that the ledger knows, or will be gone.
@@ -274,16 +307,18 @@ class Ledger:
         self._delete(f"{DOCUMENT}{parameter}", "", {})
 
     def drop_record(self, record: Record, at: datetime) -> None:
-        """Forget a tenant whose parameter is gone.
+        """Forget a tenant whose parameter is gone, but for its owner.
 
         Another token that has been recorded since the record was read went with it: it is lost.
         """
         key = f"{TENANT}{record.tenant}"
+        forget = f"REMOVE {_listed({*Issued.__annotations__, 'failure', 'client', 'attempted_at'})}"
         if record.issued:
-            if not self._delete(key, "#version = :seen", {"seen": record.issued.version}):
+            seen = {"seen": record.issued.version}
+            if not self._update(key, forget, "#version = :seen", seen):
                 self._update(key, "SET #lost_at = :at", "attribute_exists(#version)", {"at": at})
         else:
-            self._delete(key, "attribute_not_exists(#version)", {})
+            self._update(key, forget, "attribute_not_exists(#version)", {})
 
     def _update(
         self,
@@ -310,7 +345,7 @@ class Ledger:
     ) -> bool:
         try:
             call(TableName=self._table, Key={"key": {"S": key}}, **request)
-        except (ClientError, BotoCoreError) as error:
+        except AWS_ERRORS as error:
             code = aws_code(error)
             if code == "ConditionalCheckFailedException":
                 return False
@@ -347,11 +382,30 @@ def _text(time: datetime) -> str:
     return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03}Z"
 
 
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
+def _time(value: object) -> datetime:
+    if not isinstance(value, str) or not TIME.fullmatch(value):
+        raise ValueError
+    return datetime.fromisoformat(value)
 
 
-def _encoded(value: str | int | datetime | dict[str, Any]) -> "AttributeValueTypeDef":
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise ValueError
+    return value
+
+
+@dataclass(frozen=True)
+class _Foreign:
+    """A value such as no item of ours has."""
+
+    typed: "AttributeValueTypeDef"
+
+
+def _encoded(
+    value: "str | int | datetime | dict[str, Any] | _Foreign",
+) -> "AttributeValueTypeDef":
+    if isinstance(value, _Foreign):
+        return value.typed
     if isinstance(value, dict):
         return {"M": {name: _encoded(one) for name, one in value.items()}}
     if isinstance(value, int):
@@ -362,12 +416,15 @@ def _encoded(value: str | int | datetime | dict[str, Any]) -> "AttributeValueTyp
 def _decoded(item: "Mapping[str, AttributeValueTypeDef]") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, typed in item.items():
-        if "M" in typed:
-            found[name] = _decoded(typed["M"])
-        elif "N" in typed and WHOLE.fullmatch(typed["N"]):
-            found[name] = int(typed["N"])
-        else:
-            found[name] = typed.get("S")
+        match typed:
+            case {"M": members}:
+                found[name] = _decoded(members)
+            case {"N": number} if COUNT.fullmatch(number):
+                found[name] = int(number)
+            case {"S": text}:
+                found[name] = text
+            case _:
+                found[name] = _Foreign(typed)
     return found
 
 
@@ -381,10 +438,12 @@ def _members_of(record: Record) -> dict[str, Any]:
         members |= _members(record.issued)
     if record.failure:
         members["failure"] = _members(record.failure)
+    if record.owner:
+        members["owner"] = _members(record.owner)
     return members
 
 
-def _members(value: Issued | Failure | Pending | Fallback) -> dict[str, Any]:
+def _members(value: Issued | Failure | Pending | Fallback | Owner) -> dict[str, Any]:
     return {name: member for name, member in vars(value).items() if member is not None}
 
 
@@ -393,15 +452,29 @@ def _record(tenant: str, item: dict[str, Any]) -> Record | None:
     if item.get("schema") != SCHEMA:
         return None
     try:
-        failure = item.get("failure")
+        failure, client = item.get("failure"), item.get("client")
         return Record(
-            tenant=tenant,
-            client=item["client"],
-            attempted_at=_time(item["attempted_at"]),
+            tenant=_name(tenant),
+            client=_name(client),
+            attempted_at=_time(item.get("attempted_at")),
             issued=Issued(**_checked(Issued, item)) if "version" in item else None,
             failure=Failure(**_checked(Failure, failure)) if failure is not None else None,
         )
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def _owner(item: dict[str, Any]) -> Owner | None:
+    """Return whose token was asked for last, as _record does."""
+    owner = item.get("owner")
+    if item.get("schema") != SCHEMA or not isinstance(owner, dict):
+        return None
+    try:
+        tenant_id = owner.get("tenant_id")
+        if not isinstance(tenant_id, str | None):
+            return None
+        return Owner(tenant_id=tenant_id, client=_name(owner.get("client")))
+    except ValueError:
         return None
 
 
@@ -412,7 +485,7 @@ def _client_record(client: str, item: dict[str, Any]) -> ClientRecord | None:
     try:
         pending, fallback = item.get("pending"), item.get("fallback")
         return ClientRecord(
-            client=client,
+            client=_name(client),
             pending=Pending(**_checked(Pending, pending)) if pending is not None else None,
             fallback=Fallback(**_checked(Fallback, fallback)) if fallback is not None else None,
             told_at={reason: _time(at) for reason, at in item.get("told_at", {}).items()},
@@ -424,13 +497,22 @@ def _client_record(client: str, item: dict[str, Any]) -> ClientRecord | None:
 def _checked(
     kind: type[Issued | Failure | Pending | Fallback], item: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the members of an item, each of its type; raises TypeError or ValueError."""
-    members = {}
+    """Return the members of an item, each of its type and in its range.
+
+    Raises AttributeError, TypeError or ValueError.
+    """
+    members: dict[str, Any] = {}
     for name, expected in kind.__annotations__.items():
         value = item.get(name)
         if value is not None and expected in {datetime, datetime | None}:
             value = _time(value)
+        elif isinstance(value, str):
+            value = quote(value, DETAIL_CHARACTERS if name in SHOWN else TEXT_CHARACTERS)
         if not isinstance(value, expected):
             raise TypeError(name)
         members[name] = value
+    for first, last in SPANS:
+        begin, end = members.get(first), members.get(last)
+        if begin and end and end - begin > timedelta(hours=LONGEST_HOURS):
+            raise ValueError(last)
     return members

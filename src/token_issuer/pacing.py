@@ -8,7 +8,7 @@ from math import inf
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from token_issuer.errors import EndpointFailed, NoTimeLeft
+from token_issuer.errors import EndpointFailed, NoTimeLeft, aws_code
 
 ATTEMPTS = 5  # of a call, each of them in a turn
 EASING = 0.7  # of the pace is left when a call is throttled
@@ -21,9 +21,10 @@ SERVER_ERROR = 500
 # seconds that a tenant takes at most: connections, TLS and answer of each
 ASK_SECONDS = 14.0
 STORE_SECONDS = 7.0
-TELL_SECONDS = 2.0  # an event
+TELL_SECONDS = 5.0  # an event
 RECORD_SECONDS = 7.0
 REPORT_SECONDS = 2.0  # for what a run says at its end
+GATHER_SECONDS = 5.0  # after the listing, before the first tenant is started
 
 REPEATS = ((0.1, 0.5), (0.5, 1.5))  # of a token request: after how many seconds, drawn between
 PATIENCE_SECONDS = 10.0  # of the longest Retry-After that is waited for
@@ -105,7 +106,7 @@ class Pacer:
 
     def _slow_down(self, error: ClientError | BotoCoreError, sent_at: float) -> bool:
         """Tell whether the failure passes, and go slower: once for all that were under way."""
-        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else None
+        code = aws_code(error)
         if code == BUSY:
             return True
         is_throttled = code in THROTTLED
@@ -118,6 +119,17 @@ class Pacer:
                 self._slowed_at = now
                 self._next_turn = max(self._next_turn, now + 1 / self._slowed_to)
         return passes
+
+
+def last_turns(run_seconds: float) -> tuple[float, float]:
+    """Return after how many seconds a run lists parameters, and stores tokens, for the last time.
+
+    It lists for half of its time, or for less where a tenant could not be started after that.
+    """
+    last_write = run_seconds - STORE_SECONDS - TELL_SECONDS - RECORD_SECONDS - REPORT_SECONDS
+    last_start = last_write - ASK_SECONDS
+    # a run that is shorter than any of the template's lists for a part of that time at least
+    return min(run_seconds / 2, max(last_start - GATHER_SECONDS, last_start / 2)), last_write
 
 
 class Breaker:

@@ -1,24 +1,28 @@
 """What a run decides upon: documents, ledger, stored versions, the stages of client secrets."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from token_issuer.credentials import CURRENT, MISSING
-from token_issuer.errors import ClientSecretUnreadable, TenantsGone, TokensUnchecked
+from token_issuer.errors import IssuerError, TenantsGone, TenantsUnreadable, failure_of
 from token_issuer.invocation import Invocation, select_tenants
-from token_issuer.ledger import ClientRecord, Ledger, Record
-from token_issuer.renewal import Facts, expired, to_check
+from token_issuer.ledger import ClientRecord, Ledger, Memory, Record
+from token_issuer.renewal import Facts, expired, last_tenants, to_check
 from token_issuer.settings import Settings
-from token_issuer.tenants import Configuration
+from token_issuer.tenants import Configuration, Tenant, parse_configuration
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where facts come from; `read_stages` says on which version of a client's secret each is."""
+    """Where facts come from.
+
+    `read_tenants` takes the last good texts by parameter, and the tenants as their tokens were
+    issued for. `read_stages` says on which version of a client's secret each is.
+    """
 
     ledger: Ledger
-    read_tenants: Callable[[Mapping[str, str]], Configuration]
+    read_tenants: Callable[[Mapping[str, str], Mapping[str, Tenant]], Configuration]
     read_versions: Callable[[Collection[str]], dict[str, int]]
     read_stages: Callable[[str], dict[str, str]]
     has_time: Callable[[], bool]  # for what isn't a token
@@ -28,14 +32,11 @@ class Sources:
 def gather(invocation: Invocation, sources: Sources, now: datetime) -> Facts:
     """Read documents and ledger, and compare them with what is stored."""
     memory = sources.ledger.read()
-    configuration = sources.read_tenants(memory.documents)
-    live = [one for one in memory.records.values() if one.issued and now < one.issued.expires_at]
-    if live and not configuration.parameters:
-        raise TenantsGone(f"Nothing is below {configuration.path}, while {len(live)} tokens live")
+    configuration = _read_tenants(memory, sources, now)
     tenants, failures = select_tenants(configuration, invocation)
     records = {one.name: memory.records[one.name] for one in tenants if one.name in memory.records}
-    whole = invocation.tenants is None
-    known, after = (memory.records, memory.checked) if whole else (records, "")
+    known, after = (records, "") if invocation.tenants else (memory.records, memory.checked)
+    whole = invocation.tenants is None and configuration.is_complete
     in_turn = to_check(known, after, sources.settings)
     leaving = expired(memory.records, configuration.tenants, now) if whole else {}
     compared, lost, unchecked = _compare(in_turn | to_check(leaving, "", sources.settings), sources)
@@ -60,14 +61,51 @@ def gather(invocation: Invocation, sources: Sources, now: datetime) -> Facts:
     )
 
 
+def _read_tenants(memory: Memory, sources: Sources, now: datetime) -> Configuration:
+    """Return what is configured, or who is known where that can't be listed."""
+    known = last_tenants(memory)
+    try:
+        found = sources.read_tenants(memory.documents, known)
+    except TenantsUnreadable as error:
+        recalled = _recall_tenants(memory, known, sources.settings.tenants_path, error)
+        if not recalled.tenants:
+            raise
+        return recalled
+    live = [one for one in memory.records.values() if one.issued and now < one.issued.expires_at]
+    if live and not found.parameters:
+        raise TenantsGone(f"Nothing is below {found.path}, while {len(live)} tokens live")
+    return found
+
+
+def _recall_tenants(
+    memory: Memory, known: Mapping[str, Tenant], path: str, why: TenantsUnreadable
+) -> Configuration:
+    """Return who is known from tokens and last good texts, but for those taken out since."""
+    texts = memory.documents.items()
+    last = parse_configuration(
+        [{"Name": name, "Type": "String", "Value": text} for name, text in texts], path, {}, known
+    ).tenants
+    tenants = {
+        name: replace(known.get(name, tenant), enabled=tenant.enabled)
+        for name, tenant in (last if texts else known).items()
+    }
+    return Configuration(
+        path=path,
+        parameters=frozenset(memory.documents),
+        tenants=dict(sorted(tenants.items())),
+        invalid={path: why},
+        good_texts={},
+    )
+
+
 def _compare(
     records: Mapping[str, Record], sources: Sources
-) -> tuple[frozenset[str], frozenset[str], TokensUnchecked | None]:
+) -> tuple[frozenset[str], frozenset[str], IssuerError | None]:
     """Return whose parameters were looked at, and where another token is stored or none."""
     try:
         versions = sources.read_versions(records.keys())
-    except TokensUnchecked as error:
-        return frozenset(), frozenset(), error
+    except Exception as error:  # noqa: BLE001  a run that doesn't know it issues all the same
+        return frozenset(), frozenset(), failure_of(error)
     lost = (
         one.tenant
         for parameter, one in records.items()
@@ -78,17 +116,19 @@ def _compare(
 
 def _read_stages(
     clients: Collection[str], sources: Sources
-) -> tuple[dict[str, dict[str, str]], dict[str, ClientSecretUnreadable]]:
+) -> tuple[dict[str, dict[str, str]], dict[str, IssuerError]]:
     """Return the stages by client, and why some can't be read, which alone hits nobody."""
-    stages, unread = {}, {}
+    stages: dict[str, dict[str, str]] = {}
+    unread: dict[str, IssuerError] = {}
     for client in clients:
         if not sources.has_time():
             break  # the next run does
         try:
             stages[client] = sources.read_stages(client)
-        except ClientSecretUnreadable as error:
-            if error.code != MISSING:  # whoever is due says so
-                unread[client] = error
+        except Exception as error:  # noqa: BLE001  likewise
+            failure = failure_of(error)
+            if failure.code != MISSING:  # whoever is due says so
+                unread[client] = failure
     return stages, unread
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import batched
 
-from token_issuer.errors import IssuerError, LedgerUnwritable, NoTimeLeft
+from token_issuer.errors import IssuerError, NoTimeLeft, failure_of
 from token_issuer.ledger import Record
 from token_issuer.pacing import RECORD_SECONDS, REPORT_SECONDS
 from token_issuer.renewal import Removal
@@ -35,9 +35,9 @@ def remove_tokens(  # noqa: PLR0913  what a run does it with
             try:
                 if not removal.parameter or mark_lost(removal.record, at):
                     marked.append(removal)
-            except LedgerUnwritable as error:
-                yield removal, error
-        failures = delete_tokens([one.parameter for one in marked if one.parameter])
+            except Exception as error:  # noqa: BLE001  a defect that one tenant meets stops no other
+                yield removal, failure_of(error)
+        failures = _delete([one.parameter for one in marked if one.parameter], delete_tokens)
         for removal in marked:
             failure = failures.get(removal.parameter or "")
             if not failure and time_left() < STEP_SECONDS:
@@ -45,6 +45,15 @@ def remove_tokens(  # noqa: PLR0913  what a run does it with
             if not failure:
                 try:
                     drop_record(removal.record, at)
-                except LedgerUnwritable as error:
-                    failure = error
+                except Exception as error:  # noqa: BLE001  likewise
+                    failure = failure_of(error)
             yield removal, failure
+
+
+def _delete(
+    parameters: list[str], delete_tokens: Callable[[list[str]], dict[str, IssuerError]]
+) -> dict[str, IssuerError]:
+    try:
+        return delete_tokens(parameters)
+    except Exception as error:  # noqa: BLE001  likewise
+        return dict.fromkeys(parameters, failure_of(error))

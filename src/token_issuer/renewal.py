@@ -3,7 +3,7 @@
 import hashlib
 import json
 from bisect import bisect_right
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,14 +11,16 @@ from math import ceil
 
 from token_issuer.authorization_server import AccessToken
 from token_issuer.errors import (
-    ClientSecretUnreadable,
+    DocumentInvalid,
     IssuerError,
+    ParameterUnwritable,
+    TenantReassigned,
     TenantRefused,
-    TokensUnchecked,
 )
 from token_issuer.ledger import Failure, Issued, Memory, Record
+from token_issuer.redaction import quote
 from token_issuer.settings import Settings
-from token_issuer.tenants import Configuration, Tenant
+from token_issuer.tenants import Configuration, Tenant, check_document
 
 SPREAD = 0.1  # of the lifetime, by which tenants that were added together part
 OUTAGE_MINUTES = 12  # of the token endpoint, that the promise survives
@@ -28,6 +30,7 @@ ROW = 4  # tenants of a client that have failed, at most, before a scout: five w
 FORGIVEN = 2.5  # periods after which a broken tenant has its place in the order again
 WITHOUT_TOKEN = 1  # in the order: those whose token is gone, or not what it should be
 JITTER = 0.5  # of a period, by which ticks may come early: so much less is waited
+MOST_COUNTED = 999_999_999  # a longer number counts as malformed in the ledger
 TOLD_AGAIN = 24  # hours after which an event says again what lasts
 
 
@@ -43,13 +46,19 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Renewal:
-    """A tenant to ask a token for, why, for what, and what the ledger knew of it."""
+    """A tenant to ask a token for, why, for what, and what the ledger knew of it.
+
+    `reassigned` says that its last token was another owner's, until that is told. Nothing is told
+    or remembered of the owner where `is_recalled`: no document says whose token it is to be.
+    """
 
     tenant: Tenant
     reason: Reason
     parameter: str
     purpose: str
     record: Record | None
+    reassigned: TenantReassigned | None = None
+    is_recalled: bool = False
 
     @property
     def issued(self) -> Issued | None:
@@ -60,6 +69,13 @@ class Renewal:
     def failure(self) -> Failure | None:
         """Return the last attempt, if it failed."""
         return self.record.failure if self.record else None
+
+    @property
+    def because(self) -> str:
+        """Return why, for people."""
+        if self.reassigned is None:
+            return str(self.reason)
+        return f"{self.reason}. {self.reassigned.reason}: {self.reassigned.detail}"
 
     def succeeded(
         self,
@@ -78,7 +94,7 @@ class Renewal:
                 issued_at=token.issued_at,
                 expires_at=token.expires_at,
                 fingerprint=token.fingerprint,
-                scope=None if token.scope is None else " ".join(sorted(token.scope)),
+                scope=None if token.scope is None else quote(" ".join(sorted(token.scope))),
                 parameter=self.parameter,
                 version=version,
                 client_secret_version=client_secret_version,
@@ -125,8 +141,8 @@ class Renewal:
                 code=error.code,
                 detail=error.detail,
                 failed_at=now,
-                count=last.count + 1 if last else 1,
-                waits=steps + lasting,
+                count=min(last.count + 1, MOST_COUNTED) if last else 1,
+                waits=min(steps + lasting, MOST_COUNTED),
                 next_attempt_at=now + back_off(steps, settings) if lasting else None,
                 purpose=self.purpose,
                 client_secret_version=client_secret_version,
@@ -155,8 +171,8 @@ class Facts:
     checked: str
     stages: dict[str, dict[str, str]]
     secret_versions: dict[str, str]
-    unread: Mapping[str, ClientSecretUnreadable] = field(default_factory=dict)
-    unchecked: TokensUnchecked | None = None
+    unread: Mapping[str, IssuerError] = field(default_factory=dict)
+    unchecked: IssuerError | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,22 +201,18 @@ class Plan:
     refused: frozenset[str]
     doubtful: frozenset[str]
 
-    def as_dicts(self, failures: Mapping[str, IssuerError]) -> list[dict[str, str]]:
-        """Return one row for each tenant, as a dry run reports it."""
-        rows = [
-            *((one.tenant.name, "issue", str(one.reason)) for one in self.renewals),
-            *((name, "fresh", f"due at {_shown(due)}") for name, due in self.fresh.items()),
-            *((name, "wait", error.detail) for name, error in self.waiting.items()),
+    def rows(self, failures: Iterable[tuple[str, IssuerError]]) -> list[tuple[str, str, str]]:
+        """Return tenant, action and reason, as a dry run reports them: what changes comes first."""
+        return [
             *((one.record.tenant, "remove", one.because) for one in self.removals),
             *(
                 (name, "wait", f"vanished, its token expires at {_shown(end)}")
                 for name, end in self.leaving.items()
             ),
-            *((name, "fail", error.detail) for name, error in failures.items()),
-        ]
-        return [
-            {"tenant": tenant, "action": action, "because": because}
-            for tenant, action, because in rows
+            *((one.tenant.name, "issue", one.because) for one in self.renewals),
+            *((name, "fail", error.detail) for name, error in failures),
+            *((name, "wait", error.detail) for name, error in self.waiting.items()),
+            *((name, "fresh", f"due at {_shown(due)}") for name, due in self.fresh.items()),
         ]
 
 
@@ -210,13 +222,16 @@ def plan_run(facts: Facts, *, force: bool, now: datetime, settings: Settings) ->
     renewals: list[Renewal] = []
     fresh: dict[str, datetime] = {}
     waiting: dict[str, IssuerError] = {}
+    is_recalled = not facts.configuration.is_complete
     for tenant in facts.tenants:
         renewal = Renewal(
             tenant=tenant,
             reason=Reason.FORCED,
-            parameter=f"{settings.tokens_path}/{tenant.name}",
+            parameter=_parameter(tenant.name, settings),
             purpose=purpose_of(tenant, settings),
             record=records.get(tenant.name),
+            reassigned=None if is_recalled else _reassigned(tenant, facts.memory),
+            is_recalled=is_recalled,
         )
         reason = _reason(renewal, now, settings, lost=tenant.name in facts.lost)
         failure = renewal.record and waits(renewal.record, now)
@@ -263,7 +278,7 @@ def _removals(facts: Facts, now: datetime, settings: Settings) -> list[Removal]:
         tenant, issued = facts.configuration.tenants.get(record.tenant), record.issued
         if tenant and tenant.enabled:
             continue
-        ours = issued is not None and issued.parameter.startswith(f"{settings.tokens_path}/")
+        ours = issued is not None and issued.parameter == _parameter(record.tenant, settings)
         is_known = not ours or record.tenant in facts.compared
         if not tenant and (now < _end_of(record, facts, now) or not is_known):
             continue
@@ -306,12 +321,16 @@ def to_check(records: Mapping[str, Record], checked: str, settings: Settings) ->
     ours = sorted(
         name
         for name, record in records.items()
-        if record.issued and record.issued.parameter.startswith(f"{settings.tokens_path}/")
+        if record.issued and record.issued.parameter == _parameter(name, settings)
     )
     start = bisect_right(ours, checked)
     count = max(CHECKED, ceil(len(ours) * (settings.period / timedelta(hours=1))))
     names = [*ours[start:], *ours[:start]][:count]
-    return {f"{settings.tokens_path}/{name}": records[name] for name in names}
+    return {_parameter(name, settings): records[name] for name in names}
+
+
+def _parameter(tenant: str, settings: Settings) -> str:
+    return f"{settings.tokens_path}/{tenant}"
 
 
 def purpose_of(tenant: Tenant, settings: Settings) -> str:
@@ -325,6 +344,40 @@ def purpose_of(tenant: Tenant, settings: Settings) -> str:
             "key": settings.token_key_arn,
         },
         ensure_ascii=False,
+    )
+
+
+def tenant_of(name: str, purpose: str, document: str) -> Tenant | None:
+    """Return the tenant that a token was issued for; None where the purpose can't be read."""
+    try:
+        members = json.loads(purpose)
+        kept = {one: members[one] for one in ("tenant_id", "scope", "client")}
+        text = json.dumps({one: value for one, value in kept.items() if value is not None})
+        return check_document(name, text, document)
+    except (DocumentInvalid, KeyError, RecursionError, TypeError, ValueError):
+        return None
+
+
+def last_tenant(record: Record) -> Tenant | None:
+    """Return the tenant that the last token was issued for; None where that isn't known."""
+    issued = record.issued
+    return tenant_of(record.tenant, issued.purpose, issued.document) if issued else None
+
+
+def last_tenants(memory: Memory) -> dict[str, Tenant]:
+    """Return the tenants that the ledger knows, as their tokens were issued for."""
+    return {name: one for name, record in memory.records.items() if (one := last_tenant(record))}
+
+
+def _reassigned(tenant: Tenant, memory: Memory) -> TenantReassigned | None:
+    """Return a report if a token for another owner was asked for last."""
+    record = memory.records.get(tenant.name)
+    last = last_tenant(record) if record else None
+    before = memory.owners.get(tenant.name) or (last.owner if last else None)
+    if before is None or before.is_same(tenant.owner):
+        return None
+    return TenantReassigned(
+        f"Tenant {tenant.name} had {before}; it has {tenant.owner} now, in {tenant.document}"
     )
 
 
@@ -402,10 +455,10 @@ def _in_order(
 ) -> list[Renewal]:
     """Return the most urgent first, but for broken tenants and scouts.
 
-    A tenant is broken whose last attempt failed in a run that served others of its client: it
-    comes last, and starves nobody. Not for long, since an outage that begins or ends in a run
-    leaves a few that merely look it. Of those without a token, who has not failed comes first:
-    five that hang end a client's run, and the next one tries others.
+    A tenant is broken whose last attempt failed in a run that served others of its client, or whose
+    parameter could not be written: it comes last, and starves nobody. Not for long, since an outage
+    that begins or ends in a run leaves a few that merely look it. Of those without a token, who has
+    not failed comes first: five that hang end a client's run, and the next one tries others.
     """
     served = {(one.client, one.attempted_at) for one in records if one.failure is None}
 
@@ -414,7 +467,9 @@ def _in_order(
         if record is None or record.failure is None:
             return False
         is_recent = now - record.attempted_at < FORGIVEN * settings.period
-        return is_recent and (record.client, record.attempted_at) in served
+        # a few that can't be written end the run, as long as no token could be stored
+        is_unwritable = record.failure.reason == ParameterUnwritable.__name__
+        return is_recent and (is_unwritable or (record.client, record.attempted_at) in served)
 
     def lot(renewal: Renewal) -> float:
         return _fraction(f"{renewal.tenant.name} {now}")

@@ -14,15 +14,13 @@ from token_issuer.errors import (
     ClientSecretInvalid,
     ClientSecretUnreadable,
     IssuerError,
-    LedgerUnwritable,
     NoTimeLeft,
     PendingSecretInvalid,
     PendingSecretKept,
     PendingSecretRefused,
     PendingSecretUndecided,
     PendingSecretWithdrawn,
-    Unexpected,
-    name_and_place,
+    failure_of,
 )
 from token_issuer.ledger import ClientRecord, Fallback, Pending
 from token_issuer.pacing import ASK_SECONDS, RECORD_SECONDS, TELL_SECONDS
@@ -79,7 +77,7 @@ class Rollover:
             try:
                 yield from self._conclude(record, facts, probe=probe, force=force)
             except Exception as error:  # noqa: BLE001  a defect that one client meets stops nothing
-                yield record.client, Unexpected(name_and_place(error))
+                yield record.client, failure_of(error)
         if facts.whole:
             for name in records.keys() - clients:
                 yield from self._record(ClientRecord(client=name))
@@ -233,8 +231,8 @@ class Rollover:
             return  # the next run does
         try:
             self.record(record)
-        except LedgerUnwritable as error:
-            yield record.client, error
+        except Exception as error:  # noqa: BLE001  what one client meets stops nothing
+            yield record.client, failure_of(error)
 
 
 def _tried_at(record: ClientRecord) -> float:

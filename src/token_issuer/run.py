@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from token_issuer.authorization_server import AccessToken
-from token_issuer.errors import Deferred, IssuerError, LedgerUnwritable
+from token_issuer.errors import Deferred, IssuerError, failure_of
 from token_issuer.invocation import Invocation
 from token_issuer.ledger import Ledger
+from token_issuer.ownership import Ownership
 from token_issuer.pacing import Pacer
 from token_issuer.reading import Sources, gather
 from token_issuer.renewal import Facts, Plan, Removal, Renewal, is_too_short, plan_run
 from token_issuer.rollover import Notice, Promoted, Rollover
 from token_issuer.settings import Settings
-from token_issuer.telemetry import Report, Telemetry
+from token_issuer.telemetry import Report, Telemetry, few_of_each
 
 type Outcome = AccessToken | IssuerError
 
@@ -28,7 +29,7 @@ class Outside:
     ledger: Ledger
     sources: Sources
     rollover: Rollover
-    issue_tokens: Callable[[list[Renewal], datetime], Iterator[tuple[Renewal, Outcome]]]
+    issue_tokens: Callable[[list[Renewal], datetime, Ownership], Iterator[tuple[Renewal, Outcome]]]
     remove_tokens: Callable[[list[Removal], datetime], Iterator[tuple[Removal, IssuerError | None]]]
     writes: Pacer
     time_left: Callable[[], float]  # in seconds
@@ -58,17 +59,18 @@ def _run(invocation: Invocation, outside: Outside, started_at: datetime) -> Repo
         started_at=started_at,
         finished_at=started_at,  # until it has
         unserved=facts.failures,
-        failures=dict(plan.waiting),
         fresh=len(plan.fresh),
-        planned=plan.as_dicts(facts.failures) if invocation.dry_run else None,
+        planned=plan.rows(few_of_each(facts.failures)) if invocation.dry_run else None,
         expiries=plan.expiries,
         refused=plan.refused,
         doubtful=plan.doubtful,
         configured=sum(one.enabled for one in facts.configuration.tenants.values()),
         vanished=len(plan.leaving),
         unreadable=len(facts.configuration.invalid),
+        homes={name: one.document for name, one in facts.configuration.tenants.items()},
     )
-    for subject, error in report.all_failures:  # before anybody is asked
+    # before anybody is asked
+    for subject, error in [*plan.waiting.items(), *report.told_failures]:
         outside.telemetry.token_failed(subject, error)
     if facts.unchecked:
         outside.telemetry.tokens_unchecked(facts.unchecked)
@@ -76,12 +78,15 @@ def _run(invocation: Invocation, outside: Outside, started_at: datetime) -> Repo
     if invocation.is_full:
         _remember(facts, outside, report)
     if not invocation.dry_run:
-        _issue(plan, invocation, outside, report)
+        tenants = facts.configuration.tenants.values()
+        ownership = Ownership(facts.memory.records.values(), tenants)
+        _issue(plan, ownership, invocation, outside, report)
     if invocation.is_full:
         _remove(plan, outside, report)
     if not invocation.dry_run:
         notices = outside.rollover.conclude(facts, probe=invocation.probe, force=invocation.force)
         _notice(notices, outside, report)
+    report.failures |= plan.waiting  # last, since these are not new
     report.finished_at = outside.now()
     report.throttled, report.writes_per_second = outside.writes.throttled, outside.writes.achieved
     outside.telemetry.run_finished(report, measured=invocation.is_full)
@@ -103,8 +108,8 @@ def _remember(facts: Facts, outside: Outside, report: Report) -> None:
                 outside.ledger.drop_document(parameter)
             elif known.get(parameter) != text:
                 outside.ledger.keep_document(parameter, text)
-    except LedgerUnwritable as error:
-        _fail(configuration.path, error, outside, report)
+    except Exception as error:  # noqa: BLE001  what is not remembered keeps nobody from a token
+        _fail(configuration.path, failure_of(error), outside, report)
 
 
 def _notice(notices: Iterable[Notice], outside: Outside, report: Report) -> None:
@@ -117,8 +122,10 @@ def _notice(notices: Iterable[Notice], outside: Outside, report: Report) -> None
             outside.telemetry.secret_noticed(client, what)
 
 
-def _issue(plan: Plan, invocation: Invocation, outside: Outside, report: Report) -> None:
-    for renewal, outcome in outside.issue_tokens(plan.renewals, report.started_at):
+def _issue(
+    plan: Plan, ownership: Ownership, invocation: Invocation, outside: Outside, report: Report
+) -> None:
+    for renewal, outcome in outside.issue_tokens(plan.renewals, report.started_at, ownership):
         tenant = renewal.tenant
         if isinstance(outcome, IssuerError):
             _fail(tenant.name, outcome, outside, report)

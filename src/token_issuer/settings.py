@@ -8,10 +8,22 @@ from urllib.parse import urlsplit
 
 from token_issuer.errors import SettingsInvalid
 
-PATH = re.compile(r"(/[A-Za-z0-9_.-]+)+")
+# PATH and TOKEN_ENDPOINT are the AllowedPatterns of template.yaml, too.
+# AWS reserves names that begin with aws or ssm; with the tenant's name, a parameter's has 15 levels
+# at most, and 1,011 characters with its ARN:
+# https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html
+PATH = re.compile(r"(?!/[aA][wW][sS]|/[sS][sS][mM]|.{801})(/[A-Za-z0-9_.-]+){1,14}")
+PATH_RULE = (
+    "it must begin with a slash and not end with one, have at most 14 levels and 800 characters of"
+    " A-Za-z0-9_.- and not begin with /aws or /ssm, which AWS reserves"
+)
 PREFIX = re.compile(r"[A-Za-z0-9_.+=@-]+(/[A-Za-z0-9_.+=@-]+)*")
 NUMBER = re.compile(r"\d+\.?\d*|\.\d+")
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+TOKEN_ENDPOINT = re.compile(
+    r"(https://(?![^/?:]{254})([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?"  # RFC 1035 §2.3.4
+    r"|https://\[[0-9A-Fa-f:.]+\]|http://(127\.0\.0\.1|localhost|\[::1\]))"
+    r'(:[1-9][0-9]{0,4})?([/?][!"$-~]*)?'
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +45,11 @@ class Settings:
 def parse_settings(environment: Mapping[str, str]) -> Settings:
     """Check the function's environment; raises SettingsInvalid naming the first bad variable."""
 
-    def text(name: str, pattern: re.Pattern[str]) -> str:
+    def text(name: str, pattern: re.Pattern[str], rule: str = "") -> str:
         value = environment.get(name, "")
         if not pattern.fullmatch(value):
-            raise SettingsInvalid(f"{name} is {value!r}, which doesn't match {pattern.pattern}")
+            rule = rule or f"it must match {pattern.pattern}"
+            raise SettingsInvalid(f"{name} is {value!r}: {rule}")
         return value
 
     def number(name: str, least: float, most: float) -> float:
@@ -45,7 +58,8 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
             raise SettingsInvalid(f"{name} is {value}, which is not between {least} and {most}")
         return value
 
-    tenants_path, tokens_path = text("TENANTS_PATH", PATH), text("TOKENS_PATH", PATH)
+    tenants_path = text("TENANTS_PATH", PATH, PATH_RULE)
+    tokens_path = text("TOKENS_PATH", PATH, PATH_RULE)
     if f"{tenants_path}/".startswith(f"{tokens_path}/") or f"{tokens_path}/".startswith(
         f"{tenants_path}/"
     ):
@@ -67,14 +81,14 @@ def parse_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def _token_endpoint(url: str) -> str:
-    """Return an absolute https URL; plain http only to loopback, since the secret travels in it."""
+    """Return the URL, which is not quoted where it is refused: a password may be in it."""
     try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  reading it is what checks it
+        urlsplit(url).port  # noqa: B018  reading it checks it, and a literal IPv6 address
     except ValueError:
-        parts = urlsplit("")
-    if not parts.hostname or parts.username is not None or parts.fragment:
-        raise SettingsInvalid("TOKEN_ENDPOINT is not a URL of a token endpoint")
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
-        raise SettingsInvalid(f"TOKEN_ENDPOINT must be https, it is {parts.scheme or 'neither'}")
+        url = ""
+    if not TOKEN_ENDPOINT.fullmatch(url):
+        raise SettingsInvalid(
+            "TOKEN_ENDPOINT (the template parameter TokenEndpoint) must be an https URL with the"
+            " name of a host in ASCII, without a user or a fragment; plain http is for loopback"
+        )
     return url

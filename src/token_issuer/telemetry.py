@@ -1,7 +1,8 @@
 """What a run says: its report, log lines, metrics and events, all their names, nothing secret."""
 
+import json
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -13,14 +14,21 @@ from token_issuer.authorization_server import AccessToken
 from token_issuer.errors import (
     ClientSecretFallback,
     Deferred,
+    DocumentInvalid,
     EventUndelivered,
     IssuerError,
+    TenantReassigned,
     TenantRefused,
 )
+from token_issuer.pacing import Breaker
+from token_issuer.redaction import outgoing, quote
 from token_issuer.tenants import Tenant
 
-FAILURES_SHOWN = 100
+FAILURES_SHOWN, FAILURES_BYTES = 100, 250_000
+PLANNED_SHOWN, PLANNED_BYTES = 1000, 700_000  # Lambda takes 6 MB in all
+ALIKE_SHOWN = 3  # of one parameter's failures
 NAMESPACE = "TokenIssuer"
+UNDELIVERED = 5  # events in a row, after which the others of a run would cost their time in vain
 
 
 @dataclass(kw_only=True)
@@ -53,12 +61,28 @@ class Report:
     writes_per_second: float | None = None
     notices: list[IssuerError] = field(default_factory=list)
     too_short: list[str] = field(default_factory=list)
-    planned: list[dict[str, str]] | None = None
+    planned: list[tuple[str, str, str]] | None = None  # tenant, action, because
+    homes: Mapping[str, str] = field(default_factory=dict)  # parameters by tenant
 
     @property
     def all_failures(self) -> list[tuple[str, IssuerError]]:
-        """Return what is wrong with documents or the event, and what went wrong then."""
-        return [*self.unserved.items(), *self.failures.items()]
+        """Return what went wrong, and what is wrong with documents or the event."""
+        return [*self.failures.items(), *self.unserved.items()]
+
+    @property
+    def told_failures(self) -> list[tuple[str, IssuerError]]:
+        """Return all failures, but a few of each parameter's, and how many more there are.
+
+        Of those that were asked for, a few of each parameter come first, so that none hides others.
+        """
+        ranks: Counter[str] = Counter()
+        few: list[tuple[str, IssuerError]] = []
+        more: list[tuple[str, IssuerError]] = []
+        for subject, error in self.failures.items():
+            home = self.homes.get(subject, subject)
+            ranks[home] += 1
+            (few if ranks[home] <= ALIKE_SHOWN else more).append((subject, error))
+        return [*few, *more, *few_of_each(self.unserved)]
 
     @property
     def soonest_expiry_seconds(self) -> int | None:
@@ -105,19 +129,57 @@ class Report:
             "deferred": len(self.deferred),
             "removed": self.removed,
             "soonest_expiry_seconds": self.soonest_expiry_seconds,
-            "failures": [
-                {
-                    "tenant": subject,
-                    "reason": error.reason,
-                    "detail": error.detail,
-                    "remedy": error.remedy,
-                }
-                for subject, error in self.all_failures[:FAILURES_SHOWN]
-            ],
+            "failures": _fitting(
+                (
+                    {
+                        "tenant": quote(subject),
+                        "reason": error.reason,
+                        "detail": error.detail,
+                        "remedy": error.remedy,
+                    }
+                    for subject, error in self.told_failures[:FAILURES_SHOWN]
+                ),
+                FAILURES_BYTES,
+            ),
         }
         if self.planned is not None:
-            answer["planned"] = self.planned
+            answer["planned"] = _fitting(
+                (
+                    {"tenant": quote(tenant), "action": action, "because": quote(because)}
+                    for tenant, action, because in self.planned[:PLANNED_SHOWN]
+                ),
+                PLANNED_BYTES,
+            )
+            if more := len(self.planned) - len(answer["planned"]):
+                answer["planned_more"] = more
         return answer | ({"skipped": True} if self.skipped else {})
+
+
+def few_of_each(failures: Mapping[str, IssuerError]) -> list[tuple[str, IssuerError]]:
+    """Return three of each parameter's failures, and one that counts the others."""
+    told: list[tuple[str, IssuerError]] = []
+    counts: Counter[str] = Counter()
+    for subject, error in failures.items():
+        parameter = error.parameter if isinstance(error, DocumentInvalid) else ""
+        counts[parameter] += 1
+        if not parameter or counts[parameter] <= ALIKE_SHOWN:
+            told.append((subject, error))
+    for parameter, count in counts.items():
+        if parameter and count > ALIKE_SHOWN:
+            why = f"{parameter}: {count - ALIKE_SHOWN} more tenants in it have errors"
+            told.append((parameter, DocumentInvalid(why, parameter=parameter)))
+    return told
+
+
+def _fitting(rows: Iterable[dict[str, str]], most: int) -> list[dict[str, str]]:
+    """Return the first rows that have so many bytes, however they are encoded."""
+    fitting = []
+    for row in rows:
+        most -= len(json.dumps(row))
+        if most < 0:
+            break
+        fitting.append(row)
+    return fitting
 
 
 class Telemetry:
@@ -137,10 +199,12 @@ class Telemetry:
         self._stack = stack
         self._put_event = put_event
         self._undelivered: list[EventUndelivered] = []
+        self._reassigned: list[str] = []
+        self._breaker = Breaker(UNDELIVERED)
 
     def run_started(self) -> None:
         """Say that a run begins; like each line, with the version that runs."""
-        self._logger.info("Run started")
+        self._info("Run started")
 
     def token_issued(self, tenant: Tenant, token: AccessToken, *, because: str) -> None:
         """Say that a tenant has a new token."""
@@ -160,9 +224,9 @@ class Telemetry:
         }
         if missing:
             narrowed = {"warning": "ScopeNarrowed", "scope_missing": " ".join(sorted(missing))}
-            self._logger.warning(message, extra=fields | narrowed)
+            self._warning(message, **fields, **narrowed)
         else:
-            self._logger.info(message, extra=fields)
+            self._info(message, **fields)
 
     def token_failing(
         self, tenant: Tenant, error: IssuerError, expires_at: datetime | None
@@ -199,20 +263,22 @@ class Telemetry:
         )
 
     def _event(self, kind: str, **detail: object) -> bool:
-        """Put it, unless one of the run could not be: the others would cost their time in vain."""
+        """Put it, unless several in a row could not be."""
+        if self._breaker.is_open:
+            self._undelivered.append(self._undelivered[0])
+            return False
         try:
-            if not self._undelivered:
-                self._put_event(kind, {"stack": self._stack, **detail})
-                return True
+            self._put_event(kind, outgoing({"stack": self._stack, **detail}))
         except EventUndelivered as error:
             self._undelivered.append(error)
-        else:
-            self._undelivered.append(self._undelivered[0])
-        return False
+            self._breaker.failed()
+            return False
+        self._breaker.worked()
+        return True
 
     def token_failed(self, subject: str, error: IssuerError) -> None:
         """Say why a tenant, or a parameter that can't be read, was not served."""
-        self._logger.error(
+        self._error(
             "Token failed",
             tenant=subject,
             reason=error.reason,
@@ -222,17 +288,22 @@ class Telemetry:
 
     def run_failed(self, error: IssuerError) -> None:
         """Say why nobody is served; the run's last line."""
-        self._logger.error(
-            "Run failed", reason=error.reason, detail=error.detail, remedy=error.remedy
-        )
+        self._error("Run failed", reason=error.reason, detail=error.detail, remedy=error.remedy)
 
     def run_skipped(self) -> None:
         """Say that another full run is at work; the run's last line."""
-        self._logger.warning("Run skipped: another one is at work")
+        self._warning("Run skipped: another one is at work")
+
+    def tenant_reassigned(self, tenant: Tenant, error: TenantReassigned) -> bool:
+        """Say that a tenant's token is another owner's from now on; return if it was heard."""
+        self._reassigned.append(tenant.name)
+        fields = {"tenant": tenant.name, "detail": error.detail, "remedy": error.remedy}
+        self._warning("Tenant reassigned", **fields, warning=error.reason)
+        return self._event("Tenant Reassigned", client=tenant.client, **fields)
 
     def tokens_unchecked(self, error: IssuerError) -> None:
         """Say that the run goes on without having looked at what is stored."""
-        self._logger.warning(
+        self._warning(
             "Tokens unchecked",
             warning=error.reason,
             detail=error.detail,
@@ -242,12 +313,12 @@ class Telemetry:
     def secret_promoted(self, client: str, version: str, tenant: str) -> None:
         """Say that a pending client secret was proved for a tenant, and is the current one now."""
         fields = {"client": client, "secret_version": version, "tenant": tenant}
-        self._logger.info("Client secret promoted", extra=fields)
+        self._info("Client secret promoted", **fields)
         self._event("Client Secret Promoted", **fields)
 
     def secret_noticed(self, client: str, error: IssuerError) -> None:
         """Say that a client secret needs attention, while tokens keep coming."""
-        self._logger.warning(
+        self._warning(
             "Client secret noticed",
             client=client,
             warning=error.reason,
@@ -257,13 +328,13 @@ class Telemetry:
 
     def token_removed(self, tenant: str, *, because: str) -> None:
         """Say that a tenant has no token any more."""
-        self._logger.info("Token removed", tenant=tenant, because=because)
+        self._info("Token removed", tenant=tenant, because=because)
         self._event("Token Removed", tenant=tenant, because=because)
 
     def run_finished(self, report: Report, *, measured: bool) -> None:
         """Say what a run came to, in metrics too where it was a full one; its last line."""
         if report.too_short:
-            self._logger.warning(
+            self._warning(
                 "Lifetimes too short",
                 warning="LifetimeTooShort",
                 tenants=len(report.too_short),
@@ -271,7 +342,7 @@ class Telemetry:
             )
         if self._undelivered:
             first = self._undelivered[0]
-            self._logger.warning(
+            self._warning(
                 "Events undelivered",
                 warning=first.reason,
                 events=len(self._undelivered),
@@ -280,11 +351,11 @@ class Telemetry:
             )
         causes = ((one.reason, one.detail, one.remedy) for one in report.deferred.values())
         for (reason, detail, remedy), tenants in Counter(causes).items():
-            self._logger.warning(
+            self._warning(
                 "Tenants deferred", warning=reason, tenants=tenants, detail=detail, remedy=remedy
             )
         seconds = (report.finished_at - report.started_at).total_seconds()
-        self._logger.info(
+        self._info(
             "Run finished",
             issued=report.issued,
             fresh=report.fresh,
@@ -296,6 +367,17 @@ class Telemetry:
         )
         if measured:
             self._measure(report, seconds)
+        if self._reassigned:  # in any run
+            self._count(TenantReassigned.__name__, len(self._reassigned), report.finished_at)
+
+    def _info(self, message: str, **fields: object) -> None:
+        self._logger.info(message, extra=outgoing(fields))
+
+    def _warning(self, message: str, **fields: object) -> None:
+        self._logger.warning(message, extra=outgoing(fields))
+
+    def _error(self, message: str, **fields: object) -> None:
+        self._logger.error(message, extra=outgoing(fields))
 
     def _measure(self, report: Report, seconds: float) -> None:
         """Write the metrics as of the run's end: a line of EMF, and one a reason of failures."""
@@ -329,14 +411,18 @@ class Telemetry:
         metrics.add_metric(name="RunSeconds", unit=MetricUnit.Seconds, value=round(seconds, 3))
         metrics.flush_metrics()
         for reason, count in Counter(one.reason for _, one in report.all_failures).items():
-            with single_metric(
-                name="TokensFailed",
-                unit=MetricUnit.Count,
-                value=count,
-                namespace=NAMESPACE,
-                default_dimensions={"service": self._stack, "reason": reason},
-            ) as metric:
-                metric.set_timestamp(report.finished_at)
+            self._count("TokensFailed", count, report.finished_at, reason=reason)
+
+    def _count(self, name: str, count: int, at: datetime, **dimensions: str) -> None:
+        """Write a line of EMF with one metric."""
+        with single_metric(
+            name=name,
+            unit=MetricUnit.Count,
+            value=count,
+            namespace=NAMESPACE,
+            default_dimensions={"service": self._stack, **dimensions},
+        ) as metric:
+            metric.set_timestamp(at)
 
 
 def _shown(time: datetime) -> str:

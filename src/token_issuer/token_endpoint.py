@@ -1,112 +1,153 @@
-"""Form → answer: one POST that is bounded in time and in bytes, whoever answers."""
+"""Form → answer: one POST over a connection of its own, limited in time and in bytes."""
 
 import http.client
-import http.cookiejar
 import io
+import re
 import socket
+import ssl
 import time
-from functools import partial
+from contextlib import closing
+from functools import cache, partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.util import connection
 
 from token_issuer.authorization_server import Answer
+from token_issuer.connecting import connect, look_up
 from token_issuer.errors import AnswerInvalid, EndpointUnavailable
+from token_issuer.redaction import Quoted
 
 if TYPE_CHECKING:
     from collections.abc import Buffer
 
-CONNECT_SECONDS = 3.0  # to all addresses of the host together, and once more for TLS
-ANSWER_SECONDS = 8.0  # from the request to the last byte of the answer
+CONNECT_SECONDS = 3.0  # to look the host up and to connect to one of its addresses; 3 more for TLS
+ANSWER_SECONDS = 8.0  # from the request's head to the last byte of the answer
+EARLY_SECONDS = 0.02  # beyond a round trip, before the body is sent: an answer until then is early
+LONGEST_ROUND_TRIP = 0.25  # seconds: connecting takes longer where a packet was lost
 ANSWER_BYTES = 20 * 1024  # headers included; a token has 8 KB, and JSON grows fortyfold in memory
 PIECE_BYTES = 8 * 1024
 
+LATE = "The token endpoint did not answer in time"
 
-def open_session(concurrency: int) -> requests.Session:
-    """Return a session for one run: Lambda freezes between runs and leaves dead sockets."""
-    session = _Session()
-    session.trust_env = False  # no .netrc, no proxy: nobody else hears the client secret
-    session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=concurrency, max_retries=0)
-    adapter.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
+INTERIM = re.compile(rb"HTTP/\S+[ \t]+1[0-9]{2}(?=\s)")
+INTERIM_HEADS = re.compile(rb"(?s:%s.*?\n\r?\n)*" % INTERIM.pattern)
+FIELD_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
+FIELDS = {  # the headers that are read, and what of their values
+    b"content-length": re.compile(rb"([0-9]{1,18})([ \t]*,[ \t]*\1)*"),  # RFC 9112 §6.3
+    # after the last coding, RFC 9110 §5.6.1 allows empty members, and RFC 2616 had `identity`
+    b"transfer-encoding": re.compile(
+        rb"(?:.*,[ \t]*)?(chunked)(?:[ \t]*,[ \t]*(?:identity)?)*", re.IGNORECASE
+    ),
+    b"retry-after": re.compile(rb"([ -~]+)"),
+}
+LENGTHS = {b"content-length", b"transfer-encoding"}
+EARLY = "Early"  # our own header: of theirs only FIELDS are kept
 
 
-def post(
-    session: requests.Session,
-    url: str,
-    form: dict[str, str],
-    headers: dict[str, str],
-    *,
-    answer_seconds: float = ANSWER_SECONDS,
-) -> Answer:
-    """Post once, without repeats, redirects or decompression.
+class TokenEndpoint:
+    """Where tokens are requested.
 
-    Raises EndpointUnavailable or AnswerInvalid, which show no cause: exceptions of requests carry
-    the request, and with it the client secret.
+    Each request has a connection of its own. Whatever else a server sends on it, late, early or
+    twice, ends with it, so that no request can get the answer to another one.
     """
-    try:
-        with session.post(
-            url,
-            data=form,
-            headers=headers | {"Accept-Encoding": "identity"},
-            timeout=(CONNECT_SECONDS, answer_seconds),
-            allow_redirects=False,  # a 307 would post the secret elsewhere
-            stream=True,
-        ) as response:
-            read = partial(response.raw.read1, PIECE_BYTES, decode_content=False)
-            return Answer(
-                status=response.status_code,
-                body=b"".join(iter(read, b"")),
-                retry_after=response.headers.get("Retry-After"),
-            )
-    except (requests.Timeout, urllib3.exceptions.TimeoutError):
-        raise EndpointUnavailable(
-            "The token endpoint did not answer in time", is_timeout=True
-        ) from None
-    except _AnswerTooLongError:
-        raise AnswerInvalid(f"The answer is longer than {ANSWER_BYTES} bytes") from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        kind = type(_root(error)).__name__  # no more of it: its text quotes URLs
-        failed = f"The connection to the token endpoint failed: {kind}"
-        raise EndpointUnavailable(failed, code=kind) from None
+
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
+        """Take the URL, and whom to trust (by default, the authorities that requests trusts)."""
+        self._url = url
+        self._tls = tls
+
+    def post(
+        self,
+        form: dict[str, str],
+        headers: dict[str, str],
+        *,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> Answer:
+        """Post once.
+
+        Raises EndpointUnavailable or AnswerInvalid, which show no cause: exceptions of requests
+        carry the request, and with it the client secret.
+        """
+        headers = headers | {"Accept-Encoding": "identity"}
+        timeout = CONNECT_SECONDS, answer_seconds
+        try:
+            request = requests.Request("POST", self._url, headers, data=form).prepare()
+            # without a requests.Session, which follows redirects (a 307 would post the secret
+            # elsewhere), keeps cookies, and listens to .netrc and proxies of the environment
+            with (
+                closing(_Adapter(self._tls or _public_authorities())) as adapter,
+                adapter.send(request, stream=True, timeout=timeout) as response,
+            ):
+                return Answer(
+                    status=response.status_code,
+                    body=b"" if _says_enough(response.status_code) else _read(response),
+                    retry_after=response.headers.get("Retry-After"),
+                    is_early=EARLY in response.headers,
+                )
+        except (requests.Timeout, urllib3.exceptions.TimeoutError):
+            raise EndpointUnavailable(LATE, is_timeout=True) from None
+        # the last two come from http.client, for a number that no server means
+        except (
+            requests.RequestException,
+            urllib3.exceptions.HTTPError,
+            ArithmeticError,
+            ValueError,
+        ) as error:
+            kind = Quoted(type(_root(error)).__name__)  # no more of it: its text quotes URLs
+            failed = f"The connection to the token endpoint failed: {kind}"
+            raise EndpointUnavailable(failed, code=kind) from None
+
+
+def _says_enough(status: int) -> bool:
+    """Return True if the body need not be read: a redirect is not followed, an outage is one."""
+    is_redirect = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
+    return (
+        is_redirect
+        or status == HTTPStatus.TOO_MANY_REQUESTS
+        or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    )
+
+
+def _read(response: requests.Response) -> bytes:
+    read = partial(response.raw.read1, PIECE_BYTES, decode_content=False)
+    return b"".join(iter(read, b""))
 
 
 def _root(error: BaseException) -> BaseException:
     """Return what went wrong at the bottom: requests and urllib3 call everything alike."""
-    while error.__context__:
+    while error.__context__ and not isinstance(error, http.client.HTTPException):
         error = error.__context__
     return error
 
 
-class _AnswerTooLongError(Exception):
-    """An answer has more than ANSWER_BYTES."""
+@cache
+def _public_authorities() -> ssl.SSLContext:
+    """Return a context that is made once: reading over a hundred certificates takes a while."""
+    return ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
 
 
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """See no redirect: requests would read and unpack its body, though it follows none."""
+# The answer
 
 
-class _Bounded(io.RawIOBase):
+class _Received(io.RawIOBase):
     """What a socket receives for one answer.
 
-    A read time-out alone starts anew with each byte, and http.client reads a hundred headers of
-    64 KB, or interim answers (RFC 9110 §15.2) without end.
+    A read time-out alone starts anew with each byte, and http.client reads headers of 6 MB.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, early: bytes, asked_at: float) -> None:
         self._sock = sock
         self._received = sock.makefile("rb", buffering=0)
+        self._early = early
         # urllib3 has set the read time-out by now
-        self._deadline = time.monotonic() + (sock.gettimeout() or 0.0)
+        self._deadline = asked_at + (sock.gettimeout() or 0.0)
         self._bytes_left = ANSWER_BYTES
+        self.late = LATE
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         return io.BufferedReader(self)
@@ -115,63 +156,168 @@ class _Bounded(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "Buffer") -> int:
-        seconds = self._deadline - time.monotonic()
-        if seconds <= 0:
-            raise TimeoutError
-        self._sock.settimeout(seconds)
-        count = self._received.readinto(buffer) or 0
+        count = self._receive(buffer)
         self._bytes_left -= count
         if self._bytes_left < 0:
-            raise _AnswerTooLongError
+            raise AnswerInvalid(f"The answer is longer than {ANSWER_BYTES} bytes")
         return count
+
+    def _receive(self, buffer: "Buffer") -> int:
+        if self._early:
+            place = memoryview(buffer)
+            piece, self._early = self._early[: len(place)], self._early[len(place) :]
+            place[: len(piece)] = piece
+            return len(piece)
+        # never 0, which would mean not to wait, and be taken for the end
+        self._sock.settimeout(max(1e-6, self._deadline - time.monotonic()))
+        try:
+            return self._received.readinto(buffer) or 0
+        except TimeoutError:
+            raise EndpointUnavailable(self.late, is_timeout=True) from None
 
     def close(self) -> None:
         self._received.close()
         super().close()
 
 
-class _Answer(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:  # noqa: ANN401  those of http.client
-        super().__init__(_Bounded(sock), *args, **options)  # type: ignore[arg-type]
+class _Response(http.client.HTTPResponse):
+    """The final answer, and of its headers those in FIELDS.
 
+    http.client takes an interim answer for the final one, and ends at a header that is malformed.
+    """
 
-def connect(
-    addresses: list[str],
-    port: int,
-    options: connection._TYPE_SOCKET_OPTIONS | None = None,
-    *,
-    seconds: float = CONNECT_SECONDS,
-) -> socket.socket:
-    """Connect to the first address that answers; urllib3 gives each of them the whole time-out."""
-    deadline = time.monotonic() + seconds
-    failure: OSError = TimeoutError()
-    for address in addresses:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            break
+    def __init__(
+        self,
+        sock: socket.socket,
+        *args: Any,  # noqa: ANN401  those of http.client
+        early: bytes,
+        is_early: bool,
+        asked_at: float,
+        **options: Any,  # noqa: ANN401
+    ) -> None:
+        self._is_early = is_early
+        self._received = _Received(sock, early, asked_at)
+        super().__init__(self._received, *args, **options)  # type: ignore[arg-type]
+
+    def begin(self) -> None:
+        received = self.fp
+        status = received.readline()
+        while INTERIM.match(status):  # RFC 9110 §15.2
+            _rest_of_head(received)
+            status = received.readline()
+        head = _rest_of_head(received) if status.startswith(b"HTTP/") else []
+        fields, malformed = _fields(head)
+        if malformed:
+            self._received.late = f"The answer did not end in time: {malformed} is malformed"
+        if self._is_early:
+            fields.append(f"{EARLY}: yes\r\n".encode())
+        self.fp = io.BufferedReader(io.BytesIO(status + b"".join(fields)))
         try:
-            return connection.create_connection((address, port), left, socket_options=options)
-        except OSError as error:
-            failure = error
-    raise failure
+            super().begin()
+        finally:
+            self.fp = received
 
 
-class _HTTPConnection(HTTPConnection):
-    response_class = _Answer
-
-    def _new_conn(self) -> socket.socket:
-        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-        return connect([str(address[0]) for *_, address in found], self.port, self.socket_options)
-
-
-class _HTTPSConnection(HTTPSConnection):
-    response_class = _Answer
-    _new_conn = _HTTPConnection._new_conn  # noqa: SLF001  # what urllib3 calls it
+def _rest_of_head(received: io.BufferedReader) -> list[bytes]:
+    """Return the lines up to the empty one, and a value that was folded in its line again."""
+    head: list[bytes] = []
+    for line in iter(lambda: received.readline().rstrip(b"\r\n"), b""):
+        if head and line[:1].isspace():  # RFC 9112 §5.2
+            head[-1] += line
+        else:
+            head.append(line)
+    return head
 
 
-class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
+def _fields(head: list[bytes]) -> tuple[list[bytes], str | None]:
+    """Return the lines in FIELDS, as http.client knows them.
+
+    Where they don't say how long the body is, name also a malformed line that may have said it.
+    """
+    fields, malformed, has_length = [], None, False
+    for number, line in enumerate(head, start=1):
+        name, colon, value = (part.strip(b" \t") for part in line.partition(b":"))
+        if pattern := FIELDS.get(name.lower()):
+            if match := pattern.fullmatch(value):
+                fields.append(b"%s: %s\r\n" % (name, match[1]))
+                has_length |= name.lower() in LENGTHS
+            elif name.lower() in LENGTHS:
+                malformed = name.decode()
+        elif not (colon and FIELD_NAME.fullmatch(name)):
+            malformed = malformed or f"line {number} of its headers"
+    return fields, None if has_length else malformed
 
 
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
+# The connection
+
+
+class _Connection(HTTPConnection):
+    _round_trip: float
+    _is_answered = False
+
+    def _new_conn(self) -> socket.socket:  # what urllib3 and its SOCKS proxies open sockets with
+        deadline = time.monotonic() + CONNECT_SECONDS
+        addresses = look_up(self.host, self.port, deadline)
+        began = time.monotonic()
+        sock = connect(addresses, deadline)
+        self._round_trip = min(time.monotonic() - began, LONGEST_ROUND_TRIP)
+        sock.settimeout(CONNECT_SECONDS)  # for TLS, and for sending
+        return sock
+
+    def endheaders(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  those of http.client
+        """Send the head, and a moment later the body, which says who asks.
+
+        Where a server has answered before, it gets none.
+        """
+        super().endheaders(*args, **options)
+        asked_at = time.monotonic()
+        early = _early(self.sock, asked_at + self._round_trip + EARLY_SECONDS)
+        answer = INTERIM_HEADS.sub(b"", early, 1)
+        self._is_answered = bool(answer) and not INTERIM.match(answer)
+        self.response_class = partial(  # type: ignore[assignment]
+            _Response, early=early, is_early=self._is_answered, asked_at=asked_at
+        )
+
+    def send(self, data: Any) -> None:  # noqa: ANN401  bytes of the head, then of the body
+        if not self._is_answered:
+            super().send(data)
+
+
+def _early(sock: socket.socket, until: float) -> bytes:
+    """Return what a server sends until then."""
+    seconds, early = sock.gettimeout(), b""
+    try:
+        while len(early) <= ANSWER_BYTES:
+            sock.settimeout(max(1e-6, until - time.monotonic()))
+            if not (piece := sock.recv(PIECE_BYTES)):
+                break  # whoever sends on hears of it
+            early += piece
+    except TimeoutError:
+        pass
+    finally:
+        sock.settimeout(seconds)
+    return early
+
+
+class _TLSConnection(_Connection, HTTPSConnection):
+    pass
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TLSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TLSConnection
+
+
+class _Adapter(HTTPAdapter):
+    """Opens our connections, with a TLS context that knows already whom to trust."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        super().__init__()
+        self.init_poolmanager(1, 1, ssl_context=tls)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+
+    def cert_verify(self, *_: object) -> None:
+        """Don't have the same authorities read for each connection; the context verifies."""

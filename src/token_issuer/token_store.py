@@ -6,10 +6,11 @@ from functools import partial
 from itertools import batched
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from token_issuer.authorization_server import AccessToken
 from token_issuer.errors import (
+    AWS_ERRORS,
     IssuerError,
     NoTimeLeft,
     ParameterUnwritable,
@@ -20,6 +21,7 @@ from token_issuer.errors import (
     aws_code,
 )
 from token_issuer.pacing import Pacer
+from token_issuer.redaction import Quoted
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -38,7 +40,7 @@ UNWRITABLE = {
     "UnsupportedParameterType",
     "ValidationException",
 }
-KMS_ERROR = re.compile(r"Error Code: (\w+)")  # as Parameter Store passes it on
+KMS_ERROR = re.compile(r"Error Code: ([A-Za-z]{1,50})\b")  # as Parameter Store passes it on
 
 
 def store_token(
@@ -61,14 +63,11 @@ def store_token(
         Description=f"expires {token.expires_at:%Y-%m-%dT%H:%M:%SZ}",
     )
     try:
-        answer = pacer.send(put)
-    except ClientError as error:
+        return int(pacer.send(put)["Version"])
+    except AWS_ERRORS as error:
         # from None: a ValidationException quotes the value
-        why = error.response["Error"]
-        raise _failure(f"Writing {parameter}", why["Code"], why.get("Message", "")) from None
-    except BotoCoreError as error:
-        raise _failure(f"Writing {parameter}", type(error).__name__, "") from None
-    return answer["Version"]
+        message = error.response["Error"].get("Message") if isinstance(error, ClientError) else ""
+        raise _failure(f"Writing {parameter}", aws_code(error), str(message)) from None
 
 
 def read_versions(parameters: Collection[str], *, ssm: "SSMClient", pacer: Pacer) -> dict[str, int]:
@@ -85,7 +84,7 @@ def read_versions(parameters: Collection[str], *, ssm: "SSMClient", pacer: Pacer
             versions |= {one["Name"]: one["Version"] for one in answer.get("Parameters", [])}
     except NoTimeLeft as error:
         raise TokensUnchecked(f"Reading the versions of tokens: {error.detail}") from None
-    except (ClientError, BotoCoreError) as error:
+    except AWS_ERRORS as error:
         code = aws_code(error)
         raise TokensUnchecked(f"Reading the versions of tokens failed: {code}", code=code) from None
     return versions
@@ -103,21 +102,21 @@ def delete_tokens(
     for names in batched(parameters, TEN, strict=False):
         try:
             answer = pacer.send(partial(ssm.delete_parameters, Names=list(names)))
+            gone = {*answer.get("DeletedParameters", []), *answer.get("InvalidParameters", [])}
         except NoTimeLeft as error:
             failures |= dict.fromkeys(names, error)
-        except (ClientError, BotoCoreError) as error:
+        except AWS_ERRORS as error:
             failures |= {name: _failure(f"Deleting {name}", aws_code(error), "") for name in names}
         else:
-            gone = {*answer.get("DeletedParameters", []), *answer.get("InvalidParameters", [])}
             failures |= {
-                name: _failure(f"Deleting {name}", "it is still there", "")
+                name: _failure(f"Deleting {name}", Quoted("it is still there"), "")
                 for name in names
                 if name not in gone
             }
     return failures
 
 
-def _failure(what: str, code: str, message: str) -> StoreFailed:
+def _failure(what: str, code: Quoted, message: str) -> StoreFailed:
     detail = f"{what} failed: {code}"
     if code == "InvalidKeyId" and (kms := KMS_ERROR.search(message)):
         detail = f"{detail}, {kms[1]}"  # a key that is disabled, gone, or soon to be

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_DNS, uuid5
@@ -22,6 +23,7 @@ from token_issuer.errors import ClientRefused, ClientSecretUnreadable
 from token_issuer.handler import lambda_handler
 from token_issuer.ledger import Ledger
 from token_issuer.pacing import Clock, Pacer
+from token_issuer.redaction import Quoted
 from token_issuer.settings import Settings
 
 if TYPE_CHECKING:
@@ -50,9 +52,10 @@ ENVIRONMENT = {  # as template.yaml sets it, but for the token endpoint
     "AWS_DEFAULT_REGION": "eu-north-1",
 }
 
-NO_VERSION = ClientSecretUnreadable("no such stage", code="ResourceNotFoundException")
+NO_VERSION = ClientSecretUnreadable("no such stage", code=Quoted("ResourceNotFoundException"))
 REFUSED = ClientRefused("Client default: invalid_client")
 
+ENDPOINT = "AWS_ENDPOINT_URL"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
@@ -99,16 +102,27 @@ def tenant_id(name: str) -> str:
     return str(uuid5(NAMESPACE_DNS, name))
 
 
+@cache
+def _clients(
+    endpoint_url: str | None,
+) -> tuple["SSMClient", "DynamoDBClient", "SecretsManagerClient"]:
+    """Make clients once in a process: it takes longer than most tests."""
+    assert endpoint_url == os.environ.get(ENDPOINT)
+    return boto3.client("ssm"), boto3.client("dynamodb"), boto3.client("secretsmanager")
+
+
+def clients() -> tuple["SSMClient", "DynamoDBClient", "SecretsManagerClient"]:
+    return _clients(os.environ.get(ENDPOINT))
+
+
 @dataclass
 class Account:
     """The AWS account as an operator fills it, and as a consumer reads it."""
 
     visma_connect: VismaConnect
-    ssm: "SSMClient" = field(default_factory=lambda: boto3.client("ssm"))
-    dynamodb: "DynamoDBClient" = field(default_factory=lambda: boto3.client("dynamodb"))
-    secretsmanager: "SecretsManagerClient" = field(
-        default_factory=lambda: boto3.client("secretsmanager")
-    )
+    ssm: "SSMClient" = field(default_factory=lambda: clients()[0])
+    dynamodb: "DynamoDBClient" = field(default_factory=lambda: clients()[1])
+    secretsmanager: "SecretsManagerClient" = field(default_factory=lambda: clients()[2])
 
     def make_ledger(self) -> None:
         """Make the table as template.yaml does."""

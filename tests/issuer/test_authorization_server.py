@@ -1,35 +1,40 @@
 import base64
+import gzip
 import hashlib
 import html
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from urllib.parse import quote
 
 import pytest
-import requests
 import responses
+from hypothesis import given
+from hypothesis import strategies as st
 
 from local.authorization_server import SCOPES, Client, Fault, VismaConnect
 from token_issuer.authorization_server import (
     AccessToken,
+    Answer,
     fetch_token,
+    parse_response,
     parse_retry_after,
     parse_token,
     token_request,
 )
 from token_issuer.credentials import ClientCredentials
 from token_issuer.errors import (
+    AnswerInvalid,
     ClientRefused,
     EndpointUnavailable,
     TokenInvalid,
     TokenRefused,
     WrongTenant,
 )
+from token_issuer.redaction import Quoted
 from token_issuer.tenants import Tenant
-from token_issuer.token_endpoint import open_session, post
+from token_issuer.token_endpoint import TokenEndpoint
 
 type Fetch = Callable[..., AccessToken]
 
@@ -49,7 +54,11 @@ CREDENTIALS = ClientCredentials(
     auth_method="client_secret_post",
     version="v1",
 )
-ANSWER = {"access_token": "opaque-token", "token_type": "Bearer", "expires_in": 3600}
+ANSWER: dict[str, object] = {
+    "access_token": "opaque-token",
+    "token_type": "Bearer",
+    "expires_in": 3600,
+}
 
 
 def jwt(**claims: object) -> str:
@@ -59,25 +68,32 @@ def jwt(**claims: object) -> str:
     return f"{encode({'alg': 'RS256'})}.{encode(claims)}.c2lnbmF0dXJl"
 
 
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    with open_session(8) as one:
-        yield one
+def token_of(**members: object) -> AccessToken:
+    response = parse_response(ANSWER | members, asked_for=TENANT.scope, secrets=["demoapp"])
+    return parse_token(response, issued_at=NOW)
 
 
 @pytest.fixture
-def fetch(session: requests.Session) -> Fetch:
+def fetch() -> Fetch:
     def call(
         endpoint: str = ENDPOINT,
         tenant: Tenant = TENANT,
         credentials: ClientCredentials = CREDENTIALS,
         now: datetime = NOW,
     ) -> AccessToken:
-        return fetch_token(
-            tenant, credentials, post=partial(post, session, endpoint), now=lambda: now
-        )
+        return fetch_token(tenant, credentials, post=TokenEndpoint(endpoint).post, now=lambda: now)
 
     return call
+
+
+def dates() -> st.SearchStrategy[str]:
+    """Return what may stand for a date: its parts in any order, some of them beyond numbers."""
+    number = st.integers(-(10**25), 10**25).map(str)
+    part = st.sampled_from(
+        ["Mon,", "23", "Nov", "2026", "12:00:00", "GMT", "1:2:3.4", ":", "-", ""]
+    )
+    zone = number.map(lambda text: f"+{text}")
+    return st.lists(number | part | zone | st.text(max_size=3), max_size=8).map(" ".join)
 
 
 # The wire, against the local authorization server
@@ -88,6 +104,24 @@ def client(visma_connect: VismaConnect) -> Client:
     registered = visma_connect.add_client("demoapp", "correct-horse+staple")
     registered.tenants.add(TENANT.tenant_id or "")
     return registered
+
+
+@pytest.mark.parametrize(
+    ("status", "members", "told"),
+    [
+        (200, ANSWER, "The token endpoint answered before it was asked"),
+        (400, {"error": "invalid_tenant"}, "The token endpoint answered before it was asked"),
+        (401, {"error": "invalid_client"}, "The token endpoint answered before it was asked"),
+        (503, {}, "The token endpoint answered HTTP 503"),
+    ],
+)
+def test_an_early_answer_is_another_requests(
+    status: int, members: dict[str, object], told: str
+) -> None:
+    answer = Answer(status=status, body=json.dumps(members).encode(), is_early=True)
+
+    with pytest.raises(EndpointUnavailable, match=told):
+        fetch_token(TENANT, CREDENTIALS, post=lambda *_: answer, now=lambda: NOW)
 
 
 @pytest.mark.usefixtures("client")
@@ -110,16 +144,15 @@ def test_the_request_is_what_visma_documents(visma_connect: VismaConnect, fetch:
     )
 
 
-def test_what_is_not_configured_is_not_sent(
-    client: Client, visma_connect: VismaConnect, fetch: Fetch
-) -> None:
+@pytest.mark.usefixtures("client")
+def test_what_is_not_configured_is_not_sent(visma_connect: VismaConnect, fetch: Fetch) -> None:
     tenant = replace(TENANT, tenant_id=None, scope="")
 
     token = fetch(visma_connect.token_endpoint, tenant=tenant, now=datetime.now(UTC))
 
     assert visma_connect.received[0].form.keys() == {"grant_type", "client_id", "client_secret"}
     assert "tenant_id" not in visma_connect.claims(token.value)
-    assert token.scope == frozenset(client.scopes)
+    assert token.scope is None
 
 
 @pytest.mark.parametrize("method", ["client_secret_post", "client_secret_basic"])
@@ -193,18 +226,14 @@ def test_a_wrong_client_secret_is_the_clients_failure(
 
 
 @pytest.mark.usefixtures("client")
-def test_the_clock_is_read_before_the_request_is_sent(
-    visma_connect: VismaConnect, session: requests.Session
-) -> None:
+def test_the_clock_is_read_before_the_request_is_sent(visma_connect: VismaConnect) -> None:
     sent_by_then: list[int] = []
 
     def now() -> datetime:
         sent_by_then.append(len(visma_connect.received))
         return datetime.now(UTC)
 
-    fetch_token(
-        TENANT, CREDENTIALS, post=partial(post, session, visma_connect.token_endpoint), now=now
-    )
+    fetch_token(TENANT, CREDENTIALS, post=TokenEndpoint(visma_connect.token_endpoint).post, now=now)
 
     assert sent_by_then == [0]
 
@@ -224,10 +253,28 @@ def test_the_clock_is_read_before_the_request_is_sent(
         ("1.5", None),
         ("soon", None),
         ("", None),
+        ("١٢", None),
+        ("12, 12", None),
+        ("Sat, 01 Jan 0001 00:00:00 +2359", 0.0),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", None),
+        pytest.param(f"23 Nov 2026 12:00:00 +{'9' * 20}", None, id="a zone beyond the world"),
+        pytest.param(f"23 Nov 12:00:00 23 {'9' * 20}", None, id="a year beyond numbers"),
+        pytest.param(f"23 Nov {'9' * 5000} 12:00:00 GMT", None, id="a year beyond digits"),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(text: str | None, seconds: float | None) -> None:
     assert parse_retry_after(text, NOW) == seconds
+
+
+@given(text=dates())
+def test_no_retry_after_is_an_error(text: str) -> None:
+    seconds = parse_retry_after(text, NOW)
+
+    assert seconds is None or seconds >= 0
+
+
+def test_a_retry_after_at_the_end_of_all_time_is_one() -> None:
+    assert (parse_retry_after("Fri, 31 Dec 9999 23:59:59 -2359", NOW) or 0) > 1e11
 
 
 @pytest.mark.parametrize(
@@ -235,10 +282,10 @@ def test_retry_after_is_seconds_or_a_date(text: str | None, seconds: float | Non
     [(429, b""), (503, b""), (400, b'{"error": "temporarily_unavailable"}')],
 )
 def test_a_server_may_want_to_be_left_alone(
-    status: int, body: bytes, visma_connect: VismaConnect, session: requests.Session
+    status: int, body: bytes, visma_connect: VismaConnect
 ) -> None:
     visma_connect.faults[None] = Fault(status=status, body=body, headers={"Retry-After": "120"})
-    ask = partial(post, session, visma_connect.token_endpoint)
+    ask = TokenEndpoint(visma_connect.token_endpoint).post
 
     with pytest.raises(EndpointUnavailable) as raised:
         fetch_token(TENANT, CREDENTIALS, post=ask, now=lambda: NOW)
@@ -292,6 +339,34 @@ def test_words_that_may_be_a_secret_are_not_shown(member: str, spelling: str, fe
     assert set(shown.split()) <= {"got", "[…]", "[withheld:", "it", "quotes", "a", "secret]"}
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({"error": "aB3xY 9kQ2z", "error_description": "77fGh"}, id="in two members"),
+        pytest.param({"error": "not 1 aB3xY 2 9kQ2z 3 77fGh 4 mN4pR"}, id="in numbered pieces"),
+        pytest.param({"error": "a", "error_description": "is aB3xY"}, id="its first letters"),
+    ],
+)
+def test_the_pieces_of_a_secret_are_not_shown(answer: dict[str, str], fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, status=400, json=answer)
+
+        with pytest.raises(TokenRefused) as caught:
+            fetch(credentials=replace(CREDENTIALS, client_secret="aB3xY+9kQ2z+77fGh+mN4pR"))
+
+    assert not {"aB3xY", "9kQ2z", "77fGh", "mN4pR"} & set(caught.value.detail.split())
+
+
+@pytest.mark.parametrize("token", ["", "n", "none"])
+def test_what_is_no_token_hides_no_error(token: str, fetch: Fetch) -> None:
+    answer = {"access_token": token, "error": "invalid_tenant", "error_description": "not known"}
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, status=400, json=answer)
+
+        with pytest.raises(TokenRefused, match="invalid_tenant: not known"):
+            fetch()
+
+
 @pytest.mark.parametrize("client_id", ["client", "id", "a"])
 def test_a_known_error_is_told_whatever_the_clients_id_is(client_id: str, fetch: Fetch) -> None:
     with responses.RequestsMock() as mock:
@@ -299,6 +374,19 @@ def test_a_known_error_is_told_whatever_the_clients_id_is(client_id: str, fetch:
 
         with pytest.raises(ClientRefused, match=r"^Client default: invalid_client\. "):
             fetch(credentials=replace(CREDENTIALS, client_id=client_id))
+
+
+def test_of_uuids_only_the_tenants_own_is_shown(fetch: Fetch) -> None:
+    theirs = "0b9c1f4e-52e0-46c7-b684-df894d4b8a5b"
+    description = f"Token {theirs} is not for tenant {TENANT.tenant_id}"
+    with responses.RequestsMock() as mock:
+        answer = {"error": "invalid_request", "error_description": description}
+        mock.post(ENDPOINT, status=400, json=answer)
+
+        with pytest.raises(TokenRefused, match=f"is not for tenant {TENANT.tenant_id}") as caught:
+            fetch()
+
+    assert theirs not in str(caught.value)
 
 
 def test_other_words_are_not_withheld(fetch: Fetch) -> None:
@@ -326,6 +414,47 @@ def test_odd_secrets_are_withheld_too(secret: str, words: object, fetch: Fetch) 
 
         with pytest.raises(TokenRefused, match="withheld"):
             fetch(credentials=replace(CREDENTIALS, client_secret=secret))
+
+
+UUID_SECRET = "0d4e3b1c-1111-2222-3333-444455556666"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        pytest.param("x " * 500, f"unknown client_secret {UUID_SECRET}", id="behind a long error"),
+        pytest.param(f"{'x ' * 489}{UUID_SECRET[:20]}", UUID_SECRET[20:], id="over both"),
+        pytest.param("odd", f"{'x ' * 482}{UUID_SECRET}", id="at the end of what is read"),
+        pytest.param("odd", f"{'x ' * 490}{UUID_SECRET}", id="over the end of what is read"),
+        pytest.param("invalid_request", f"{'x ' * 80}{UUID_SECRET}", id="with a known error"),
+    ],
+)
+def test_a_secret_is_withheld_wherever_it_stands(error: str, words: str, fetch: Fetch) -> None:
+    """A UUID is a plain word: tenants have such ids."""
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, status=400, json={"error": error, "error_description": words})
+
+        with pytest.raises(TokenRefused, match="withheld"):
+            fetch(credentials=replace(CREDENTIALS, client_secret=UUID_SECRET))
+
+
+def test_an_answer_in_another_encoding_is_read(fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        body = '{"error": "invalid_client", "error_description": "nyckel för Åsa"}'.encode(
+            "latin-1"
+        )
+        mock.post(ENDPOINT, status=401, body=body)
+
+        with pytest.raises(ClientRefused, match=r"invalid_client: nyckel \[…\] \[…\]"):
+            fetch()
+
+
+def test_a_compressed_answer_is_named_as_such(fetch: Fetch) -> None:
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, status=200, body=gzip.compress(b"{}"))
+
+        with pytest.raises(AnswerInvalid, match="HTTP 200, is compressed"):
+            fetch()
 
 
 def test_long_words_are_taken_out_of_a_description(fetch: Fetch) -> None:
@@ -370,33 +499,41 @@ def test_a_description_is_cut_and_stays_on_one_line(fetch: Fetch) -> None:
 
 
 def test_a_token_says_when_it_expires() -> None:
-    token = parse_token(ANSWER | {"scope": "a b"}, issued_at=NOW)
+    token = token_of(scope=TENANT.scope)
 
     assert token.value == "opaque-token"
     assert token.issued_at == NOW
     assert token.expires_at == NOW + timedelta(hours=1)
-    assert token.scope == frozenset("ab")
+    assert token.scope == frozenset({Quoted(TENANT.scope)})
     assert token.fingerprint == hashlib.sha256(b"opaque-token").hexdigest()[:16]
 
 
 def test_a_token_does_not_print() -> None:
-    assert "opaque-token" not in repr(parse_token(ANSWER, issued_at=NOW))
+    assert "opaque-token" not in repr(token_of())
 
 
 @pytest.mark.parametrize(
     ("scope", "granted"),
     [
-        pytest.param("a b", {"a", "b"}, id="a text"),
-        pytest.param(["a", "b", 7], {"a", "b"}, id="a list"),
+        pytest.param(TENANT.scope, {TENANT.scope}, id="a text"),
+        pytest.param([TENANT.scope, "b", 7], {TENANT.scope}, id="a list"),
+        pytest.param("other", set(), id="another"),
         pytest.param("", set(), id="empty"),
+        pytest.param([], set(), id="an empty list"),
         pytest.param(None, None, id="missing"),
         pytest.param(7, None, id="a number"),
     ],
 )
 def test_the_granted_scope_is_read(scope: object, granted: set[str] | None) -> None:
-    token = parse_token(ANSWER | {"scope": scope}, issued_at=NOW)
+    token = token_of(scope=scope)
 
     assert token.scope == (None if granted is None else frozenset(granted))
+
+
+def test_of_a_scope_only_the_words_that_were_asked_for_are_kept() -> None:
+    words = f"{TENANT.scope} read correct horse \x1b[2J \u202ered {jwt()} demoapp"
+
+    assert token_of(scope=words).scope == frozenset({Quoted(TENANT.scope)})
 
 
 @pytest.mark.parametrize(
@@ -417,11 +554,11 @@ def test_the_granted_scope_is_read(scope: object, granted: set[str] | None) -> N
 )
 def test_a_token_that_cannot_be_used_is_refused(answer: dict[str, object]) -> None:
     with pytest.raises(TokenInvalid):
-        parse_token(ANSWER | answer, issued_at=NOW)
+        token_of(**answer)
 
 
 def test_a_token_of_8_kb_is_taken() -> None:
-    assert len(parse_token(ANSWER | {"access_token": "a" * 8192}, issued_at=NOW).value) == 8192
+    assert len(token_of(access_token="a" * 8192).value) == 8192
 
 
 @pytest.mark.parametrize(
@@ -437,9 +574,9 @@ def test_a_token_of_8_kb_is_taken() -> None:
 )
 def test_the_earlier_end_counts(expires_in: object, exp: float | None, minutes: int) -> None:
     claims = {} if exp is None else {"exp": exp + int(NOW.timestamp())}
-    answer = ANSWER | {"access_token": jwt(**claims), "expires_in": expires_in}
+    token = token_of(access_token=jwt(**claims), expires_in=expires_in)
 
-    assert parse_token(answer, issued_at=NOW).expires_at == NOW + timedelta(minutes=minutes)
+    assert token.expires_at == NOW + timedelta(minutes=minutes)
 
 
 @pytest.mark.parametrize(
@@ -452,9 +589,7 @@ def test_the_earlier_end_counts(expires_in: object, exp: float | None, minutes: 
     ],
 )
 def test_what_merely_looks_like_a_jwt_is_opaque(token: str) -> None:
-    answer = ANSWER | {"access_token": token}
-
-    assert parse_token(answer, issued_at=NOW).expires_at == NOW + timedelta(hours=1)
+    assert token_of(access_token=token).expires_at == NOW + timedelta(hours=1)
 
 
 @pytest.mark.parametrize(
@@ -470,6 +605,55 @@ def test_somebody_elses_token_is_not_taken(claims: dict[str, str], fetch: Fetch)
 
         with pytest.raises(WrongTenant):
             fetch()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b'{"alg": "RS256", "kid": "caf\xe9"}', b'{"alg":\t"RS256", "x": "\t"}', b"{}"],
+    ids=["another encoding", "a tab", "nothing in it"],
+)
+def test_somebody_elses_token_is_not_taken_however_its_header_is_spelled(
+    header: bytes, fetch: Fetch
+) -> None:
+    begins = base64.urlsafe_b64encode(header).decode().rstrip("=")
+    _, _, claims = jwt(tenant_id="another").partition(".")
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, json=ANSWER | {"access_token": f"{begins}.{claims}"})
+
+        with pytest.raises(WrongTenant):
+            fetch()
+
+
+def test_a_name_in_another_encoding_costs_nobody_a_token(fetch: Fetch) -> None:
+    claims = f'{{"tenant_id": "{TENANT.tenant_id}", "name": "Café"}}'.encode("latin-1")
+    encoded = base64.urlsafe_b64encode(claims).decode().rstrip("=")
+    token = f"{jwt().partition('.')[0]}.{encoded}.c2lnbmF0dXJl"
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, json=ANSWER | {"access_token": token})
+
+        assert fetch().value == token
+
+
+def test_a_jwt_that_names_its_tenant_twice_is_not_taken(fetch: Fetch) -> None:
+    claims = f'{{"tenant_id": "another", "tenant_id": "{TENANT.tenant_id}"}}'
+    encoded = base64.urlsafe_b64encode(claims.encode()).decode().rstrip("=")
+    token = f"{jwt().partition('.')[0]}.{encoded}.c2lnbmF0dXJl"
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, json=ANSWER | {"access_token": token})
+
+        with pytest.raises(TokenInvalid, match="claims can't be read"):
+            fetch()
+
+
+def test_a_tenant_in_a_token_is_not_shown_where_it_is_our_secret(fetch: Fetch) -> None:
+    secret = "0b9c1f4e-52e0-46c7-b684-df894d4b8a5b"
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, json=ANSWER | {"access_token": jwt(tenant_id=secret)})
+
+        with pytest.raises(WrongTenant) as raised:
+            fetch(credentials=replace(CREDENTIALS, client_secret=secret))
+
+    assert secret not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from token_issuer.errors import (
     ClientSecretUnreadable,
     PendingClientDiffers,
 )
+from token_issuer.redaction import Quoted
 
 NEW = "new-7zR2pXw9Lm4Tb8YcH6vKq"
 
@@ -151,7 +152,7 @@ def test_whose_a_pending_version_is_must_be_known() -> None:
     read = reader(
         AWSCURRENT=[ClientSecretInvalid("not JSON")],
         AWSPENDING=[credentials("v3", "other")],
-        AWSPREVIOUS=[ClientSecretUnreadable("throttled", code="ThrottlingException")],
+        AWSPREVIOUS=[ClientSecretUnreadable("throttled", code=Quoted("ThrottlingException"))],
     )
 
     with pytest.raises(ClientSecretUnreadable, match="throttled"):

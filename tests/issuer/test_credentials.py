@@ -20,7 +20,7 @@ from token_issuer.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
@@ -92,6 +92,82 @@ def test_an_unreachable_service_is_named() -> None:
         promote(nobody, "visma/clients", "default", V2, V1)
 
 
+@pytest.mark.parametrize(
+    ("arrange", "code", "detail", "remedy"),
+    [
+        pytest.param(
+            lambda _: None,
+            "ResourceNotFoundException",
+            "Reading secret visma/clients/default failed: ResourceNotFoundException",
+            "Create the secret",
+            id="there is none",
+        ),
+        pytest.param(
+            lambda aws: aws.create_secret(Name="visma/clients/default"),
+            "NoValue",
+            "Secret visma/clients/default has no value yet",
+            "visma-tokens secret stage",
+            id="it has no value yet",
+        ),
+        pytest.param(
+            lambda aws: (
+                aws.create_secret(Name="visma/clients/default", SecretString=json.dumps(SECRET)),
+                aws.delete_secret(SecretId="visma/clients/default"),
+            ),
+            "ScheduledForDeletion",
+            "Secret visma/clients/default is scheduled for deletion",
+            "aws secretsmanager restore-secret",
+            id="it is scheduled for deletion",
+        ),
+        pytest.param(
+            lambda aws: (
+                aws.create_secret(Name="visma/clients/default"),
+                aws.delete_secret(SecretId="visma/clients/default"),
+            ),
+            "ScheduledForDeletion",
+            "Secret visma/clients/default is scheduled for deletion",
+            "aws secretsmanager restore-secret",
+            id="it is scheduled for deletion, and has no value",
+        ),
+    ],
+)
+def test_why_a_secret_has_no_value_is_said_with_what_to_do(
+    arrange: "Callable[[SecretsManagerClient], object]",
+    code: str,
+    detail: str,
+    remedy: str,
+    secretsmanager: "SecretsManagerClient",
+) -> None:
+    arrange(secretsmanager)
+
+    with pytest.raises(ClientSecretUnreadable) as caught:
+        read_credentials(secretsmanager, "visma/clients", "default")
+
+    assert (caught.value.code, caught.value.detail) == (code, detail)
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize("code", ["ResourceNotFoundException", "InvalidRequestException"])
+@pytest.mark.parametrize("is_described", [True, False], ids=["described", "not described"])
+def test_a_state_that_explains_nothing_leaves_the_failure_as_it_is(
+    code: str, *, is_described: bool
+) -> None:
+    """As where somebody has changed the secret meanwhile, or the role may not describe it."""
+    secretsmanager = boto3.client("secretsmanager", region_name="eu-north-1")
+    with Stubber(secretsmanager) as stubber:
+        stubber.add_client_error("get_secret_value", code)
+        if is_described:
+            stages = {"VersionIdsToStages": {V1: ["AWSCURRENT"]}}
+            stubber.add_response("describe_secret", stages)
+        else:
+            stubber.add_client_error("describe_secret", "AccessDeniedException")
+
+        with pytest.raises(ClientSecretUnreadable, match=f"failed: {code}") as caught:
+            read_credentials(secretsmanager, "visma/clients", "default")
+
+    assert caught.value.code == code
+
+
 def stage(secretsmanager: "SecretsManagerClient", *stages: str) -> str:
     return secretsmanager.put_secret_value(
         SecretId="visma/clients/default",
@@ -109,6 +185,22 @@ def test_a_version_is_read_by_its_stage(secretsmanager: "SecretsManagerClient") 
 
     assert (pending.client_secret, pending.version) == ("another", version)
     assert current.client_secret == SECRET["client_secret"]
+
+
+def test_an_odd_version_is_the_same_wherever_it_is_read(
+    secretsmanager: "SecretsManagerClient",
+) -> None:
+    """Whoever stages a client secret chooses its id, which the ledger keeps."""
+    odd = "\x1b[2J\u202e0b7d2b1e-3a52-4f6e-9a39-00000000"
+    text = json.dumps(SECRET)
+    secretsmanager.create_secret(
+        Name="visma/clients/default", SecretString=text, ClientRequestToken=odd
+    )
+
+    version = read_credentials(secretsmanager, "visma/clients", "default").version
+
+    assert version == r"\x1b[2J\u202e0b7d2b1e-3a52-4f6e-9a39-00000000"
+    assert read_stages(secretsmanager, "visma/clients", "default") == {"AWSCURRENT": version}
 
 
 def test_a_stage_without_a_version_cannot_be_read(secretsmanager: "SecretsManagerClient") -> None:

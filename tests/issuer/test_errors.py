@@ -7,6 +7,7 @@ import pytest
 from tests.conftest import PROJECT
 from token_issuer import errors
 from token_issuer.errors import IssuerError, TokenRefused
+from token_issuer.redaction import Quoted
 
 
 def leaves(parent: type[IssuerError]) -> Iterator[type[IssuerError]]:
@@ -48,14 +49,14 @@ def test_the_tree_on_top_of_the_file_is_the_tree() -> None:
 
 
 def test_a_failure_reads_as_cause_and_remedy() -> None:
-    failure = TokenRefused("invalid_scope: no such scope", code="invalid_scope")
+    failure = TokenRefused("invalid_scope: no such scope", code=Quoted("invalid_scope"))
 
     assert str(failure) == f"{failure.detail}. {TokenRefused.remedies['invalid_scope']}"
     assert failure.reason == "TokenRefused"
 
 
 def test_a_code_without_a_remedy_of_its_own_has_that_of_its_class() -> None:
-    assert TokenRefused("x", code="invalid_moon_phase").remedy == TokenRefused.remedy
+    assert TokenRefused("x", code=Quoted("invalid_moon_phase")).remedy == TokenRefused.remedy
     assert TokenRefused("x").remedy == TokenRefused.remedy
 
 

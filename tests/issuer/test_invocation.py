@@ -36,3 +36,17 @@ def test_a_dry_run_may_be_for_named_tenants() -> None:
 
 def test_a_tenant_named_twice_is_served_once() -> None:
     assert parse_invocation({"tenants": ["acme", "acme"]}).tenants == ("acme",)
+
+
+def test_a_name_that_is_longer_than_any_is_refused() -> None:
+    assert parse_invocation({"tenants": ["a" * 64]}).tenants == ("a" * 64,)
+    with pytest.raises(EventInvalid, match="names"):
+        parse_invocation({"tenants": ["a" * 65]})
+
+
+def test_more_names_than_any_stack_serves_are_refused() -> None:
+    names = [f"t{number}" for number in range(10_001)]
+
+    assert parse_invocation({"tenants": names[1:]}).tenants == tuple(names[1:])
+    with pytest.raises(EventInvalid, match="more than 10000 names"):
+        parse_invocation({"tenants": names})

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.issuer.conftest import NO_VERSION, fast_pacer, make_settings
+from tests.issuer.test_ledger import FAILURE, ISSUED, RECORD
+from tests.issuer.test_renewal import make_record, make_tenant, plan
 from token_issuer.authorization_server import AccessToken
 from token_issuer.client_secret import ClientSecret
 from token_issuer.credentials import CURRENT, ClientCredentials
@@ -24,13 +26,16 @@ from token_issuer.errors import (
     StoreBreakerOpen,
     StoreDenied,
     StoreUnavailable,
+    TenantReassigned,
     TokenRefused,
 )
 from token_issuer.issuance import Steps, issue_tokens
 from token_issuer.ledger import Issued, Record
+from token_issuer.ownership import Ownership
 from token_issuer.pacing import Clock, Pacer
+from token_issuer.redaction import Quoted
 from token_issuer.renewal import Reason, Renewal
-from token_issuer.tenants import Tenant
+from token_issuer.tenants import Owner, Tenant
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -102,14 +107,24 @@ class World:
         self.record_token(record, None)
 
     def shorten(self, name: str, expires_at: datetime) -> None:
+        for error in self.answers.get(f"shorten {name}", []):
+            raise error
         self.done.append(f"shorten {name} to {expires_at:%H:%M}")
 
     def tell_failing(self, tenant: Tenant, error: IssuerError, _: datetime | None) -> bool:
+        for defect in self.answers.get(f"tell {tenant.name}", []):
+            raise defect
         self.done.append(f"tell {tenant.name}: {error.reason}")
         return self.is_heard
 
     def tell_recovered(self, tenant: Tenant, _: AccessToken) -> bool:
+        for defect in self.answers.get(f"tell {tenant.name}", []):
+            raise defect
         self.done.append(f"tell {tenant.name}: recovered")
+        return self.is_heard
+
+    def tell_reassigned(self, tenant: Tenant, error: TenantReassigned) -> bool:
+        self.done.append(f"tell {tenant.name}: {error.reason}")
         return self.is_heard
 
     def sleep(self, seconds: float) -> None:
@@ -125,6 +140,7 @@ class World:
             shorten=self.shorten,
             tell_failing=self.tell_failing,
             tell_recovered=self.tell_recovered,
+            tell_reassigned=self.tell_reassigned,
             writes=fast_pacer(),
             sleep=self.sleep,
             now=lambda: NOW,
@@ -134,7 +150,7 @@ class World:
     def issue(
         self, renewals: Iterable[Renewal], concurrency: int = 8
     ) -> dict[str, AccessToken | IssuerError]:
-        outcomes = list(issue_tokens(renewals, NOW, steps=self.steps(concurrency)))
+        outcomes = list(issue_tokens(renewals, NOW, Ownership([]), steps=self.steps(concurrency)))
         assert len({one.tenant.name for one, _ in outcomes}) == len(outcomes)
         return {one.tenant.name: outcome for one, outcome in outcomes}
 
@@ -265,21 +281,43 @@ def test_a_client_secret_knows_who_had_a_token_last(
     secret = ClientSecret("default", world.read_credentials)
     steps = replace(world.steps(1), secret=lambda _: secret)
 
-    list(issue_tokens([renewal("t0"), renewal("t1")], NOW, steps=steps))
+    list(issue_tokens([renewal("t0"), renewal("t1")], NOW, Ownership([]), steps=steps))
 
     assert (secret.works, secret.token_for) == (True, token_for)
 
 
-def test_a_defect_costs_its_tenant_alone_and_is_not_quoted() -> None:
-    world = World({"store of t0": [TypeError("the token is t-t0")]})
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param({"t0": []}, id="asking"),
+        pytest.param({"store of t0": []}, id="storing"),
+        pytest.param({"shorten t0": []}, id="claiming less life"),
+        pytest.param({"tell t0": []}, id="telling that it has recovered"),
+        pytest.param({"record of t0": []}, id="recording a token"),
+        pytest.param({"t0": [TokenRefused("no")], "record of t0": []}, id="recording a refusal"),
+        pytest.param({"t0": [TokenRefused("no")], "tell t0": []}, id="telling of a refusal"),
+        pytest.param({"t0": [EndpointUnavailable("503")], "record of t0": []}, id="an outage"),
+    ],
+)
+@pytest.mark.parametrize("defect", [TypeError, OverflowError, RecursionError, MemoryError])
+def test_a_defect_in_any_step_costs_its_tenant_alone_and_is_not_quoted(
+    defect: type[Exception], answers: dict[str, list[Exception]]
+) -> None:
+    world = World(
+        {step: errors or [defect("the token is t-t0")] for step, errors in answers.items()}
+    )
+    world.latency = 0.01
+    told = replace(FAILURE, told_at=NOW - timedelta(days=2))
+    issued = replace(ISSUED, expires_at=NOW + timedelta(days=1))
+    record = replace(RECORD, tenant="t0", issued=issued, failure=told)
 
-    outcomes = world.issue([renewal("t0"), renewal("t1")])
+    outcomes = world.issue([renewal("t0", record=record), renewal("t1")])
 
     failure = outcomes["t0"]
     assert isinstance(failure, IssuerError)
     assert failure.reason == "Unexpected"
-    assert failure.detail.startswith("TypeError in issuance.py, line ")
-    assert world.stored.keys() == {"t1"}
+    assert failure.detail.startswith(f"{defect.__name__} in issuance.py, line ")
+    assert outcomes["t1"] == world.stored["t1"]
 
 
 def test_a_defect_in_reading_a_secret_is_met_once() -> None:
@@ -299,7 +337,7 @@ def test_without_a_store_tokens_are_only_checked() -> None:
 
     steps = replace(world.steps(), store_token=None)
 
-    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, steps=steps)
+    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, Ownership([]), steps=steps)
 
     assert isinstance(outcome, AccessToken)
     assert world.asked == ["acme"]
@@ -448,7 +486,7 @@ def test_reading_a_secret_may_take_the_time_for_asking() -> None:
     secret = ClientSecret("default", read)
     steps = replace(world.steps(), secret=lambda _: secret, writes=hours.pacer(100, until=20.0))
 
-    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, steps=steps)
+    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, Ownership([]), steps=steps)
 
     assert isinstance(outcome, NoTimeLeft)
     assert world.asked == []
@@ -463,7 +501,7 @@ def test_a_slow_refusal_may_take_the_time_for_a_way_back() -> None:
 
     steps = replace(world.steps(), fetch_token=fetch_token, writes=hours.pacer(100, until=20.0))
 
-    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, steps=steps)
+    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, Ownership([]), steps=steps)
 
     assert isinstance(outcome, NoTimeLeft)
     assert world.credentials_read == {"default": 1}
@@ -480,7 +518,7 @@ def test_the_way_back_may_take_the_time_for_asking() -> None:
     secret = ClientSecret("default", read)
     steps = replace(world.steps(), secret=lambda _: secret, writes=hours.pacer(100, until=20.0))
 
-    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, steps=steps)
+    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, Ownership([]), steps=steps)
 
     assert isinstance(outcome, NoTimeLeft)
     assert world.asked == ["acme"]
@@ -493,6 +531,66 @@ def test_a_parameter_of_its_own_does_not_count_for_the_store() -> None:
     world.issue([renewal(name) for name in names])
 
     assert sorted(world.asked) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("code", "most"),
+    [
+        pytest.param("ValidationException", 3, id="the name"),
+        pytest.param("ParameterPatternMismatchException", 3, id="the letters of the name"),
+        pytest.param("HierarchyLevelLimitExceededException", 3, id="the levels of the name"),
+        pytest.param("ParameterMaxVersionLimitExceeded", 20, id="labels"),
+    ],
+)
+def test_where_no_token_at_all_can_be_stored_no_more_are_asked_for(code: str, most: int) -> None:
+    names = [f"t{number}" for number in range(40)]
+    refused = ParameterUnwritable(f"Writing failed: {code}", code=Quoted(code))
+    world = World({f"store of {name}": [refused] for name in names})
+    world.latency = 0.01
+
+    outcomes = world.issue([renewal(name, name[-1]) for name in names], concurrency=2)
+
+    assert most <= len(world.asked) <= most + 1
+    last = outcomes["t39"]
+    assert isinstance(last, StoreBreakerOpen)
+    assert code in last.detail
+
+
+def test_once_a_token_could_be_stored_a_name_is_its_own_tenants_trouble() -> None:
+    names = [f"t{number}" for number in range(30)]
+    refused = ParameterUnwritable("Writing failed", code=Quoted("ValidationException"))
+    world = World({f"store of {name}": [refused] for name in names if name != "t2"})
+    world.latency = 0.01
+
+    world.issue([renewal(name) for name in names], concurrency=1)
+
+    assert world.asked == names
+
+
+@pytest.mark.parametrize(
+    "clients",
+    [
+        pytest.param("aaaaaaaaa", id="one client"),
+        pytest.param("abcabcabc", id="clients that have both kinds"),
+        pytest.param("aaabbbbbb", id="a client that has all that can't be stored"),
+    ],
+)
+def test_who_can_be_stored_is_served_by_the_next_run_at_the_latest(clients: str) -> None:
+    tenants = [make_tenant(f"t{number}", client=one) for number, one in enumerate(clients)]
+    refused = ParameterUnwritable("Writing failed", code=Quoted("ValidationException"))
+    world = World({f"store of /visma/tokens/t{number}": [refused] for number in range(3)})
+    world.latency = 0.01
+    records = {  # of a day before; all of them live, and t0 to t2 are the most urgent
+        one.name: replace(make_record(one.name, age=24 * 60 + 50 - number), client=one.client)
+        for number, one in enumerate(tenants)
+    }
+
+    for minutes in (0, 5):
+        now = NOW + timedelta(minutes=minutes)
+        planned = plan(tenants, (records | world.records).values(), now=now)
+        world.issue(planned.renewals, concurrency=1)
+
+    assert world.stored.keys() == {f"/visma/tokens/t{number}" for number in range(3, 9)}
 
 
 # The end of the run
@@ -523,7 +621,11 @@ def test_a_tenant_is_started_only_while_it_can_be_finished() -> None:
         world.steps(concurrency=1), fetch_token=ask, writes=hours.pacer(100, until=50.0)
     )
 
-    outcomes = dict(issue_tokens([renewal(f"t{number}") for number in range(9)], NOW, steps=steps))
+    outcomes = dict(
+        issue_tokens(
+            [renewal(f"t{number}") for number in range(9)], NOW, Ownership([]), steps=steps
+        )
+    )
 
     assert world.asked == ["t0", "t1", "t2", "t3"]  # 14 s are needed, and 10 s left after these
     deferred = [one for one in outcomes.values() if isinstance(one, NoTimeLeft)]
@@ -539,7 +641,11 @@ def test_those_under_way_count_with_their_turns() -> None:
 
     steps = replace(world.steps(), writes=writes, store_token=store)
 
-    outcomes = dict(issue_tokens([renewal(f"t{number}") for number in range(9)], NOW, steps=steps))
+    outcomes = dict(
+        issue_tokens(
+            [renewal(f"t{number}") for number in range(9)], NOW, Ownership([]), steps=steps
+        )
+    )
 
     # the first alone; then as many as have turns, 2 s apart, from 14 s to 20 s
     assert len(world.asked) == 5
@@ -556,7 +662,7 @@ def test_nothing_is_repeated_without_time_for_it() -> None:
 
     steps = replace(world.steps(), fetch_token=ask, writes=hours.pacer(100, until=22.0))
 
-    list(issue_tokens([renewal("t0"), renewal("t1")], NOW, steps=steps))
+    list(issue_tokens([renewal("t0"), renewal("t1")], NOW, Ownership([]), steps=steps))
 
     assert world.asked == ["t0", "t1"]
 
@@ -594,6 +700,22 @@ def test_a_token_that_expires_before_the_last_one_is_told_before_it_is_stored() 
     world.issue([renewal("acme", record=longer)])
 
     assert world.done == ["shorten acme to 12:00", "store acme", "record acme"]
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+@pytest.mark.parametrize("failures", [[], [ParameterUnwritable("label")]], ids=["", "unwritable"])
+def test_another_owner_is_told_before_the_token_is_stored_and_remembered_where_that_was_heard(
+    failures: list[Exception], *, is_heard: bool
+) -> None:
+    world = World({"store of acme": failures})
+    world.is_heard = is_heard
+
+    world.issue([replace(renewal("acme"), reassigned=TenantReassigned("acme had another"))])
+
+    stored = [] if failures else ["store acme"]
+    assert world.done == ["tell acme: TenantReassigned", *stored, "record acme"]
+    owner = Owner(tenant_id="acme", client="default")
+    assert world.records["acme"].owner == (owner if is_heard else None)
 
 
 @pytest.mark.parametrize(
@@ -665,7 +787,7 @@ def test_a_failure_that_was_not_told_of_has_no_recovery() -> None:
 def test_a_failure_that_cannot_be_recorded_says_both() -> None:
     world = World(
         {
-            "acme": [TokenRefused("no", code="invalid_tenant")],
+            "acme": [TokenRefused("no", code=Quoted("invalid_tenant"))],
             "record of acme": [LedgerUnwritable("full")],
         }
     )

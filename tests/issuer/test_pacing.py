@@ -1,3 +1,4 @@
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -6,7 +7,16 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from token_issuer.errors import EndpointUnavailable, NoTimeLeft
-from token_issuer.pacing import ATTEMPTS, Breaker, Clock, Pacer, pause_before_repeat
+from token_issuer.pacing import (
+    ASK_SECONDS,
+    ATTEMPTS,
+    GATHER_SECONDS,
+    Breaker,
+    Clock,
+    Pacer,
+    last_turns,
+    pause_before_repeat,
+)
 
 
 class VirtualTime:
@@ -152,19 +162,58 @@ def test_what_hits_one_parameter_is_tried_again_and_slows_nobody(virtual: Virtua
 
 
 def test_it_is_tried_five_times(virtual: VirtualTime) -> None:
-    throttled = [error("ThrottlingException")] * ATTEMPTS
-
-    with pytest.raises(ClientError):
-        Pacer(10, virtual.clock).send(failing(*throttled))
-
-
-def test_what_does_not_pass_is_not_tried_again(virtual: VirtualTime) -> None:
+    throttled = error("ThrottlingException")
     pacer = Pacer(10, virtual.clock)
 
+    assert pacer.send(failing(*[throttled] * 4)) == "done"
     with pytest.raises(ClientError):
-        pacer.send(failing(error("AccessDeniedException")))
+        pacer.send(failing(*[throttled] * 5))
 
-    assert (virtual.seconds, pacer.throttled) == (1000, 0)
+    assert pacer.throttled == 9
+
+
+def test_what_does_not_pass_is_not_tried_again_and_slows_nobody(virtual: VirtualTime) -> None:
+    pacer = Pacer(10, virtual.clock)
+    times: list[float] = []
+
+    for _ in range(3):
+        with pytest.raises(ClientError):
+            pacer.send(failing(error("AccessDeniedException")))
+        times.append(virtual.seconds - 1000)
+
+    assert times == pytest.approx([0, 0.1, 0.2])
+    assert pacer.throttled == 0
+
+
+def test_however_often_it_is_throttled_a_tenth_of_the_pace_is_left(virtual: VirtualTime) -> None:
+    pacer = Pacer(10, virtual.clock)
+    times: list[float] = []
+
+    def throttled() -> None:
+        times.append(virtual.seconds)
+        raise error("ThrottlingException")
+
+    for _ in range(5):
+        with pytest.raises(ClientError):
+            pacer.send(throttled)
+
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert gaps[-1] == max(gaps) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("seconds", "pace"), [(1, 7.17), (9, 8.5), (17, 9.83), (18, 10), (60, 10)])
+def test_the_pace_recovers_by_a_sixtieth_of_the_whole_a_second(
+    seconds: float, pace: float, virtual: VirtualTime
+) -> None:
+    pacer = Pacer(10, virtual.clock)
+    pacer.send(failing(error("ThrottlingException")))  # after which 7 a second are left
+    virtual.seconds = 1000 + seconds
+    times: list[float] = []
+
+    for _ in range(3):  # of which the second is caught up
+        pacer.send(lambda: times.append(virtual.seconds))
+
+    assert times[2] - times[1] == pytest.approx(1 / pace, rel=0.01)
 
 
 def test_the_pace_follows_what_others_leave_and_recovers(virtual: VirtualTime) -> None:
@@ -298,3 +347,23 @@ def test_how_long_to_wait_before_a_repeat(
         return
     assert all(one is not None and pause[0] <= one <= pause[1] for one in found)
     assert len(found) > 1
+
+
+@pytest.mark.parametrize("run_seconds", [50, 110, 290, 590, 890])
+def test_after_the_longest_listing_a_tenant_can_still_be_started(run_seconds: float) -> None:
+    time = VirtualTime()
+    read_seconds, write_seconds = last_turns(run_seconds)
+    reads = Pacer(8, time.clock, until=time.seconds + read_seconds)
+    writes = Pacer(2.4, time.clock, until=time.seconds + write_seconds)
+
+    with pytest.raises(NoTimeLeft):
+        all(reads.send(lambda: True) for _ in itertools.count())
+
+    time.seconds += GATHER_SECONDS
+    assert writes.has_turn(after=ASK_SECONDS, behind=0)
+
+
+def test_a_run_that_is_shorter_than_the_templates_still_lists() -> None:
+    read_seconds, write_seconds = last_turns(40)
+
+    assert 0 < read_seconds < write_seconds - ASK_SECONDS

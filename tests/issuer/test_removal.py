@@ -30,7 +30,7 @@ def removal(tenant: str, *, is_ours: bool = True) -> Removal:
 class World:
     """A ledger and a store that note what they are told, in which some things fail."""
 
-    def __init__(self, failing: dict[str, IssuerError] | None = None) -> None:
+    def __init__(self, failing: dict[str, Exception] | None = None) -> None:
         self.failing = failing or {}
         self.replaced: set[str] = set()  # tenants that have a new token meanwhile
         self.done: list[str] = []
@@ -47,8 +47,11 @@ class World:
 
     def delete_tokens(self, parameters: list[str]) -> dict[str, IssuerError]:
         self.done.append(f"delete {len(parameters)}")
-        names = {one: f"delete {one.rpartition('/')[2]}" for one in parameters}
-        return {one: self.failing[name] for one, name in names.items() if name in self.failing}
+        failures = {one: self.failing.get(f"delete {one.rpartition('/')[2]}") for one in parameters}
+        for failure in failures.values():
+            if failure and not isinstance(failure, IssuerError):
+                raise failure
+        return {one: why for one, why in failures.items() if isinstance(why, IssuerError)}
 
     def drop_record(self, record: Record, _at: datetime) -> None:
         self.step("drop", record.tenant)
@@ -113,6 +116,22 @@ def test_what_fails_is_told_and_nothing_follows_it(step: str, done: list[str]) -
     assert world.remove(removal("acme")) == {"acme": error}
 
     assert world.done == done
+
+
+@pytest.mark.parametrize("step", ["mark", "delete", "drop"])
+def test_a_defect_stops_no_other_removal_and_is_not_quoted(step: str) -> None:
+    world = World({f"{step} t3": ZeroDivisionError("the token is t-t3")})
+
+    outcomes = world.remove(*(removal(f"t{number}") for number in range(12)))
+
+    hit = {f"t{number}" for number in range(10)} if step == "delete" else {"t3"}
+    failures = {name: why for name, why in outcomes.items() if why}
+    assert failures.keys() == hit
+    assert all(why.reason == "Unexpected" for why in failures.values())
+    assert all(why.detail.startswith("ZeroDivisionError in ") for why in failures.values())
+    assert {f"drop t{number}" for number in range(12)} - {f"drop {name}" for name in hit} == {
+        one for one in world.done if one.startswith("drop")
+    }
 
 
 def test_without_time_to_finish_nothing_is_begun() -> None:

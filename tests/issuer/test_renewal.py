@@ -15,6 +15,7 @@ from token_issuer.errors import (
     TokenRefused,
 )
 from token_issuer.ledger import Failure, Memory, Record
+from token_issuer.redaction import Quoted
 from token_issuer.renewal import (
     Facts,
     Plan,
@@ -61,7 +62,10 @@ def make_record(name: str, *, age: float = 0, life: float = 60, run: float = 0) 
     )
     issued_at = NOW - minutes(age)
     token = AccessToken(
-        value="t", issued_at=issued_at, expires_at=issued_at + minutes(life), scope=frozenset("b")
+        value="t",
+        issued_at=issued_at,
+        expires_at=issued_at + minutes(life),
+        scope=frozenset({Quoted("b")}),
     )
     return renewal.succeeded(
         token, version=3, client_secret_version="v1", attempted_at=NOW - minutes(run)
@@ -87,7 +91,7 @@ def fail(  # noqa: PLR0913  one more failed attempt, and what matters of it
         record=record,
     )
     return renewal.failed(
-        error or TokenRefused("invalid_tenant", code="invalid_tenant"),
+        error or TokenRefused("invalid_tenant", code=Quoted("invalid_tenant")),
         told=told,
         client_secret_version="v1",
         now=at,
@@ -220,6 +224,51 @@ def test_another_setting_is_a_change(setting: str) -> None:
     planned = plan_run(facts, force=False, now=NOW, settings=settings)
 
     assert reasons(planned) == {"acme": Reason.CHANGED}
+
+
+@pytest.mark.parametrize(
+    ("tenant", "purpose"),
+    [
+        pytest.param(
+            replace(ACME, tenant_id="af1140c1", scope="å:read b", client="sales"),
+            '{"tenant_id": "af1140c1", "scope": "å:read b", "client": "sales",',
+            id="a tenant",
+        ),
+        pytest.param(
+            replace(ACME, scope=""),
+            '{"tenant_id": null, "scope": "", "client": "default",',
+            id="nothing that may be left out",
+        ),
+    ],
+)
+def test_what_a_token_was_issued_for_is_this_text(tenant: Tenant, purpose: str) -> None:
+    """Another text, were it but a space, would renew each token at the next deployment."""
+    assert purpose_of(tenant, SETTINGS) == (
+        f'{purpose} "token_endpoint": "https://connect.visma.com/connect/token", "key":'
+        ' "arn:aws:kms:eu-north-1:123456789012:key/0d4e3b1c-1111-2222-3333-444455556666"}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("scope", "kept"),
+    [
+        pytest.param(["b:read", "a", "c"], "a b:read c", id="several, in order"),
+        pytest.param(["a"], "a", id="one"),
+        pytest.param([], "", id="none"),
+        pytest.param(None, None, id="not said"),
+    ],
+)
+def test_granted_scopes_are_kept_with_one_space_between_them(
+    scope: list[str] | None, kept: str | None
+) -> None:
+    [renewal] = plan([ACME]).renewals
+    granted = None if scope is None else frozenset(map(Quoted, scope))
+    token = AccessToken(value="t", issued_at=NOW, expires_at=NOW + minutes(60), scope=granted)
+
+    record = renewal.succeeded(token, version=1, client_secret_version="v1", attempted_at=NOW)
+
+    assert record.issued is not None
+    assert record.issued.scope == kept
 
 
 def test_a_moved_document_is_no_change() -> None:
@@ -406,9 +455,32 @@ def test_each_client_has_scouts_of_its_own() -> None:
     assert order == ["scout-32", *four, "scout-32", "failed-54"]
 
 
+def test_a_scout_has_its_place_before_four_and_one_in_its_own_place_counts() -> None:
+    failed = [
+        fail(make_record(f"f{age}", age=age), f"f{age}", at=NOW - minutes(5))
+        for age in (59, 57, 56, 55, 54, 53)
+    ]
+    ages = {"early": 58, "late": 40, "last": 39}
+    others = [make_record(name, age=age, run=10) for name, age in ages.items()]
+    tenants = [make_tenant(one.tenant) for one in [*failed, *others]]
+
+    orders = {
+        " ".join(one.tenant.name for one in plan(tenants, [*failed, *others], now=now).renewals)
+        for now in (NOW + timedelta(seconds=second) for second in range(30))
+    }
+
+    assert orders == {  # by which of them is drawn
+        "early f59 f57 f56 f55 late f54 f53 last",
+        "early f59 f57 f56 f55 last f54 f53 late",
+        "late f59 early f57 f56 f55 f54 last f53",
+        "last f59 early f57 f56 f55 f54 late f53",
+    }
+
+
 def test_who_goes_first_to_tell_an_outage_is_drawn_anew_in_each_run() -> None:
+    """Whatever its own place is: the most urgent one would be the same in each run."""
     failed = fail(make_record("failed", age=55), "failed", at=NOW - minutes(5))
-    others = [make_record(f"other-{number}", age=35, run=10) for number in range(20)]
+    others = [make_record(f"other-{number}", age=31 + number, run=10) for number in range(20)]
     tenants = [make_tenant(one.tenant) for one in [failed, *others]]
 
     first = {
@@ -656,15 +728,13 @@ def test_a_plan_says_what_becomes_of_whom() -> None:
         ],
     )
 
-    rows = planned.as_dicts({"bad": DocumentInvalid("it is not JSON")})
-
-    assert [(one["tenant"], one["action"], one["because"]) for one in rows] == [
-        ("new", "issue", "missing"),
-        ("fresh", "fresh", "due at 2026-11-24T12:25:06Z"),
-        ("waits", "wait", "invalid_tenant; backing off until 2026-11-24T12:07:30Z"),
+    assert planned.rows([("bad", DocumentInvalid("it is not JSON"))]) == [
         ("off", "remove", "disabled"),
         ("leaves", "wait", "vanished, its token expires at 2026-11-24T13:00:00Z"),
+        ("new", "issue", "missing"),
         ("bad", "fail", "it is not JSON"),
+        ("waits", "wait", "invalid_tenant; backing off until 2026-11-24T12:07:30Z"),
+        ("fresh", "fresh", "due at 2026-11-24T12:25:06Z"),
     ]
 
 

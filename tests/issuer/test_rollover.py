@@ -37,6 +37,7 @@ from token_issuer.errors import (
     TokenRefused,
 )
 from token_issuer.ledger import ClientRecord, Fallback, Issued, Memory, Pending, Record
+from token_issuer.redaction import Quoted
 from token_issuer.renewal import Facts
 from token_issuer.rollover import Promoted, Rollover
 from token_issuer.tenants import Configuration, Tenant
@@ -810,7 +811,7 @@ class World:
 def test_a_promotion_that_is_denied_is_told_and_tried_again() -> None:
     world = World()
     world.promotion = PendingSecretUndecided(
-        "Promoting failed: AccessDeniedException", code="AccessDeniedException"
+        "Promoting failed: AccessDeniedException", code=Quoted("AccessDeniedException")
     )
 
     assert world.conclude() == ["PendingSecretUndecided: Promoting failed: AccessDeniedException"]
@@ -831,6 +832,18 @@ def test_a_defect_hits_its_client_alone_and_shows_nothing() -> None:
     assert first.startswith("Unexpected: TypeError in ")
     assert "s3cret" not in first
     assert second == "promoted v2 for umbrella"
+
+
+def test_a_defect_in_forgetting_a_client_hits_nobody() -> None:
+    world = World()
+    world.stages = {"AWSCURRENT": "v1"}
+    pending = Pending(version="v2", reason="?", detail=Quoted(""), tried_at=NOW, refusals=0)
+    world.records = {
+        name: ClientRecord(client=name, pending=pending) for name in ("default", "gone", "also")
+    }
+    world.unwritable = TypeError("the secret is s3cret")
+
+    assert [one.partition(" in ")[0] for one in world.conclude()] == ["Unexpected: TypeError"] * 3
 
 
 # Who proves
@@ -999,7 +1012,7 @@ def test_a_refusal_from_the_future_is_no_reason_to_wait() -> None:
 
 def test_a_record_that_says_nonsense_ends_no_run() -> None:
     world = World()
-    nonsense = Pending(version="v2", reason="?", detail="", tried_at=NOW, refusals=-10)
+    nonsense = Pending(version="v2", reason="?", detail=Quoted(""), tried_at=NOW, refusals=-10)
     world.records["default"] = ClientRecord(client="default", pending=nonsense)
     world.answers["v2"] = [REFUSED]
 
@@ -1207,10 +1220,10 @@ def test_what_there_is_no_time_to_record_is_not_told() -> None:
     world.answers["v2"] = [REFUSED]
     world.conclude()
     world.now += timedelta(days=2)
-    world.seconds_left = 8.9
+    world.seconds_left = 11.9
     world.conclude()
     assert len(world.told) == 1
-    world.seconds_left = 9
+    world.seconds_left = 12
 
     world.described = {}
     world.ask("v1", "v2")
@@ -1325,7 +1338,7 @@ def test_a_label_on_what_has_been_current_is_taken_off_and_displaces_nothing(
 def test_a_pending_version_that_cannot_be_read_is_undecided() -> None:
     world = World()
     world.unreadable = ClientSecretUnreadable(
-        "Reading the secret failed: DecryptionFailure", code="DecryptionFailure"
+        "Reading the secret failed: DecryptionFailure", code=Quoted("DecryptionFailure")
     )
 
     [(_, what)] = world.rollover.conclude(world.facts, probe=False, force=False)
@@ -1362,7 +1375,7 @@ def test_a_step_that_has_no_time_left_is_the_next_runs(gone: str, read: int, ask
 
     def passing(step: str) -> None:
         if step == gone:
-            world.seconds_left = {"before": 20.9, "read": 13.9, "asked": 22.9}[step]
+            world.seconds_left = {"before": 20.9, "read": 13.9, "asked": 25.9}[step]
 
     def read_version(client: str, stage: str) -> ClientCredentials:
         passing("read")
@@ -1381,7 +1394,7 @@ def test_a_step_that_has_no_time_left_is_the_next_runs(gone: str, read: int, ask
     assert notice == f"PendingSecretUndecided: NoTimeLeft{whose}: The run ended before its turn"
 
     assert (len(stages_read), len(world.asked), world.promoted) == (read, asked, [])
-    world.seconds_left = 23.0
+    world.seconds_left = 26.0
     assert world.conclude() == ["promoted v2 for acme"]
 
 
@@ -1402,7 +1415,7 @@ def test_the_client_that_was_tried_longest_ago_comes_first() -> None:
         tried = Pending(
             version="v2",
             reason="",
-            detail="",
+            detail=Quoted(""),
             tried_at=NOW - timedelta(minutes=minutes),
             refusals=0,
         )

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aws_lambda_powertools import Logger
@@ -25,6 +25,7 @@ from token_issuer.errors import (
 from token_issuer.invocation import Invocation
 from token_issuer.ledger import Ledger, Record
 from token_issuer.reading import Sources
+from token_issuer.redaction import Quoted
 from token_issuer.removal import remove_tokens
 from token_issuer.renewal import Removal, Renewal
 from token_issuer.rollover import Rollover
@@ -76,11 +77,13 @@ class World:
             time_left=lambda: self.seconds_left,
         )
 
-    def read_tenants(self, last_good: "Mapping[str, str]") -> Configuration:
+    def read_tenants(
+        self, last_good: "Mapping[str, str]", known: "Mapping[str, Tenant]"
+    ) -> Configuration:
         parameters = [
             {"Name": name, "Value": text, "Type": "String"} for name, text in self.documents.items()
         ]
-        return parse_configuration(parameters, "/visma/tenants", last_good)  # type: ignore[arg-type]
+        return parse_configuration(parameters, "/visma/tenants", last_good, known)  # type: ignore[arg-type]
 
     def read_versions(self, parameters: Collection[str]) -> dict[str, int]:
         return {name: self.versions[name] for name in parameters if name in self.versions}
@@ -95,7 +98,7 @@ class World:
         raise AssertionError(tenant)
 
     def issue_tokens(
-        self, renewals: list[Renewal], started_at: datetime
+        self, renewals: list[Renewal], started_at: datetime, *_: object
     ) -> Iterator[tuple[Renewal, AccessToken]]:
         for renewal in renewals:
             self.last = renewal
@@ -154,7 +157,7 @@ def large_world() -> World:
 
 def test_tokens_that_cannot_be_checked_are_said_and_the_run_goes_on(world: World, log: Log) -> None:
     def read_versions(_: Collection[str]) -> dict[str, int]:
-        raise TokensUnchecked("no", code="ThrottlingException")
+        raise TokensUnchecked("no", code=Quoted("ThrottlingException"))
 
     world.run()
 
@@ -292,15 +295,15 @@ def test_an_enabled_tenants_new_token_is_not_removed_for_what_was_read_before(
 def test_a_document_error_is_reported_beside_what_becomes_of_its_tenant(world: World) -> None:
     world.run()
     world.documents["/visma/tenants/acme"] = '{"scope": "", "scop": ""}'
-    refused = TokenRefused("invalid_tenant", code="invalid_tenant")
+    refused = TokenRefused("invalid_tenant", code=Quoted("invalid_tenant"))
 
     report = world.run(issue_tokens=lambda *_: iter([(world.last, refused)]))
 
     answer = report.as_dict()
     assert answer["failed"] == 2
     assert [(one["tenant"], one["reason"]) for one in answer["failures"]] == [
-        ("acme", "DocumentInvalid"),
         ("acme", "TokenRefused"),
+        ("acme", "DocumentInvalid"),
     ]
 
 
@@ -315,10 +318,10 @@ def test_only_a_token_that_was_there_counts_as_removed(world: World) -> None:
 
 def test_stages_that_cannot_be_read_are_told_and_hit_nobody(world: World, log: Log) -> None:
     def denied(_: str) -> dict[str, str]:
-        raise ClientSecretUnreadable("AccessDeniedException", code="AccessDeniedException")
+        raise ClientSecretUnreadable("AccessDeniedException", code=Quoted("AccessDeniedException"))
 
     def missing(_: str) -> dict[str, str]:
-        raise ClientSecretUnreadable("gone", code="ResourceNotFoundException")
+        raise ClientSecretUnreadable("gone", code=Quoted("ResourceNotFoundException"))
 
     sources = world.outside.sources
 
@@ -410,3 +413,58 @@ def test_documents_that_cannot_be_kept_are_said_and_tokens_are_issued(
 
     assert report.issued == 1
     assert report.failures["/visma/tenants"].reason == "LedgerUnwritable"
+
+
+def test_a_defect_before_the_tokens_are_asked_for_keeps_nobody_from_one(
+    world: World, log: Log, empty_account: Account
+) -> None:
+    class Broken(Ledger):
+        def keep_checked(self, tenant: str) -> None:
+            raise ZeroDivisionError(f"a secret of {tenant}")
+
+    def read(_: object) -> Any:  # noqa: ANN401  it returns nothing
+        raise KeyError("a secret")
+
+    sources = replace(
+        world.outside.sources,
+        ledger=Broken(empty_account.dynamodb, "ledger"),
+        read_versions=read,
+        read_stages=read,
+    )
+    report = world.run(ledger=sources.ledger, sources=sources)
+
+    assert report.issued == 1
+    assert report.failures["/visma/tenants"].reason == "Unexpected"
+    warnings = {line["message"]: line for line in log() if line["level"] == "WARNING"}
+    assert warnings.keys() == {"Tokens unchecked", "Client secret noticed"}
+    assert all(line["warning"] == "Unexpected" for line in warnings.values())
+    assert all("KeyError in reading.py" in line["detail"] for line in warnings.values())
+    assert "a secret" not in str(log())
+
+
+def test_tenants_that_wait_do_not_hide_a_new_failure(large_world: World) -> None:
+    def issue_tokens(
+        renewals: list[Renewal], started_at: datetime, *_: object
+    ) -> Iterator[tuple[Renewal, IssuerError]]:
+        for renewal in renewals:
+            failure = TokenRefused("no")
+            large_world.outside.ledger.record_failure(
+                renewal.failed(
+                    failure,
+                    told=False,
+                    client_secret_version="v1",
+                    now=NOW,
+                    attempted_at=started_at,
+                    settings=make_settings(),
+                )
+            )
+            yield renewal, failure
+
+    large_world.documents = pack(f"t{number:03}" for number in range(101))
+    large_world.run(issue_tokens=issue_tokens)
+    large_world.documents["/visma/tenants/acme"] = '{"scope": ""}'
+
+    report = large_world.run(issue_tokens=issue_tokens).as_dict()
+
+    assert report["failed"] == 102
+    assert report["failures"][0]["tenant"] == "acme"

@@ -74,6 +74,7 @@ def test_the_request_is_exactly_this() -> None:
         ("ThrottlingException", StoreUnavailable),
         ("TooManyUpdates", StoreUnavailable),
         ("InternalServerError", StoreUnavailable),
+        ("EC2ThrottledException", StoreUnavailable),
         ("AccessDeniedException", StoreDenied),
         ("InvalidKeyId", StoreDenied),
         ("ParameterLimitExceeded", StoreDenied),
@@ -104,6 +105,37 @@ def test_an_answer_of_aws_has_a_name_and_is_not_quoted(
     assert type(caught.value) is failure
     assert caught.value.detail == f"Writing /visma/tokens/acme failed: {code}"
     assert "opaque-token" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("code", ["opaque-token", "eyJhbGciOiJSUzI1NiJ9.e30.c2ln", "a" * 81, ""])
+def test_what_is_no_name_of_a_failure_is_not_quoted(code: str) -> None:
+    ssm = make_ssm()
+    with Stubber(ssm) as stubber:
+        stubber.add_client_error("put_parameter", code)
+
+        with pytest.raises(StoreUnavailable) as caught:
+            store(ssm)
+
+    assert caught.value.detail == "Writing /visma/tokens/acme failed: MalformedAnswer"
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("Error Code: DisabledException; Request ID", "InvalidKeyId, DisabledException"),
+        ("Error Code: c2lnbmF0dXJl_1", "InvalidKeyId"),
+        (f"Error Code: {'a' * 51}", "InvalidKeyId"),
+    ],
+)
+def test_of_what_parameter_store_passes_on_only_a_name_is_told(message: str, told: str) -> None:
+    ssm = make_ssm()
+    with Stubber(ssm) as stubber:
+        stubber.add_client_error("put_parameter", "InvalidKeyId", message)
+
+        with pytest.raises(StoreDenied) as caught:
+            store(ssm)
+
+    assert caught.value.detail == f"Writing /visma/tokens/acme failed: {told}"
 
 
 def test_an_unreachable_store_is_unavailable() -> None:

@@ -48,8 +48,8 @@ RUN = {"RunSeconds": 1}
     [
         ("SoonestExpiryAlarm", {"SoonestOwnExpirySeconds": 599}, True),
         ("SoonestExpiryAlarm", {"SoonestOwnExpirySeconds": 600}, False),
-        ("FullRunsAlarm", {"RunSeconds": 256}, False),
-        ("FullRunsAlarm", {"RunSeconds": 256.1}, True),
+        ("FullRunsAlarm", {"RunSeconds": 253}, False),
+        ("FullRunsAlarm", {"RunSeconds": 253.1}, True),
         ("MassRefusalAlarm", RUN | {"TenantsRefused": 3, "TenantsConfigured": 30}, False),
         ("MassRefusalAlarm", RUN | {"TenantsRefused": 3, "TenantsConfigured": 29}, True),
         ("MassRefusalAlarm", RUN | {"TenantsRefused": 2, "TenantsConfigured": 3}, False),

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from local.authorization_server import SCOPES, Fault
 from tests.issuer.conftest import tenant_id
@@ -116,6 +117,11 @@ def error(code: object, **members: object) -> bytes:
     return json.dumps({"error": code, "debug": ECHO} | members).encode()
 
 
+def quoting(said: Callable[[Scene], str]) -> Body:
+    """Return an error that quotes something."""
+    return lambda scene: error(f"invalid_request: {said(scene)}")
+
+
 def refused(code: str) -> Case:
     return answers(f"400 {code}", "TokenRefused", code, status=400, body=error(code))
 
@@ -150,6 +156,21 @@ def unreadable_claims(scene: Scene) -> str:
     head, _, signature = scene.token().split(".")
     claims = f'{{"tenant_id": "{tenant_id("globex")}", "n": {"7" * 4400}}}'
     return f"{head}.{base64.urlsafe_b64encode(claims.encode()).decode().rstrip('=')}.{signature}"
+
+
+def jwt(header: str, claims: object, scene: Scene) -> str:
+    parts = (header, json.dumps(claims), "signature")
+    token = ".".join(base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in parts)
+    scene.opaque.append(token)
+    return token
+
+
+def of_globex_with_header(words: str, header: str, reason: str, detail: str) -> Case:
+    claims = {"tenant_id": tenant_id("globex")}
+    token = partial(jwt, header, claims)
+    return answers(
+        f"a JWT for another tenant, {words}", reason, detail, body=token_answer(access_token=token)
+    )
 
 
 def twice(scene: Scene) -> bytes:
@@ -204,7 +225,8 @@ ERRORS = [
         body=token_answer(error="invalid_tenant"),
     ),
     answers("400 without error", "AnswerInvalid", "neither a token", status=400, body=DEBUG),
-    answers("201 with a token", "AnswerInvalid", "HTTP 201", status=201, body=token_answer()),
+    answers("201 with a token", None, "", status=201, body=token_answer()),
+    answers("206 without a token", "AnswerInvalid", "HTTP 206", status=206, body=DEBUG),
     answers("400 with a token", "AnswerInvalid", "HTTP 400", status=400, body=token_answer()),
     refused("invalid_request"),
     *(
@@ -231,7 +253,27 @@ ERRORS = [
         status=403,
         body=error("unauthorized_client"),
     ),
-    answers("error is null beside a token", None, body=token_answer(error=None)),
+    *(
+        answers(f"error is {words} beside a token", None, body=token_answer(error=value))
+        for words, value in (
+            ("null", None),
+            ("empty", ""),
+            ("a space", " "),
+            ("false", False),
+            ("0", 0),
+            ("an empty list", []),
+            ("an empty object", {}),
+        )
+    ),
+    *(
+        answers(
+            f"error is {words} beside a token",
+            "AnswerInvalid",
+            "its error is not a text",
+            body=token_answer(error=value),
+        )
+        for words, value in (("true", True), ("an object", {"code": "invalid_tenant"}))
+    ),
     *(
         answers(f"400 {code}", "EndpointUnavailable", code, status=400, body=error(code))
         for code in ("server_error", "temporarily_unavailable")
@@ -261,6 +303,41 @@ ERRORS = [
         body=lambda scene: error(
             "invalid_request", error_description=f"the token {scene.token()} is revoked"
         ),
+    ),
+    *(
+        answers(
+            f"{words} in the error",
+            "TokenRefused",
+            "[withheld",
+            status=400,
+            body=quoting(said),
+        )
+        for words, said in (
+            ("the client secret", lambda scene: scene.secrets[0]),
+            ("the client's id and secret", lambda scene: f"default-id:{scene.secrets[0]}"),
+            ("half of the client secret", lambda scene: scene.secrets[0][:20]),
+        )
+    ),
+    answers(
+        "a token in the error",
+        "TokenRefused",
+        "invalid_request: […]",
+        status=400,
+        body=quoting(lambda scene: scene.token()),
+    ),
+    answers(
+        "19 KB of text in the error",
+        "TokenRefused",
+        "many words and",
+        status=400,
+        body=json.dumps({"error": "many words and " * 1300}).encode(),
+    ),
+    answers(
+        "control characters in the error",
+        "TokenRefused",
+        "[…]",
+        status=400,
+        body=error("\x1b[2J\u202ered\u0000"),
     ),
     answers(
         "a secret as the error",
@@ -341,6 +418,18 @@ TOKENS = [
         "whose claims can't be read",
         body=token_answer(access_token=unreadable_claims),
     ),
+    *(
+        of_globex_with_header(words, header, "WrongTenant", "for a tenant_id")
+        for words, header in (
+            ("without alg", '{"typ": "JWT"}'),
+            ("with an empty header", "{}"),
+            ("with a header that repeats a member", '{"alg": "RS256", "alg": "none"}'),
+            ("with a number that Python doesn't parse", f'{{"alg": "RS256", "n": {"7" * 4400}}}'),
+            ("with a header after a space", ' {"alg": "RS256"}'),
+            ("with a header that is not UTF-8 text", '{"alg": "RS256", "x": "\\ud83d"}'),
+            ("with a deep header", '{"a":' * 200 + "{}" + "}" * 200),
+        )
+    ),
     jwt_of("without tenant", None, "", client_id="default-id"),
     jwt_of("with aud as a list", None, "", aud=["a", "b"], tenant_id=tenant_id("acme")),
     jwt_of("with aud as a text", None, "", aud="a", tenant_id=tenant_id("acme")),
@@ -353,6 +442,11 @@ TOKENS = [
     granted("wider", " ".join(SCOPES)),
     granted("missing", WITHOUT),
     granted("as an array", [SCOPES[0]]),
+    granted("with the client secret", lambda scene: f"{SCOPES[0]} {scene.secrets[0]}"),
+    granted("with another token", lambda scene: f"{SCOPES[0]} {scene.opaque[0]}"),
+    granted("with the token itself", lambda scene: f"{SCOPES[0]} {scene.offered}"),
+    granted("with control characters", f"{SCOPES[0]} \x1b[2J \u202ered"),
+    granted("with 19 KB of other words", f"{SCOPES[0]} {' '.join(map(str, range(3600)))}"),
 ]
 
 ANSWERS = [*STATUSES, *BODIES, *ERRORS, *TOKENS]

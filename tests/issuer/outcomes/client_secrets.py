@@ -1,6 +1,7 @@
 """Client secrets that can't be read or used, or look as if they couldn't."""
 
 import json
+from collections.abc import Callable
 
 from tests.issuer.conftest import tenant_id
 from tests.issuer.outcomes.scene import Case, Scene
@@ -39,6 +40,22 @@ def unreadable(words: str, code: str) -> Case:
     )
 
 
+def without_value(words: str, state: str, arrange: Callable[[Scene], object]) -> Case:
+    return Case(
+        words=words,
+        arrange=arrange,
+        reason="ClientSecretUnreadable",
+        detail=f"Secret visma/clients/default {state}",
+        failures=HIT,
+        kept=HIT,
+    )
+
+
+def drop_value(scene: Scene) -> None:
+    scene.drop_secret()
+    scene.account.secretsmanager.create_secret(Name="visma/clients/default")
+
+
 def beyond_latin_1(method: str) -> Case:
     odd = "blåbær€-пароль-秘密"
 
@@ -65,7 +82,13 @@ CLIENT_SECRETS = [
     ),
     unreadable("denied", "AccessDeniedException"),
     unreadable("its key is denied", "DecryptionFailure"),
-    unreadable("scheduled for deletion", "InvalidRequestException"),
+    unreadable("in a state that nobody knows", "InvalidRequestException"),
+    without_value(
+        "scheduled for deletion",
+        "is scheduled for deletion",
+        lambda scene: scene.account.secretsmanager.delete_secret(SecretId="visma/clients/default"),
+    ),
+    without_value("without a value yet", "has no value yet", drop_value),
     unreadable("throttled for good", "ThrottlingException"),
     secret("binary", json.dumps(BOTH).encode(), "is binary"),
     secret("not JSON but the bare secret", CLIENT_SECRET, "is not JSON"),

@@ -1,4 +1,4 @@
-"""Everything that a call says, at the most talkative log level."""
+"""Everything that a call says and sends, at the most talkative log level."""
 
 import io
 import json
@@ -23,8 +23,13 @@ class Observed:
     seconds: float
 
 
-def observe(function: Callable[[], dict[str, Any]]) -> Observed:
-    """Call the function and keep all that it says: logs, metrics, answer, exceptions."""
+def observe(
+    function: Callable[[], dict[str, Any]], sent: Callable[[], list[str]] = list
+) -> Observed:
+    """Call the function and keep all that leaves it: logs, metrics, answer, exceptions, requests.
+
+    `sent` returns the requests.
+    """
     report, error = None, None
     log, everything = io.StringIO(), io.StringIO()
     issuer = Logger(service="token-issuer")
@@ -45,7 +50,7 @@ def observe(function: Callable[[], dict[str, Any]]) -> Observed:
         root.removeHandler(handler)
         root.setLevel(level)
         issuer.setLevel(logging.INFO)
-    said = [log.getvalue(), everything.getvalue(), json.dumps(report, ensure_ascii=False)]
+    said = [log.getvalue(), everything.getvalue(), json.dumps(report, ensure_ascii=False), *sent()]
     "".join(said).encode()  # as Lambda does, which fails for half a character
     said += [text for line in "\n".join(said).splitlines() for text in texts(line)]
     said += [f"{one!r} {one} {getattr(one, '__notes__', '')}" for one in chain(error)]
@@ -61,19 +66,20 @@ def observe(function: Callable[[], dict[str, Any]]) -> Observed:
 def texts(line: str) -> Iterator[str]:
     """Yield the texts in a line of JSON as they are without its escapes."""
     try:
-        yield from _texts(json.loads(line))
+        yield from strings(json.loads(line))
     except ValueError:
         return
 
 
-def _texts(value: object) -> Iterator[str]:
+def strings(value: object) -> Iterator[str]:
+    """Yield each text in a value as JSON has it."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
         for one in value:
-            yield from _texts(one)
+            yield from strings(one)
     elif isinstance(value, dict):
-        yield from _texts([*value.keys(), *value.values()])
+        yield from strings([*value.keys(), *value.values()])
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -15,6 +15,7 @@ from local.authorization_server import Fault, VismaConnect, serving
 from tests.issuer.conftest import (
     CLIENT_SECRET,
     CREDENTIALS,
+    ENDPOINT,
     ENVIRONMENT,
     Account,
     lambda_context,
@@ -22,7 +23,7 @@ from tests.issuer.conftest import (
 )
 from tests.issuer.outcomes.broken_server import Break, BrokenServer, broken_server
 from tests.issuer.outcomes.observation import Observed, observe
-from tests.issuer.outcomes.scripted_aws import ScriptedAws, scripted_aws
+from tests.issuer.outcomes.scripted_aws import ScriptedAws, serving_aws
 from token_issuer.errors import IssuerError
 from token_issuer.handler import aws_clients, events_client, lambda_handler
 
@@ -84,14 +85,31 @@ class Scene:
         self.opaque = [LOOSE_TOKEN]
         self.more = set()
         self.secrets = [CLIENT_SECRET]
+        set_all(self.environment, self.aws.url)
         self.environment.setenv("TOKEN_ENDPOINT", self.visma_connect.token_endpoint)
-        self.environment.setenv("TOKENS_PATH", "/visma/tokens")
         self.account.make_ledger()
         for client in set(CLIENT_OF.values()):
             self.account.add_client(client)
         for tenant, client in CLIENT_OF.items():
             self.account.configure(tenant, client=client)
             self.account.put_token(tenant, previous(tenant))
+
+    def forget(self) -> None:
+        """Begin anew to keep what is sent."""
+        self.aws.forget()
+        self.visma_connect.received.clear()
+
+    def sent(self) -> list[str]:
+        """Return all that was sent, but for secret and token where they belong."""
+        return [
+            *(request.said() for request in self.aws.received),
+            *(
+                f"{name}: {value}"
+                for request in self.visma_connect.received
+                for name, value in request.headers.items()
+                if name != "Authorization"
+            ),
+        ]
 
     def answer(self, fault: Fault, tenant: str = "acme") -> None:
         self.visma_connect.faults[tenant_id(tenant)] = fault
@@ -138,6 +156,7 @@ class Outcome:
     access_tokens: list[str] = field(repr=False)
     configured: frozenset[str]
     calls: Counter[str]  # of AWS, by operation
+    told: list[object]  # details of events, and failures as the ledger has them
     description: str  # of acme's token parameter
     went_elsewhere: bool
 
@@ -146,9 +165,9 @@ def play(scene: Scene, case: Case) -> Outcome:
     """Run the function with the case's event, at the most talkative log level."""
     scene.reset()
     case.arrange(scene)
-    scene.aws.calls.clear()
-    observed = observe(lambda: call(case.event))
-    calls = scene.aws.calls.copy()
+    scene.forget()
+    observed = observe(lambda: call(case.event), scene.sent)
+    calls, requests = scene.aws.calls.copy(), scene.aws.received.copy()
     tokens = scene.account.tokens()
     issued = set(scene.visma_connect.signed)
     return Outcome(
@@ -165,6 +184,7 @@ def play(scene: Scene, case: Case) -> Outcome:
         access_tokens=[*issued, *scene.opaque, *tokens.values(), *map(previous, CLIENT_OF)],
         configured=ALL | scene.more,
         calls=calls,
+        told=[one for request in requests for one in request.told()],
         description=scene.account.description_of("acme"),
         went_elsewhere=bool(select.select([scene.elsewhere], [], [], 0)[0]),
     )
@@ -178,15 +198,18 @@ def reason_of(error: BaseException | None) -> str:
     return error.reason if isinstance(error, IssuerError) else repr(error)
 
 
+def set_all(environment: pytest.MonkeyPatch, endpoint_url: str) -> None:
+    for name, value in (ENVIRONMENT | CREDENTIALS | {ENDPOINT: endpoint_url}).items():
+        environment.setenv(name, value)
+
+
 @contextmanager
 def opened_scene() -> Iterator[Scene]:
     with ExitStack() as stack:
         environment = stack.enter_context(pytest.MonkeyPatch.context())
         visma_connect = stack.enter_context(serving(RecordingVismaConnect()))
-        aws = stack.enter_context(scripted_aws())
-        variables = ENVIRONMENT | CREDENTIALS | {"AWS_ENDPOINT_URL": aws.url}
-        for name, value in variables.items():
-            environment.setenv(name, value)
+        aws = stack.enter_context(serving_aws(ScriptedAws()))
+        set_all(environment, aws.url)
         for made in (aws_clients, events_client):
             made.cache_clear()  # they know the endpoint that was set when they were made
             stack.callback(made.cache_clear)

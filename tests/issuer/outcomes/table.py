@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.issuer.outcomes.scene import ALL, Case
+from tests.issuer.outcomes.scene import ALL, Case, Scene
 
 RECORD: dict[str, Any] = {"Key": {"key": {"S": "tenant#acme"}}}
 LEASE: dict[str, Any] = {"Key": {"key": {"S": "lease"}}}
@@ -20,7 +20,28 @@ def unreadable(words: str, operation: str, code: str, **members: Any) -> Case:  
     )
 
 
+def written_by_a_person(scene: Scene) -> None:
+    """Put items of other types, and times that nobody can reckon with."""
+    members: dict[str, Any] = {
+        "schema": {"N": "1"},
+        "client": {"S": "default"},
+        "attempted_at": {"S": "0001-01-01T00:00:00.000+14:00"},
+        "version": {"N": "99999999999999999999"},
+        "failure": {"NS": ["7"]},
+    }
+    items: list[dict[str, Any]] = [
+        {"key": {"S": "tenant#acme"}} | members,
+        {"key": {"S": "tenant#hooli"}} | members | {"attempted_at": {"NULL": True}},
+        {"key": {"S": "client#default"}, "schema": {"N": "1"}, "told_at": {"SS": ["a"]}},
+        {"key": {"S": "lease"}, "held_until": {"N": "7"}, "checked": {"B": b"7"}},
+        {"key": {"S": "document#/visma/tenants/acme"}, "text": {"L": []}},
+    ]
+    for item in items:
+        scene.account.dynamodb.put_item(TableName="ledger", Item=item)
+
+
 LEDGER = [
+    Case(words="items that a person has written", arrange=written_by_a_person),
     Case(
         words="throttled once",
         arrange=lambda scene: scene.aws.fail(

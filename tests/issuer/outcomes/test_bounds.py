@@ -21,7 +21,7 @@ from token_issuer.credentials import ClientCredentials
 from token_issuer.errors import IssuerError
 from token_issuer.pacing import ATTEMPTS
 from token_issuer.tenants import Tenant
-from token_issuer.token_endpoint import ANSWER_BYTES, open_session, post
+from token_issuer.token_endpoint import ANSWER_BYTES, TokenEndpoint
 
 TIMEOUT_SECONDS = 290  # of the function, with a period of five minutes
 MEGABYTE = 1024 * 1024
@@ -96,11 +96,12 @@ def ask(server: BrokenServer, fault: Break) -> str:
     """Return the reason why no token was had."""
     server.reset()
     server.faults[tenant_id("acme")] = fault
-    with open_session(8) as session, pytest.raises(IssuerError) as caught:
+    endpoint = TokenEndpoint(f"{server.url}/connect/token")
+    with pytest.raises(IssuerError) as caught:
         fetch_token(
             TENANT,
             CREDENTIALS,
-            post=partial(post, session, f"{server.url}/connect/token", answer_seconds=0.5),
+            post=partial(endpoint.post, answer_seconds=0.5),
             now=lambda: datetime.now(UTC),
         )
     return caught.value.reason

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from token_issuer.ledger import ClientRecord, Issued, Ledger, Memory, Record
+
+if TYPE_CHECKING:
+    from token_issuer.tenants import Owner
 
 
 class MemoryLedger(Ledger):
@@ -14,6 +17,7 @@ class MemoryLedger(Ledger):
         self.records: dict[str, Record] = {}
         self.clients: dict[str, ClientRecord] = {}
         self.documents: dict[str, str] = {}
+        self.owners: dict[str, Owner] = {}
         self.checked = ""
         self.holder: tuple[str, datetime] | None = None
         self.is_dead = False  # the run that writes was killed
@@ -27,6 +31,7 @@ class MemoryLedger(Ledger):
             clients=dict(self.clients),
             documents=dict(self.documents),
             checked=self.checked,
+            owners=dict(self.owners),
         )
 
     @contextmanager
@@ -51,8 +56,14 @@ class MemoryLedger(Ledger):
         seen = previous.issued.version if previous and previous.issued else 0
         if recorded < record.issued.version or recorded == seen:
             self.records[record.tenant] = record
+            self._keep_owner(record)
+
+    def _keep_owner(self, record: Record) -> None:
+        if record.owner:
+            self.owners[record.tenant] = record.owner
 
     def record_failure(self, record: Record) -> None:
+        self._keep_owner(record)
         known = self.records.get(record.tenant)
         self.records[record.tenant] = replace(record, issued=known.issued if known else None)
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from math import ceil
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.issuer.conftest import make_settings
@@ -15,8 +15,8 @@ from token_issuer.pacing import ASK_SECONDS
 from token_issuer.renewal import CHECKED, renew_at
 
 PERIOD = timedelta(minutes=5)
-SLOW = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
-FAST = settings(deadline=None, max_examples=100)
+SLOW = settings(max_examples=25)
+FAST = settings(max_examples=100)
 
 
 def minutes(number: float) -> timedelta:

@@ -38,6 +38,7 @@ from token_issuer.pacing import (
     Pacer,
 )
 from token_issuer.reading import Sources
+from token_issuer.redaction import Quoted
 from token_issuer.removal import remove_tokens
 from token_issuer.rollover import Rollover
 from token_issuer.run import Outside, run
@@ -174,6 +175,7 @@ class World:
             shorten=self.ledger.shorten,
             tell_failing=lambda *_: True,
             tell_recovered=lambda *_: True,
+            tell_reassigned=lambda *_: True,
             writes=writes,
             sleep=self.sleep,
             now=lambda: self.now,
@@ -207,7 +209,9 @@ class World:
 
     def _read_credentials(self, client: str, stage: str) -> ClientCredentials:
         if stage not in self.secrets:
-            raise ClientSecretUnreadable("no such version", code="ResourceNotFoundException")
+            raise ClientSecretUnreadable(
+                "no such version", code=Quoted("ResourceNotFoundException")
+            )
         return ClientCredentials(
             client_id=client,
             client_secret="s",
@@ -227,11 +231,11 @@ class World:
         if tenant.name in self.hanging or self.is_down(issued_at):
             raise EndpointUnavailable("no answer", is_timeout=tenant.name in self.hanging)
         if credentials.version == self.dead_secret:
-            raise ClientRefused("invalid_client", code="invalid_client")
+            raise ClientRefused("invalid_client", code=Quoted("invalid_client"))
         if tenant.name in self.broken:
-            raise EndpointUnavailable("The token endpoint answered HTTP 500", code="500")
+            raise EndpointUnavailable("The token endpoint answered HTTP 500", code=Quoted("500"))
         if tenant.name in self.refused:
-            raise TokenRefused("invalid_tenant", code="invalid_tenant")
+            raise TokenRefused("invalid_tenant", code=Quoted("invalid_tenant"))
         token = AccessToken(
             value=str(len(self.tokens)),
             issued_at=issued_at,
