@@ -1,6 +1,7 @@
 """The tenants as a file has them: read it, plan (pure), write."""
 
 import json
+import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,6 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.text import Text
 
 from token_issuer.tenants import parse_configuration
 from visma_tokens_cli.asking import confirm
@@ -39,9 +39,10 @@ from visma_tokens_cli.documents import (
     to_json,
 )
 from visma_tokens_cli.failures import CommandFailed, telling
+from visma_tokens_cli.files import read_bytes
 from visma_tokens_cli.function import exit_code, print_report, run_now
 from visma_tokens_cli.options import UNCHANGED, WELL
-from visma_tokens_cli.screen import err, out, print_json, say
+from visma_tokens_cli.screen import Text, err, out, print_json, say
 from visma_tokens_cli.stack import Stack
 
 type Tenants = Mapping[str, Mapping[str, object]]  # documents by name, found good
@@ -50,6 +51,10 @@ ALONE = 500  # tenants at most, each with a parameter of its own
 PACKED_BYTES = 4000  # of a parameter with many; a standard one, which is free, holds 4,096
 EMPTY = '{"tenants": {\n}}'
 DEFAULTS: dict[str, object] = {"client": "default", "enabled": True}
+MOST_BYTES = 10_000_000  # of a file: a Region's 14,000 tenants, of 700 bytes each
+LONG_KEY = re.compile(  # one of twenty parts: the time that tomllib takes grows with their square
+    r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){20}"""
+)
 MOST_ERRORS = 20  # that are told at once
 MOST_ADDED = 40  # that are shown by name; whoever changes or goes is shown in any case
 
@@ -64,7 +69,12 @@ def read_file(file: Path) -> Tenants:
     """
     text, name = _read_json(file), file.name
     checked = parse_configuration([{"Name": f"/{name}", "Type": "String", "Value": text}], "", {})
-    complaints = [error.detail.removeprefix("/") for error in checked.invalid.values()]
+    complaints = [
+        f"{name}: tenant {tenant} is in it twice"
+        if error.code == "twice"
+        else error.detail.removeprefix("/")
+        for tenant, error in checked.invalid.items()
+    ]
     with suppress(ValueError, RecursionError):
         content = json.loads(text)
         if isinstance(content, dict) and "tenants" not in content:
@@ -78,15 +88,24 @@ def read_file(file: Path) -> Tenants:
 
 
 def _read_json(file: Path) -> str:
+    content = read_bytes(file, MOST_BYTES)
     try:
-        text = file.read_text(encoding="utf-8-sig")  # as editors on Windows write it
+        text = content.decode("utf-8-sig")  # as editors on Windows write it
         if file.suffix.lower() == ".toml":
+            if LONG_KEY.search(text):
+                raise _invalid([f"{file.name}: it is nested too deeply"])
             # JSON has no dates; null is a good value of no member
             return json.dumps(tomllib.loads(text), default=lambda _: None)
+        with suppress(json.JSONDecodeError):  # which is told with the rest
+            json.loads(text)
     except UnicodeDecodeError as error:
         raise _invalid([f"{file.name}: it is not UTF-8: byte {error.start}"]) from error
     except tomllib.TOMLDecodeError as error:
         raise _invalid([f"{file.name}: it is not TOML: {error}"]) from error
+    except ValueError as error:
+        raise _invalid([f"{file.name}: a number in it has too many digits"]) from error
+    except RecursionError as error:
+        raise _invalid([f"{file.name}: it is nested too deeply"]) from error
     return text
 
 
@@ -94,7 +113,7 @@ def _invalid(complaints: list[str]) -> CommandFailed:
     told = complaints[:MOST_ERRORS]
     if len(complaints) > len(told):
         told.append(f"and {len(complaints) - len(told)} more")
-    return CommandFailed("\n".join(told), "Correct the file; nothing was changed.", code=UNCHANGED)
+    return CommandFailed(told, "Correct the file; nothing was changed.", code=UNCHANGED)
 
 
 # Plan
@@ -284,7 +303,12 @@ def apply_plan(store: Store, planned: Plan) -> None:
     written = 0
     console = err()
     columns = (TextColumn("Writing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    progress = Progress(*columns, console=console, disable=not console.is_terminal)
+    progress = Progress(
+        *columns,
+        console=console,
+        disable=not console.is_terminal,
+        auto_refresh=False,  # else it would hide what AWS's library asks meanwhile
+    )
     with telling(done), progress:
         for write in progress.track(planned.writes):
             if write.before is None:

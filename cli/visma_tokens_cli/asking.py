@@ -12,15 +12,15 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     console = err()
-    if not (sys.stdin.isatty() and console.is_terminal):
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CommandFailed(
             "There is no terminal to ask on, so nothing was changed",
             "Give --yes, if you mean it.",
             code=UNCHANGED,
         )
     try:
-        answer = console.input(f"{question} [y/N] ", markup=False)
-    except EOFError:
+        answer = console.input(f"{question} [y/N] ", markup=False, emoji=False)
+    except (EOFError, UnicodeDecodeError):
         console.print()  # behind the question
         answer = ""
     if answer.strip().lower() not in {"y", "yes"}:

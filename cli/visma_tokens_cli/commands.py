@@ -1,6 +1,5 @@
 """The command line: each command says what it does, and leaves it to a module of that name."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -28,9 +27,13 @@ app = typer.Typer(
 def print_version(asked: bool) -> None:  # noqa: FBT001  as Typer calls it
     """Print the version, and end."""
     if asked:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        typer.echo(version("visma-tokens-cli"))
+        try:
+            told = version("visma-tokens-cli")
+        except PackageNotFoundError:  # from a checkout
+            told = "not installed"
+        typer.echo(told)
         raise typer.Exit
 
 
@@ -71,15 +74,18 @@ def status(
     from visma_tokens_cli.stack import open_stack
     from visma_tokens_cli.status import read_status, render, watch_status
 
-    if watch and (options.as_json or not sys.stdout.isatty()):
-        raise typer.BadParameter("--watch is for a screen, not for --json or a pipe")
+    if watch and (options.as_json or not screen.out().is_screen):
+        raise typer.BadParameter(
+            "--watch is for a screen, not for --json, a pipe or a terminal that can't be erased"
+            " (see TERM)"
+        )
     most = None if all_ or options.as_json else ROWS
     if watch:
         stack = open_stack(options)
         watch_status(
             lambda rows: read_status(stack, failing=failing, most=most and rows), failing=failing
         )
-    with screen.err().status("Reading …"):
+    with screen.waiting("Reading …"):
         found = read_status(open_stack(options), failing=failing, most=most)
     if options.as_json:
         screen.print_json((found.of_failing() if failing else found).as_dict())
@@ -92,10 +98,10 @@ def status(
 @with_options
 def renew(
     tenants: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]…", help="The tenants.")
+        list[str] | None, typer.Argument(metavar="NAME", help="The tenants.")
     ] = None,
     *,
-    all_: Annotated[bool, typer.Option("--all", help="Whoever is due.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Renew all tenants that are due.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Due or not, backing off or not.")] = False,
     options: Options,
 ) -> int:
@@ -133,7 +139,7 @@ def stage_secret(
     ] = "default",
     file: Annotated[
         Path | None,
-        typer.Option(help='{"client_id": …, "client_secret": …}; - is standard input.'),
+        typer.Option(help='{"client_id": ..., "client_secret": ...}; - is standard input.'),
     ] = None,
     create: Annotated[bool, typer.Option("--create", help="The first one of a client.")] = False,
     options: Options,
@@ -334,9 +340,7 @@ def disable(name: Name, *, options: Options) -> int:
 def apply(
     file: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE", help="TOML or JSON.", exists=True, dir_okay=False, readable=True
-        ),
+        typer.Argument(metavar="FILE", help="TOML or JSON."),
     ],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,

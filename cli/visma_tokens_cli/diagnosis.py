@@ -1,8 +1,9 @@
 """What each check of the doctor comes to, by the facts alone; pure."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -140,6 +141,7 @@ class LastRun:
     remedy: str = ""
 
 
+MOST_TENANTS = 1_000_000
 COUNTED = {  # by metric: the names in the report
     "TokensIssued": "issued",
     "TokensFresh": "fresh",
@@ -149,11 +151,15 @@ COUNTED = {  # by metric: the names in the report
 }
 
 
-def parse_run(line: object, at: datetime) -> LastRun | None:
+def parse_run(text: str, milliseconds: int) -> LastRun | None:
     """Return the run that a line of the log is the end of, None for any other line.
 
     The end of a full run is the line with its metrics: `Run finished` is also a probe's.
     """
+    try:
+        line, at = json.loads(text), datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OSError, OverflowError, RecursionError, ValueError):  # others may write there too
+        return None
     if not isinstance(line, dict):
         return None
     if line.get("message") == "Run failed" and line.get("reason") != "EventInvalid":
@@ -161,13 +167,15 @@ def parse_run(line: object, at: datetime) -> LastRun | None:
         return LastRun(at=at, counts={}, failure=detail, remedy=remedy)
     if "RunSeconds" not in line:
         return None
-    values = {name: line.get(metric) for metric, name in COUNTED.items()}
-    counts = {
-        name: int(value[0] if isinstance(value, list) else value)
-        for name, value in values.items()
-        if value
-    }
-    return LastRun(at=at, counts=counts)
+    counts = {name: _count(line.get(metric)) for metric, name in COUNTED.items()}
+    return LastRun(at=at, counts={name: count for name, count in counts.items() if count})
+
+
+def _count(value: object) -> int:
+    """Return a metric, which may be in a list, and 0 for what is none."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    return int(value) if isinstance(value, int | float) and 0 <= value <= MOST_TENANTS else 0
 
 
 def judge_run(run: LastRun | None, now: datetime, *, period: timedelta, log: str) -> Finding:

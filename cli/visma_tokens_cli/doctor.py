@@ -1,6 +1,5 @@
 """The whole chain, looked at from the stack to the quota, each with its remedy."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,10 +7,10 @@ from itertools import batched
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.text import Text
 
 from token_issuer.credentials import read_credentials
 from token_issuer.errors import (
+    AWS_ERRORS,
     ClientFailed,
     ClientSecretUnreadable,
     IssuerError,
@@ -23,10 +22,10 @@ from token_issuer.ledger import Memory
 from token_issuer.tenants import Configuration
 from visma_tokens_cli import diagnosis
 from visma_tokens_cli.diagnosis import Check, Finding, State, broken, unknown
-from visma_tokens_cli.failures import DENIED, CommandFailed, explain
+from visma_tokens_cli.failures import DENIED, FAILURES, CommandFailed, Failure, explain
 from visma_tokens_cli.function import invoke
 from visma_tokens_cli.options import CANT, NOT_WELL, WELL
-from visma_tokens_cli.screen import err, labelled, out, print_json
+from visma_tokens_cli.screen import Text, labelled, out, print_json, waiting
 from visma_tokens_cli.stack import ANEW, Stack
 from visma_tokens_cli.status import assess, read_compared
 from visma_tokens_cli.token import is_denied, read_token
@@ -38,10 +37,10 @@ HUNDRED = 100  # names that DescribeAlarms takes
 SINCE = timedelta(hours=1)
 ENDS = '?"Run failed" ?RunSeconds'  # of runs, in the log
 HIGHER_THROUGHPUT = "/ssm/parameter-store/high-throughput-enabled"
-LASTING = {"ResourceNotFoundException", "InvalidRequestException", "DecryptionFailure"}
-
-Failures = (BotoCoreError, ClientError, CommandFailed, IssuerError)
-type Failure = BotoCoreError | ClientError | CommandFailed | IssuerError
+LASTING = {
+    *("ResourceNotFoundException", "InvalidRequestException", "DecryptionFailure"),
+    *("NoValue", "ScheduledForDeletion"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +73,13 @@ def print_findings(findings: Iterable[Finding], *, as_json: bool) -> int:
     """Print them, as they come where they are for people, and return the exit code."""
     found, order = [], list(Check)
     console = out()
-    with err().status(f"Looking: {order[0]} …") as status:
+    with waiting(f"Looking: {order[0]} …") as show:
         for finding in findings:
             found.append(finding)
-            if left := order[order.index(finding.check) + 1 :]:
-                status.update(f"Looking: {left[0]} …")
+            left = order[order.index(finding.check) + 1 :]
             if as_json:
                 continue
-            status.stop()  # it is on the line that is printed upon
+            show("")  # it is on the line that is printed upon
             label = f"{MARKS[finding.state]} {finding.check}"
             lines = labelled(label, finding.detail, LABEL_COLUMNS, console)
             marked = 1 if finding.state is State.WELL else None  # else the whole of it
@@ -90,8 +88,9 @@ def print_findings(findings: Iterable[Finding], *, as_json: bool) -> int:
             console.print(text)
             if finding.remedy:
                 lines = labelled("", finding.remedy, LABEL_COLUMNS, console)
-                console.print(lines, markup=False)
-            status.start()
+                console.print(lines)
+            if left:
+                show(f"Looking: {left[0]} …")
     if as_json:
         print_json([finding.as_dict() for finding in found])
     states = {one.state for one in found}
@@ -102,12 +101,8 @@ def _look(check: Check, examine_it: Callable[[], Finding]) -> Iterator[Finding]:
     """Yield what a check comes to, or why it could not be made."""
     try:
         yield examine_it()
-    except Failures as error:
-        yield unknown(check, _why(error))
-
-
-def _why(error: Failure) -> str:
-    return (error if isinstance(error, CommandFailed) else explain(error)).detail
+    except FAILURES as error:
+        yield unknown(check, explain(error).detail)
 
 
 def _read_known(stack: Stack, tenant: str | None) -> Known:
@@ -115,15 +110,14 @@ def _read_known(stack: Stack, tenant: str | None) -> Known:
     configuration: Configuration | Failure
     try:
         memory = stack.read_ledger()
-    except Failures as error:
+    except FAILURES as error:
         memory = error
-    documents = memory.documents if isinstance(memory, Memory) else {}
+    ledger = memory if isinstance(memory, Memory) else None
     try:
-        configuration = stack.read_tenants(documents)
-    except Failures as error:
+        configuration = stack.read_tenants(ledger or Memory(records={}, documents={}, checked=""))
+    except FAILURES as error:
         return Known(memory=memory, configuration=error, tenant=tenant)
     if tenant is None:
-        ledger = memory if isinstance(memory, Memory) else None
         tenant = diagnosis.choose_tenant(configuration, ledger, datetime.now(UTC))
     elif tenant not in configuration.tenants and tenant not in configuration.invalid:
         raise CommandFailed(f"No tenant document configures {tenant}", UnknownTenant.remedy)
@@ -179,27 +173,16 @@ def _run(stack: Stack) -> Finding:
         run
         for page in pages
         for event in page["events"]
-        if (run := diagnosis.parse_run(_json(event["message"]), _at(event["timestamp"])))
+        if (run := diagnosis.parse_run(event["message"], event["timestamp"]))
     ]
     last = max(ends, key=lambda run: run.at, default=None)
     return diagnosis.judge_run(last, now, period=stack.settings.period, log=group)
 
 
-def _json(text: str) -> Any:  # noqa: ANN401  whatever it is
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
-
-
-def _at(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
 def _secrets(stack: Stack, configuration: Configuration | Failure) -> Iterator[Finding]:
     """Read each client's secret as the function does; nothing of it is kept."""
     if not isinstance(configuration, Configuration):
-        yield unknown(Check.SECRET, _why(configuration))
+        yield unknown(Check.SECRET, explain(configuration).detail)
         return
     clients = sorted({one.client for one in configuration.tenants.values() if one.enabled})
     if not clients:
@@ -216,7 +199,9 @@ def _secrets(stack: Stack, configuration: Configuration | Failure) -> Iterator[F
             if error.code in LASTING:
                 failures[client] = error
             else:
-                yield unknown(Check.SECRET, f"{client}: {_why(error)}; the function may read it")
+                yield unknown(
+                    Check.SECRET, f"{client}: {explain(error).detail}; the function may read it"
+                )
         except ClientFailed as error:
             failures[client] = error
         else:
@@ -237,7 +222,7 @@ def _request(stack: Stack, tenant: str | None) -> Iterator[Finding]:
         yield unknown(Check.ENDPOINT, "the function did not say")
         yield broken(Check.REQUEST, f"{tenant}: {error.detail}", error.remedy or log)
     except (BotoCoreError, ClientError) as error:
-        why = _why(error)
+        why = explain(error).detail
         yield from (unknown(Check.ENDPOINT, why), unknown(Check.REQUEST, why))
     else:
         yield from diagnosis.judge_probe(tenant, report, stack.settings.token_endpoint)
@@ -289,9 +274,9 @@ def _ledger(stack: Stack, known: Known) -> Finding:
     if not isinstance(memory, Memory):
         if isinstance(memory, IssuerError) and not DENIED.fullmatch(memory.code or ""):
             return broken(Check.LEDGER, memory.detail, memory.remedy)
-        return unknown(Check.LEDGER, _why(memory))
+        return unknown(Check.LEDGER, explain(memory).detail)
     if not isinstance(configuration, Configuration):
-        return unknown(Check.LEDGER, _why(configuration))
+        return unknown(Check.LEDGER, explain(configuration).detail)
     status = assess(memory, configuration, datetime.now(UTC), stack.settings)
     compared = read_compared(stack, configuration, status.tenants)
     return diagnosis.judge_ledger(diagnosis.disagreeing([*compared.values()]), len(compared))
@@ -313,7 +298,9 @@ def _alarms(stack: Stack) -> Finding:
     alarms = [
         diagnosis.Alarm(
             name=one["AlarmName"],
-            topics=frozenset(one["AlarmActions"] if one.get("ActionsEnabled", True) else []),
+            topics=frozenset(
+                one.get("AlarmActions", []) if one.get("ActionsEnabled", True) else []
+            ),
             is_raised=one["StateValue"] == "ALARM",
         )
         for some in batched(expected, HUNDRED, strict=False)
@@ -331,13 +318,13 @@ def _confirmed(stack: Stack, topic: str) -> int | None:
         topics = stack.aws.client("sns", region_name=topic.split(":")[3])
         attributes = topics.get_topic_attributes(TopicArn=topic)["Attributes"]
         return int(attributes["SubscriptionsConfirmed"])
-    except (ClientError, BotoCoreError, KeyError):
+    except (*AWS_ERRORS, CommandFailed):  # an action may be anything, and a count any text
         return None
 
 
 def _quota(stack: Stack, configuration: Configuration | Failure) -> Finding:
     if not isinstance(configuration, Configuration):
-        return unknown(Check.QUOTA, _why(configuration))
+        return unknown(Check.QUOTA, explain(configuration).detail)
     setting = stack.aws.client("ssm").get_service_setting(SettingId=HIGHER_THROUGHPUT)
     return diagnosis.judge_quota(
         is_higher=setting["ServiceSetting"]["SettingValue"] == "true",

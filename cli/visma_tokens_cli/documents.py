@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from token_issuer.errors import DocumentInvalid, aws_code
+from token_issuer.errors import DocumentInvalid, IssuerError, aws_code
 from token_issuer.pacing import Pacer
+from token_issuer.redaction import Quoted
 from token_issuer.tenants import Configuration, list_parameters, parse_configuration
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.options import NOT_WELL, UNCHANGED
@@ -81,8 +82,10 @@ def drop_member(text: str, name: str, begins: int = 0) -> str:
     """Take a member out with one comma, where it has one; without it the text stays as it is."""
     members = members_of(text, begins)
     found = _one(members, name)
-    if found is None:
-        return text
+    return text if found is None else _without(text, members, found)
+
+
+def _without(text: str, members: list[Member], found: Member) -> str:
     number = members.index(found)
     later = members[number + 1 :]
     if number == 0:
@@ -121,9 +124,38 @@ def put_document(text: str, tenant: str, document: Mapping[str, object]) -> str:
 
 
 def drop_document(text: str, tenant: str) -> str | None:
-    """Take the tenant out of a packed text; None where the text is his own."""
+    """Take the tenant out of a packed text, each time; None where the text is his own."""
     begins = packed_at(text)
-    return None if begins is None else drop_member(text, tenant, begins)
+    if begins is None:
+        return None
+    members = members_of(text, begins)
+    while found := [one for one in members if one.name == tenant]:
+        text = _without(text, members, found[-1])
+        members = members_of(text, begins)
+    return text
+
+
+def switch_document(text: str, tenant: str, *, enabled: bool) -> str:
+    """Turn a tenant on or off in each of his documents, which need not be good ones.
+
+    One that is no object becomes one: `"enabled": false` counts whatever else is wrong.
+    """
+    begins = packed_at(text)
+    packed = [] if begins is None else members_of(text, begins)
+    places = [one.value_begins for one in packed if one.name == tenant]
+    for place in reversed([0] if begins is None else places):
+        text = _switch(text, place, to_json(enabled))
+    return text
+
+
+def _switch(text: str, begins: int, value: str) -> str:
+    if text[_skip(text, begins)] != "{":
+        _, ends = DECODER.raw_decode(text, begins)
+        return f'{text[:begins]}{{"enabled": {value}}}{text[ends:]}'
+    found = [one for one in members_of(text, begins) if one.name == "enabled"]
+    for one in reversed(found):
+        text = text[: one.value_begins] + value + text[one.ends :]
+    return text if found or value == "true" else put_member(text, "enabled", value, begins)
 
 
 def is_spare(name: str, text: str) -> bool:
@@ -177,7 +209,7 @@ def _skip(text: str, at: int) -> int:
 def _one(members: list[Member], name: str) -> Member | None:
     found = [one for one in members if one.name == name]
     if len(found) > 1:
-        raise DocumentInvalid(f"{name} is in it twice", code="twice")
+        raise DocumentInvalid(f"{name} is in it twice", code=Quoted("twice"))
     return found[0] if found else None
 
 
@@ -210,22 +242,40 @@ class Documents:
         """Return the parameter that a tenant is in; raises CommandFailed where none can be told."""
         homes = self.homes.get(tenant, [])
         error = self.configuration.invalid.get(tenant)
-        if len(homes) > 1:
-            places = " and in ".join(sorted({one.name for one in homes}))
-            error = DocumentInvalid(
-                f"Tenant {tenant} is configured twice, in {places}", code="twice"
-            )
-        if error and error.code == "twice":
+        if error and len(homes) > 1:
             raise CommandFailed(error.detail, error.remedy, code=UNCHANGED)
         if not homes:
             self.refuse_unreadable()
         return homes[0] if homes else None
 
+    def places(self, tenant: str) -> list[Parameter]:
+        """Return each parameter that a tenant is in, his own first; raises CommandFailed for none.
+
+        His own is one of them though nobody can tell what is in it.
+        """
+        own = self.parameters.get(f"{self.path}/{tenant}")
+        found = {one.name: one for one in self.homes.get(tenant, [])}
+        if own and (own.name in found or own.name in self.configuration.invalid):
+            found = {own.name: own} | found
+        if not found:
+            self.refuse_unreadable()
+            raise CommandFailed(
+                f"Tenant {tenant} is not configured",
+                "See `visma-tokens status` for who is.",
+                code=UNCHANGED,
+            )
+        return [*found.values()]
+
+    @property
+    def unreadable(self) -> dict[str, IssuerError]:
+        """Return the parameters of whom it can't be told who is in them, and why."""
+        invalid = self.configuration.invalid
+        return {name: error for name, error in invalid.items() if name in self.parameters}
+
     def refuse_unreadable(self) -> None:
         """Raise CommandFailed where it can't be told who is in a parameter."""
-        for name, error in self.configuration.invalid.items():
-            if name in self.parameters:
-                raise CommandFailed(error.detail, error.remedy, code=UNCHANGED)
+        for error in self.unreadable.values():
+            raise CommandFailed(error.detail, error.remedy, code=UNCHANGED)
 
     def own_place(self, tenant: str) -> str:
         """Return the name of a parameter for this tenant alone; raises CommandFailed if taken."""

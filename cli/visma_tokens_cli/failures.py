@@ -2,13 +2,14 @@
 
 import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from token_issuer.errors import IssuerError, aws_code
+from token_issuer.errors import IssuerError, LedgerUnreadable, StoreDenied, aws_code
+from token_issuer.redaction import quote
 from visma_tokens_cli.options import CANT, DEFECT, NOT_WELL, UNCHANGED
 from visma_tokens_cli.screen import print_json, say
 
@@ -42,26 +43,48 @@ REMEDIES: dict[str, str] = {
         ),
         CLOCK,
     ),
+    "ProxyConnectionError": "Check the proxy in HTTPS_PROXY, or name AWS in NO_PROXY.",
+    "SSLError": "Check this machine's clock, and AWS_CA_BUNDLE where a proxy of the network has a"
+    " certificate of its own.",
     "NoRegionError": "Give --region, or set AWS_REGION.",
     "ParameterLimitExceeded": "Pack tenants, as `visma-tokens apply` does above 500,"
     " or ask AWS for a higher limit of parameters.",
     "ProfileNotFound": "Give --profile as `aws configure list-profiles` shows it.",
     "InvalidRegionError": "Check --region.",
+    **dict.fromkeys(
+        ("EncryptionFailure", "DecryptionFailure"),
+        "The secret's KMS key can't be used: enable it, or cancel its deletion.",
+    ),
+    "LimitExceededException": "A quota of the service is used up: ask AWS for a higher one.",
+    "InvalidKeyId": StoreDenied.remedies["InvalidKeyId"],
 }
 DENIED = re.compile(r"AccessDenied|AccessDeniedException|UnauthorizedOperation|AuthorizationError")
 FIVE_HUNDRED = 500  # of HTTP
+MOST_CHARACTERS = 2000  # of a cause, or a remedy: those of AWS may be long
+BUSY = {
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "TooManyUpdates",
+}
+QUOTED_REQUEST = "security-token"  # where AWS quotes a request whose signature it refuses
 QUOTING = {"CreateSecret", "PutSecretValue"}  # AWS may quote what these were sent
 
 
 class CommandFailed(Exception):
     """The command can't do its work; neither cause nor remedy is secret."""
 
-    def __init__(self, detail: str, remedy: str, *, code: int = CANT) -> None:
-        """Take the cause, what to do about it, and the exit code."""
-        super().__init__(detail)
-        self.detail = detail
-        self.remedy = remedy
+    def __init__(self, detail: str | Sequence[str], remedy: str, *, code: int = CANT) -> None:
+        """Take the cause, or several, what to do about it, and the exit code."""
+        causes = [detail] if isinstance(detail, str) else detail
+        self.detail: str = "\n".join(quote(cause, MOST_CHARACTERS) for cause in causes)
+        self.remedy: str = quote(remedy, MOST_CHARACTERS)
         self.code = code
+        super().__init__(self.detail)
+
+
+FAILURES = (BotoCoreError, ClientError, CommandFailed, IssuerError)
+type Failure = BotoCoreError | ClientError | CommandFailed | IssuerError
 
 
 def print_failure(error: Exception, *, as_json: bool) -> int:
@@ -69,12 +92,12 @@ def print_failure(error: Exception, *, as_json: bool) -> int:
 
     What is no failure of AWS, of the function, or of this command is a defect, with its traceback.
     """
-    if isinstance(error, ClientError | BotoCoreError | IssuerError):
+    if isinstance(error, FAILURES):
         error = explain(error)
     elif isinstance(error, OSError):
         error = CommandFailed(f"It could not be read or written: {error.strerror or error}", "")
     if not isinstance(error, CommandFailed):
-        traceback.print_exception(error)  # without values
+        say("".join(traceback.format_exception(error)))  # without values
         say("That is a defect of visma-tokens; please report it with what is above.")
         return DEFECT
     if as_json:
@@ -85,31 +108,41 @@ def print_failure(error: Exception, *, as_json: bool) -> int:
     return error.code
 
 
-def explain(error: ClientError | BotoCoreError | IssuerError) -> CommandFailed:
+def explain(error: Failure) -> CommandFailed:
     """Return a failure of AWS, or of what the command shares with the function, as ours."""
     cause: BaseException | None = error
-    while cause and not isinstance(cause, ClientError | BotoCoreError):
+    while cause and not isinstance(cause, ClientError | BotoCoreError | CommandFailed):
         cause = cause.__cause__
+    if isinstance(cause, CommandFailed):
+        return cause
     if not isinstance(cause, ClientError | BotoCoreError):
         remedy = error.remedy if isinstance(error, IssuerError) else ""
         return CommandFailed(str(getattr(error, "detail", error)), remedy)
     code = aws_code(cause)
     if isinstance(cause, ClientError):
-        return _of_aws(cause, code)
+        told = _of_aws(cause, code)
+        if isinstance(error, LedgerUnreadable) and code == "ResourceNotFoundException":
+            told.remedy = error.remedies[code]
+        return told
     if isinstance(cause, BotoConnectionError | HTTPClientError):
         return CommandFailed(
-            f"AWS could not be reached: {code}", "Check --region, --endpoint-url and the network."
+            f"AWS could not be reached: {code}",
+            REMEDIES.get(code, "Check --region, --endpoint-url and the network."),
         )
     words = {
         "NoCredentialsError": "There are no AWS credentials",
         "NoRegionError": "No AWS Region is chosen",
     }
-    return CommandFailed(words.get(code, str(cause)), REMEDIES.get(code, "Mend that first."))
+    return CommandFailed(
+        words.get(code, str(cause)), REMEDIES.get(code, "Correct this, then try again.")
+    )
 
 
 def _of_aws(error: ClientError, code: str) -> CommandFailed:
     operation = error.operation_name
-    message = "" if operation in QUOTING else error.response["Error"].get("Message", "")
+    message = error.response["Error"].get("Message", "")
+    if operation in QUOTING or QUOTED_REQUEST in message.lower():
+        message = ""
     says = f": {message}" if message else ""
     if DENIED.fullmatch(code):
         return CommandFailed(
@@ -117,8 +150,8 @@ def _of_aws(error: ClientError, code: str) -> CommandFailed:
             "Use a role that may do it, or give another --profile.",
         )
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    is_passing = status >= FIVE_HUNDRED or "Throttl" in code
-    otherwise = LATER if is_passing or not message else "Mend what AWS says there; then try again."
+    is_passing = status >= FIVE_HUNDRED or "Throttl" in code or code in BUSY
+    otherwise = LATER if is_passing else "Correct this, then try again."
     return CommandFailed(f"{operation} failed: {code}{says}", REMEDIES.get(code, otherwise))
 
 
@@ -131,9 +164,9 @@ def telling(words: Callable[[], str]) -> Iterator[None]:
         if done := words():
             say(f"{done}.")
         raise
-    except (CommandFailed, ClientError, BotoCoreError, IssuerError) as error:
+    except FAILURES as error:
         if not (done := words()):
             raise
-        failure = error if isinstance(error, CommandFailed) else explain(error)
+        failure = explain(error)
         code = NOT_WELL if failure.code == UNCHANGED else failure.code
         raise CommandFailed(f"{done}: {failure.detail}", failure.remedy, code=code) from error

@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -9,19 +10,22 @@ from botocore.config import Config
 from botocore.exceptions import HTTPClientError, IncompleteReadError
 
 from token_issuer.errors import IssuerError
+from token_issuer.redaction import quote
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.options import NOT_WELL, WELL
-from visma_tokens_cli.screen import err, listed, out, print_json, say
+from visma_tokens_cli.screen import listed, out, print_json, say, waiting
 from visma_tokens_cli.stack import Stack
 
 MARGIN = timedelta(seconds=30)  # beyond the function's time-out
+COUNTS = ("issued", "fresh", "failed", "deferred", "removed")
+FAILURE = ("tenant", "reason", "detail", "remedy")
 MOST_NAMES = 10  # of those that failed alike
 
 
 def run_now(stack: Stack, event: dict[str, Any]) -> dict[str, Any]:
     """Invoke the function, and show on a terminal that this is what is waited for."""
     try:
-        with err().status("The function is at work: a run of all tenants may take minutes …"):
+        with waiting("The function is at work: a run of all tenants may take minutes …"):
             return invoke(stack, event)
     except KeyboardInterrupt:
         say("\nThe function may still be at work: see `visma-tokens status`.")
@@ -52,10 +56,30 @@ def invoke(stack: Stack, event: dict[str, Any]) -> dict[str, Any]:
             "The function was invoked, and its answer did not come",
             "It may still be at work: see `visma-tokens status` in a minute.",
         ) from error
-    content: dict[str, Any] = json.loads(payload)
+    content: Any = None
+    with suppress(ValueError, RecursionError):
+        content = json.loads(payload)
     if "FunctionError" in answer:
-        raise _failed(content, stack)
-    return content
+        raise _failed(content if isinstance(content, dict) else {}, stack)
+    if not _is_report(content):
+        raise CommandFailed(
+            "The function's answer is no report of a run",
+            "Give --stack-name as the issuer was deployed with, or deploy the stack again.",
+        )
+    report: dict[str, Any] = content
+    return report
+
+
+def _is_report(content: object) -> bool:
+    if not isinstance(content, dict):
+        return False
+    failures = content.get("failures")
+    return (
+        all(type(content.get(name)) is int for name in COUNTS)
+        and isinstance(failures, list)
+        and all(isinstance(one, dict) for one in failures)
+        and all(isinstance(one.get(name), str) for one in failures for name in FAILURE)
+    )
 
 
 def exit_code(report: dict[str, Any]) -> int:
@@ -73,14 +97,13 @@ def print_report(report: dict[str, Any], *, as_json: bool) -> None:
     if report.get("skipped"):
         console.print("Skipped: another run is at work; see `visma-tokens status`.")
         return
-    names = ("issued", "fresh", "failed", "deferred", "removed")
-    console.print(", ".join(f"{report[name]} {name}" for name in names))
+    console.print(", ".join(f"{report[name]} {name}" for name in COUNTS))
     alike: dict[tuple[str, str], list[str]] = defaultdict(list)
     for one in report["failures"]:
-        alike[one["detail"], one["remedy"]].append(one["tenant"])
+        alike[quote(one["detail"]), quote(one["remedy"])].append(quote(one["tenant"]))
     for (detail, remedy), tenants in alike.items():
-        console.print(f"\n{listed(tenants, MOST_NAMES)}: {detail}", style="red", markup=False)
-        console.print(remedy, markup=False)
+        console.print(f"\n{listed(tenants, MOST_NAMES)}: {detail}", style="red")
+        console.print(remedy)
     if more := report["failed"] - len(report["failures"]):
         console.print(f"\n… and {more:,} more")
 

@@ -1,7 +1,6 @@
 """What every command has: options as AWS tools name them, and exit codes."""
 
 import inspect
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,32 +10,41 @@ from urllib.parse import urlsplit
 
 import typer
 
-# exit codes; 2 is a wrong command line
+from visma_tokens_cli.ending import NOBODY_READS, tell_interrupted
+from visma_tokens_cli.streams import abandon
+
+# exit codes, with those of `ending`; 2 is a wrong command line
 WELL = 0
 NOT_WELL = 1  # a tenant, or a check
 CANT = 3  # the command can't do its work
 UNCHANGED = 4  # it did not, since it would have been wrong to
 DEFECT = 70  # of the command
-INTERRUPTED = 130
-NOBODY_READS = 141  # as of other tools that SIGPIPE ends
 
 
-def _filled(value: str) -> str:
+def _name(value: str) -> str:
     if not value:
         raise typer.BadParameter("it is empty")
+    if not value.isprintable():
+        raise typer.BadParameter("it has characters that no name has")
     return value
 
 
 def _url(value: str | None) -> str | None:
     if value is None:
         return None
+    from visma_tokens_cli.stack import SENDABLE, is_safe  # noqa: PLC0415  when it is needed
+
     try:
         url = urlsplit(value)
-        is_good = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        is_url = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+        # a password would be in what we print
+        is_url = is_url and bool(SENDABLE.fullmatch(value)) and "@" not in url.netloc
     except ValueError:
-        is_good = False
-    if not is_good:
+        is_url = False
+    if not is_url:
         raise typer.BadParameter("give it as http://127.0.0.1:4566, for instance")
+    if not is_safe(value):
+        raise typer.BadParameter("it must be https; http is for this machine alone")
     return value
 
 
@@ -45,7 +53,7 @@ class Options:
     """Which stack, where, as whom; and whether what is printed is JSON."""
 
     stack_name: Annotated[
-        str, typer.Option(envvar="VISMA_TOKENS_STACK", help="The stack.", callback=_filled)
+        str, typer.Option(envvar="VISMA_TOKENS_STACK", help="The stack.", callback=_name)
     ] = "token-issuer"
     region: Annotated[str | None, typer.Option(help="Its AWS Region.")] = None
     profile: Annotated[str | None, typer.Option(help="A profile of the AWS CLI.")] = None
@@ -71,9 +79,7 @@ def with_options(command: Callable[..., int]) -> Callable[..., None]:
             code = command(**values, options=options)
             sys.stdout.flush()
         except KeyboardInterrupt:
-            # on a terminal, behind the ^C that it shows
-            sys.stderr.write("\nInterrupted.\n" if sys.stderr.isatty() else "Interrupted.\n")
-            code = INTERRUPTED
+            code = tell_interrupted()
         except BrokenPipeError:
             code = NOBODY_READS
         except typer.TyperException:
@@ -82,11 +88,7 @@ def with_options(command: Callable[..., int]) -> Callable[..., None]:
             from visma_tokens_cli.failures import print_failure  # noqa: PLC0415  when it is needed
 
             code = print_failure(error, as_json=options.as_json)
-        try:
-            sys.stdout.flush()
-        except OSError:
-            # https://docs.python.org/3/library/signal.html#note-on-sigpipe
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon(sys.stdout)
         raise typer.Exit(code)
 
     parameters = [

@@ -2,9 +2,10 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from getpass import getpass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from botocore.exceptions import ClientError
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from token_issuer.credentials import (
     AUTH_METHODS,
@@ -30,14 +30,18 @@ from token_issuer.errors import (
     IssuerError,
     aws_code,
 )
-from token_issuer.ledger import ClientRecord
+from token_issuer.ledger import ClientRecord, Memory
 from token_issuer.tenants import NAME, NAME_WORDS
 from visma_tokens_cli.failures import CommandFailed
+from visma_tokens_cli.files import name_of, read_bytes
 from visma_tokens_cli.options import UNCHANGED
-from visma_tokens_cli.screen import err, say
+from visma_tokens_cli.screen import Text, err, say
 from visma_tokens_cli.stack import Stack
+from visma_tokens_cli.token import is_denied
 
-STDIN = "-"
+UNUSABLE = "InvalidRequestException"  # the secret, in the state that it is in
+OF_A_CLIENT = {kind.__name__ for kind in ClientFailed.kinds()}
+MOST_BYTES = 65_536  # of a secret, as Secrets Manager has it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +57,22 @@ class Version:
 class SecretStatus:
     """The versions of a client's secret, and what the ledger knows of them.
 
-    `versions` is None where there is no such secret.
+    `versions` is None where there is no such secret; `deletion` says that it is scheduled
+    for deletion, or that this role may not see whether. `failure` says why the last run could not
+    use the current version.
     """
 
     client: str
     secret_id: str
     versions: list[Version] | None
     record: ClientRecord
+    deletion: ClientSecretUnreadable | None = None
+    failure: IssuerError | None = None
+
+    @property
+    def is_in_use(self) -> bool:
+        """Tell whether tokens are asked for with the current version."""
+        return not (self.deletion or self.failure or self.record.fallback)
 
     @property
     def is_well(self) -> bool:
@@ -86,10 +99,17 @@ class SecretStatus:
         }
 
     def notices(self) -> list[IssuerError]:
-        """Return what is wrong: no secret, a version that is pending still, another that serves."""
+        """Return what is wrong: no secret, no value, one that is pending still, another in use."""
         found: list[IssuerError] = []
+        stages = {stage for one in self.versions or [] for stage in one.stages}
         if self.versions is None:
             found.append(_no_secret(self.client, self.secret_id))
+        elif self.deletion:
+            found.append(self.deletion)
+        elif CURRENT not in stages:
+            found.append(_no_value(self.client, self.secret_id))
+        elif self.failure:
+            found.append(self.failure)
         if pending := self.record.pending:
             until = pending.next_attempt_at
             again = f"; tried again at {until:%H:%M}Z" if until else "; tried again in the next run"
@@ -119,7 +139,7 @@ def read_document(file: Path | None, auth_method: Callable[[], str]) -> str:
     """
     text = _read_text(file) if file else _ask(auth_method)
     try:
-        parse_credentials(f"in {file}" if file else "as typed", text, "")
+        parse_credentials(f"in {name_of(file)}" if file else "as typed", text, "")
     except ClientSecretInvalid as error:
         raise CommandFailed(error.detail, error.remedy, code=UNCHANGED) from None
     return text.strip()
@@ -127,11 +147,14 @@ def read_document(file: Path | None, auth_method: Callable[[], str]) -> str:
 
 def _read_text(file: Path) -> str:
     try:
-        content = sys.stdin.buffer.read() if str(file) == STDIN else file.read_bytes()
-        return content.decode("utf-8-sig")  # as editors on Windows write it
-    except (OSError, UnicodeDecodeError) as error:
-        why = type(error).__name__
-        raise CommandFailed(f"{file} can't be read: {why}", "", code=UNCHANGED) from None
+        # as editors on Windows write it
+        return read_bytes(file, MOST_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CommandFailed(
+            f"The client secret in {name_of(file)} is not UTF-8: byte {error.start}",
+            "Save it as UTF-8.",
+            code=UNCHANGED,
+        ) from None
 
 
 def read_auth_method(stack: Stack, client: str) -> str:
@@ -141,14 +164,14 @@ def read_auth_method(stack: Stack, client: str) -> str:
     try:
         return read_credentials(secretsmanager, prefix, client).auth_method
     except ClientFailed as error:
-        if error.code != MISSING:
+        if error.code not in {MISSING, "NoValue"}:
             say(f"{error.detail}: {assumed} is assumed; else give the client secret as a file.")
         return assumed
 
 
 def _ask(auth_method: Callable[[], str]) -> str:
     console = err()
-    if not (sys.stdin.isatty() and console.is_terminal):
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise CommandFailed(
             "There is no terminal to ask for the client secret",
             "Give it as a file, or as `--file -` on standard input.",
@@ -158,11 +181,24 @@ def _ask(auth_method: Callable[[], str]) -> str:
     try:
         document = {
             "client_id": console.input("Client ID: ").strip(),
-            "client_secret": console.input("Client secret (not shown): ", password=True).strip(),
+            # which turns the echo off before it asks: who pastes is fast
+            "client_secret": getpass("Client secret (not shown): ").strip(),
         }
     except EOFError:
         console.line()
         raise CommandFailed("Nothing was staged", "", code=UNCHANGED) from None
+    except UnicodeDecodeError:
+        raise CommandFailed(
+            "What was typed is not text in the encoding of this terminal",
+            "Nothing was staged. Type it again, or give it as a file.",
+            code=UNCHANGED,
+        ) from None
+    if not all(one.isprintable() for one in document.values()):
+        raise CommandFailed(
+            "What was typed has control characters in it, such as those of an arrow key",
+            "Nothing was staged. Type it again, or give it as a file.",
+            code=UNCHANGED,
+        )
     if method != AUTH_METHODS[0]:
         document["auth_method"] = method
     return json.dumps(document)
@@ -173,17 +209,20 @@ def stage(stack: Stack, client: str, document: str) -> str:
 
     https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html
     """
-    secretsmanager = stack.aws.client("secretsmanager")
     secret_id = _secret_id(stack, client)
     try:
-        answer = secretsmanager.put_secret_value(
+        answer = stack.aws.client("secretsmanager").put_secret_value(
             SecretId=secret_id, SecretString=document, VersionStages=[PENDING]
         )
     except ClientError as error:
-        if aws_code(error) != MISSING:
-            raise
-        missing = _no_secret(client, secret_id)
-        raise CommandFailed(missing.detail, missing.remedy, code=UNCHANGED) from None
+        code = aws_code(error)
+        if code == MISSING:
+            raise _unchanged(_no_secret(client, secret_id)) from None
+        # a replica is another error than one that is scheduled for deletion
+        found = _why_not(stack, client) if code in {UNUSABLE, "InvalidParameterException"} else None
+        if found or code == UNUSABLE:
+            raise _unchanged(found or _odd(stack, secret_id)) from None
+        raise
     return answer["VersionId"]
 
 
@@ -195,34 +234,106 @@ def create(stack: Stack, client: str, document: str) -> str:
             Name=secret_id, SecretString=document
         )
     except ClientError as error:
-        if aws_code(error) != "ResourceExistsException":
+        if aws_code(error) not in {"ResourceExistsException", UNUSABLE}:
             raise
-        raise CommandFailed(
-            f"There is a secret {secret_id} already", "Leave --create out.", code=UNCHANGED
-        ) from None
+        raise _unchanged(_why_not(stack, client) or _exists(secret_id)) from None
     return answer["VersionId"]
+
+
+def _unchanged(error: ClientSecretUnreadable) -> CommandFailed:
+    return CommandFailed(error.detail, error.remedy, code=UNCHANGED)
+
+
+def _why_not(stack: Stack, client: str) -> ClientSecretUnreadable | None:
+    """Return which state a secret is in that takes no value, or has none; None if in no such."""
+    secret_id = _secret_id(stack, client)
+    try:
+        described = _describe(stack, secret_id)
+    except ClientError as error:
+        if not is_denied(error):
+            raise
+        say(f"{_unknown(secret_id, error).detail}.")
+        return None
+    if not described:
+        return None
+    if "DeletedDate" in described:
+        return _to_be_deleted(stack, secret_id)
+    primary = described.get("PrimaryRegion", stack.region)
+    if primary != stack.region:
+        return _with(
+            f"Secret {secret_id} is a replica of that in {primary}, and takes no value",
+            f"Set the value in {primary}, where the primary secret is; AWS copies it here.",
+        )
+    return None if described.get("VersionIdsToStages") else _no_value(client, secret_id)
+
+
+def _describe(stack: Stack, secret_id: str) -> Mapping[str, Any]:
+    """Return the state of a secret, {} where there is none."""
+    try:
+        described = stack.aws.client("secretsmanager").describe_secret(SecretId=secret_id)
+    except ClientError as error:
+        if aws_code(error) != MISSING:
+            raise
+        return {}
+    _ = described["ARN"]  # else it is no answer of AWS
+    return described
+
+
+def _deletion(stack: Stack, secret_id: str) -> ClientSecretUnreadable | None:
+    """Return that a secret is scheduled for deletion, or that this role may not see whether."""
+    try:
+        described = _describe(stack, secret_id)
+    except ClientError as error:
+        if not is_denied(error):
+            raise
+        return _unknown(secret_id, error)
+    return _to_be_deleted(stack, secret_id) if "DeletedDate" in described else None
+
+
+def _unknown(secret_id: str, error: ClientError) -> ClientSecretUnreadable:
+    return _with(
+        f"Whether {secret_id} is scheduled for deletion is not known: {aws_code(error)}",
+        "Use a role that may secretsmanager:DescribeSecret, or give another --profile.",
+    )
+
+
+def _aws(stack: Stack, command: str, secret_id: str) -> str:
+    return stack.aws_command("secretsmanager", command, "--secret-id", secret_id)
 
 
 def read_secrets(stack: Stack, client: str | None) -> list[SecretStatus]:
     """Read the versions of a client's secret, or of all that tenants name."""
     memory = stack.read_ledger()
     if client is None:
-        tenants = stack.read_tenants(memory.documents).tenants.values()
+        tenants = stack.read_tenants(memory).tenants.values()
         clients = sorted({one.client for one in tenants} or {"default"})
     else:
         check_client(client)
         clients = [client]
-    return [_read(stack, one, memory.clients.get(one, ClientRecord(client=one))) for one in clients]
+    return [_read(stack, one, memory) for one in clients]
 
 
-def _read(stack: Stack, client: str, record: ClientRecord) -> SecretStatus:
+def _read(stack: Stack, client: str, memory: Memory) -> SecretStatus:
     secret_id = _secret_id(stack, client)
     return SecretStatus(
         client=client,
         secret_id=secret_id,
         versions=_read_versions(stack, secret_id),
-        record=record,
+        record=memory.clients.get(client, ClientRecord(client=client)),
+        failure=_failure(client, memory),
+        deletion=_deletion(stack, secret_id),
     )
+
+
+def _failure(client: str, memory: Memory) -> IssuerError | None:
+    """Return why the client, and not only a tenant, has failed, if none was served after that."""
+    records = [one for one in memory.records.values() if one.client == client]
+    served = [one.issued.issued_at for one in records if one.issued]
+    failures = [one.failure for one in records if one.failure and one.failure.reason in OF_A_CLIENT]
+    last = max(failures, key=lambda one: one.failed_at, default=None)
+    if last is None or (served and max(served) >= last.failed_at):
+        return None
+    return IssuerError.recall(last.reason, last.detail, last.code)
 
 
 def _read_versions(stack: Stack, secret_id: str) -> list[Version] | None:
@@ -239,18 +350,48 @@ def _read_versions(stack: Stack, secret_id: str) -> list[Version] | None:
             stages=tuple(sorted(one["VersionStages"])),
             created_at=one["CreatedDate"].astimezone(UTC),
         )
-        for one in answer["Versions"]
+        for one in answer.get("Versions", [])
         if one.get("VersionStages")
     ]
     return sorted(versions, key=lambda one: one.created_at, reverse=True)
 
 
 def _no_secret(client: str, secret_id: str) -> ClientSecretUnreadable:
-    error = ClientSecretUnreadable(f"There is no secret {secret_id}", code=MISSING)
-    error.remedy = (
-        "If that is the client that is meant, create it:"
-        f" visma-tokens secret stage --client {client} --create"
+    return _with(
+        f"There is no secret {secret_id}",
+        "If the client name is right, create the secret:"
+        f" visma-tokens secret stage --client {client} --create",
     )
+
+
+def _no_value(client: str, secret_id: str) -> ClientSecretUnreadable:
+    return _with(
+        f"Secret {secret_id} has no value yet",
+        f"Set one: visma-tokens secret stage --client {client}",
+    )
+
+
+def _to_be_deleted(stack: Stack, secret_id: str) -> ClientSecretUnreadable:
+    return _with(
+        f"Secret {secret_id} is scheduled for deletion",
+        f"Restore it: {_aws(stack, 'restore-secret', secret_id)}",
+    )
+
+
+def _odd(stack: Stack, secret_id: str) -> ClientSecretUnreadable:
+    return _with(
+        f"Secret {secret_id} takes no value in the state that it is in",
+        f"Look at it: {_aws(stack, 'describe-secret', secret_id)}",
+    )
+
+
+def _exists(secret_id: str) -> ClientSecretUnreadable:
+    return _with(f"There is a secret {secret_id} already", "Leave --create out.")
+
+
+def _with(detail: str, remedy: str) -> ClientSecretUnreadable:
+    error = ClientSecretUnreadable(detail)
+    error.remedy = remedy
     return error
 
 
@@ -280,9 +421,10 @@ def render(secrets: list[SecretStatus]) -> RenderableType:
         table.add_column("Stage")
         table.add_column("Created")
         for one in secret.versions or []:
-            stages = ", ".join(MEANINGS.get(stage, stage) for stage in one.stages)
+            meanings = MEANINGS if secret.is_in_use else MEANINGS | {CURRENT: "current"}
+            stages = ", ".join(meanings.get(stage, stage) for stage in one.stages)
             table.add_row(one.version, stages, f"{one.created_at:%Y-%m-%d %H:%MZ}")
-        if secret.versions is not None:
+        if secret.versions:
             parts.append(table)
         for notice in secret.notices():
             words = (f"{notice.reason}: {notice.detail}", "yellow")

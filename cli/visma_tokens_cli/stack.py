@@ -1,27 +1,44 @@
 """The deployed stack: its outputs, the function's settings, and a session with AWS."""
 
 import os
+import re
+import shlex
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from getpass import GetPassWarning, getpass
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
 
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from token_issuer.errors import SettingsInvalid, aws_code
 from token_issuer.ledger import Ledger, Memory
 from token_issuer.pacing import Clock, Pacer
+from token_issuer.renewal import last_tenants
 from token_issuer.settings import Settings, parse_settings
 from token_issuer.tenants import Configuration, read_tenants
-from visma_tokens_cli.failures import CommandFailed
+from visma_tokens_cli.answers import NotOfAws, check_answers
+from visma_tokens_cli.failures import SIGN_IN, CommandFailed
 from visma_tokens_cli.options import Options
+from visma_tokens_cli.streams import printable
 
 ANEW = (  # since CloudFormation doesn't miss what was deleted by hand
     "Detach ReadTokensPolicyArn from its roles, `sam delete` the stack, and deploy it anew:"
     " tenants, tokens and client secrets stay, and consumers need the new policy."
 )
+LOOPBACK = {"127.0.0.1", "[::1]", "localhost"}  # plain http goes nowhere else, as for the function
+KEYS = ("access key id", "secret access key", "session token")
+USER = re.compile(r"//\S*@")  # and password, of a URL
+SENDABLE = re.compile(r"[!-~]*")  # in the head of a request
 READS_PER_SECOND = 9.0  # of the 40 that the account's consumers share by default
 
 
@@ -49,11 +66,18 @@ class Stack:
         """Read the whole ledger; raises LedgerUnreadable."""
         return Ledger(self.aws.client("dynamodb"), self.settings.ledger_table).read()
 
-    def read_tenants(self, last_good: dict[str, str]) -> Configuration:
+    def read_tenants(self, memory: Memory) -> Configuration:
         """Read all tenant documents as the function does; raises TenantsUnreadable."""
-        return read_tenants(
-            self.aws.client("ssm"), self.settings.tenants_path, last_good, pacer=reads()
-        )
+        ssm, path = self.aws.client("ssm"), self.settings.tenants_path
+        return read_tenants(ssm, path, memory.documents, last_tenants(memory), pacer=reads())
+
+    def aws_command(self, *words: str) -> str:
+        """Return a command of the AWS CLI that can be pasted, for where the stack is."""
+        url, profile = getattr(self.aws, "endpoint_url", None), self.aws.profile_name
+        where = ["--region", self.region]
+        where += ["--profile", profile] if profile != "default" else []
+        where += ["--endpoint-url", url] if url else []
+        return shlex.join(["aws", *words, *where])
 
     def writes(self) -> Pacer:
         """Return the pace of writes to Parameter Store, which is the function's."""
@@ -75,23 +99,111 @@ class _Session(boto3.Session):
     endpoint_url: str | None = None
 
     def client(self, *names: Any, **settings: Any) -> Any:  # noqa: ANN401
-        """Make a client, as boto3 does."""
-        return super().client(*names, **{"endpoint_url": self.endpoint_url} | settings)
+        """Make a client, as boto3 does; raises CommandFailed where a setting can't be used."""
+        with _settings_of_a_person():
+            client = super().client(*names, **{"endpoint_url": self.endpoint_url} | settings)
+            _ = urlsplit(client.meta.endpoint_url).port  # one that is none breaks each request
+        # keys may run out meanwhile, and botocore has no error of its own for that
+        client.meta.events.register("before-sign", lambda **_: _load_credentials(self))
+        return client
+
+
+@contextmanager
+def _breaking(what: str, remedy: str) -> Iterator[None]:
+    """Raise CommandFailed for whatever botocore does with a value that it doesn't expect."""
+    try:
+        yield
+    except (BotoCoreError, ClientError, CommandFailed):
+        raise
+    except Exception as error:
+        raise CommandFailed(f"{what}: {USER.sub('//', str(error))}", remedy) from error
+
+
+def _settings_of_a_person() -> AbstractContextManager[None]:
+    return _breaking(
+        "Your configuration of AWS can't be used",
+        "Correct the variable AWS_... or the setting in ~/.aws/config that has that value,"
+        " or that has other settings below it.",
+    )
 
 
 def open_session(options: Options) -> boto3.Session:
     """Return a session with AWS as a person asks for it, and else as the AWS CLI has it."""
+    _spare_loopback()
     core = botocore.session.get_session()
+    core.register("before-send", _refuse_unsafe)
+    core.register("creating-client-class", check_answers)
     core.set_default_client_config(
         Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard"})  # seconds
     )
-    session = _Session(
-        botocore_session=core,
-        profile_name=options.profile,
-        region_name=options.region or os.environ.get("AWS_REGION"),  # which boto3 doesn't know
-    )
+    with _settings_of_a_person():
+        session = _Session(
+            botocore_session=core,
+            profile_name=options.profile,
+            region_name=options.region or os.environ.get("AWS_REGION"),  # which boto3 doesn't know
+        )
+        providers = core.get_component("credential_provider")
+    providers.get_provider("assume-role")._prompter = _ask_for_code  # noqa: SLF001
     session.endpoint_url = options.endpoint_url
+    _load_credentials(session)
     return session
+
+
+def _load_credentials(session: boto3.Session) -> None:
+    """Have a person asked what has to be, before anything else; raises CommandFailed."""
+    with _breaking("Your AWS credentials can't be loaded", SIGN_IN):
+        credentials = session.get_credentials()
+        keys = credentials.get_frozen_credentials() if credentials else ()
+    for name, value in zip(KEYS, keys, strict=False):
+        if value is not None and not (isinstance(value, str) and SENDABLE.fullmatch(value)):
+            raise CommandFailed(
+                f"A request could not be sent: the {name} of your AWS credentials is no text,"
+                " or has characters that no key has",
+                "Check it for line breaks and spaces.",
+            )
+
+
+def _ask_for_code(question: str) -> str:
+    """Ask on a terminal alone: what is on standard input may be a client secret."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", GetPassWarning)
+            return getpass(printable(question))
+    except GetPassWarning:
+        raise CommandFailed(
+            "The profile asks for an MFA code, and there is no terminal to ask on",
+            "Give a --profile without mfa_serial, or keys of a session that is open already.",
+        ) from None
+    except EOFError:
+        raise CommandFailed("No MFA code was given", "Try again.") from None
+
+
+def is_safe(url: str) -> bool:
+    """Tell whether a URL is https, or that of this machine: credentials and secrets go there."""
+    try:
+        parts = parse_url(url)  # as botocore does when it sends
+    except LocationParseError:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.host in LOOPBACK)
+
+
+def _refuse_unsafe(**sending: Any) -> None:  # noqa: ANN401
+    """Send nothing to a URL that isn't safe, whatever setting it is from."""
+    url = sending["request"].url
+    if not is_safe(url):
+        parts = parse_url(url)
+        raise CommandFailed(  # without a user name and password that may be in it
+            f"{parts.scheme}://{parts.host} is not https, so nothing was sent there",
+            "Correct AWS_ENDPOINT_URL, or endpoint_url in the AWS CLI's configuration.",
+        )
+
+
+def _spare_loopback() -> None:
+    """Have no proxy asked for what is on this machine; the AWS SDK takes them from here too."""
+    proxies = getproxies_environment()
+    spared = proxies.get("no", "")
+    if proxies and spared != "*":
+        os.environ["no_proxy"] = ",".join([spared, "::1", *sorted(LOOPBACK)]).strip(",")
 
 
 def open_stack(options: Options) -> Stack:
@@ -101,7 +213,7 @@ def open_stack(options: Options) -> Stack:
     region = cloudformation.meta.region_name
     name = f"Stack {options.stack_name} in {region}"
     try:
-        [found] = cloudformation.describe_stacks(StackName=options.stack_name)["Stacks"]
+        stacks = cloudformation.describe_stacks(StackName=options.stack_name)["Stacks"]
     except ClientError as error:
         if aws_code(error) != "ValidationError":
             raise
@@ -109,9 +221,16 @@ def open_stack(options: Options) -> Stack:
             f"There is no stack {options.stack_name} in {region}",
             "Give --stack-name, --region or --profile as it was deployed with.",
         ) from None
+    if len(stacks) != 1:
+        raise NotOfAws
+    [found] = stacks
     outputs = {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
-    if "LedgerTableName" not in outputs:
-        raise CommandFailed(*_without_outputs(name, found["StackStatus"]))
+    if not {"LedgerTableName", "FunctionName"} <= outputs.keys():
+        raise CommandFailed(*_unusable(name, found["StackStatus"]))
+    outputs = {
+        "LogGroupName": f"/aws/lambda/{outputs['FunctionName']}",
+        "ReadTokensPolicyArn": "a policy for its tokens",
+    } | outputs
     try:
         function = aws.client("lambda").get_function_configuration(
             FunctionName=outputs["FunctionName"]
@@ -119,12 +238,21 @@ def open_stack(options: Options) -> Stack:
     except ClientError as error:
         if aws_code(error) != "ResourceNotFoundException":
             raise
+        if found["StackStatus"].startswith("DELETE"):
+            raise CommandFailed(*_unusable(name, found["StackStatus"])) from None
         raise CommandFailed(
             f"{name} has lost its function, {outputs['FunctionName']}",
             f"Somebody has deleted it by hand. {ANEW}",
         ) from None
+    environment = function.get("Environment", {})
+    if denied := environment.get("Error"):
+        why = ": ".join(denied[name] for name in ("ErrorCode", "Message") if denied.get(name))
+        raise CommandFailed(
+            f"The settings of {outputs['FunctionName']} can't be read: {why}",
+            "Use a role that may decrypt with the key of the function's environment variables.",
+        )
     try:
-        settings = parse_settings(function["Environment"]["Variables"])
+        settings = parse_settings(environment.get("Variables", {}))
     except SettingsInvalid as error:
         raise CommandFailed(error.detail, "Deploy the stack again.") from error
     return Stack(
@@ -136,15 +264,24 @@ def open_stack(options: Options) -> Stack:
             for one in found.get("Parameters", [])
         },
         status=found["StackStatus"],
-        role=function["Role"].rsplit("/", 1)[-1],
+        role=function.get("Role", "").rsplit("/", 1)[-1],
         settings=settings,
         aws=aws,
     )
 
 
-def _without_outputs(name: str, status: str) -> tuple[str, str]:
-    """Return what is wrong with a stack that has none of ours, and what to do about it."""
-    if status.endswith("_IN_PROGRESS") and not status.startswith("DELETE"):
+def _unusable(name: str, status: str) -> tuple[str, str]:
+    """Return why a stack has not what ours have, and what to do about it."""
+    if status == "DELETE_COMPLETE":
+        return f"{name} is deleted: {status}", "Deploy it anew, or give another --stack-name."
+    if status.startswith("DELETE"):
+        return (
+            f"{name} is being deleted, or its deletion failed: {status}",
+            "See its events in CloudFormation; once it is gone, deploy it anew.",
+        )
+    if status == "REVIEW_IN_PROGRESS":
+        return f"{name} is not deployed yet: {status}", "Execute its change set, or delete it."
+    if status.endswith("_IN_PROGRESS"):
         return f"{name} is not deployed yet: {status}", "Wait until its deployment has ended."
     if status in {"CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED"}:
         return (

@@ -1,6 +1,5 @@
 """How each tenant is: ledger, configuration and parameters, the worst first."""
 
-import signal
 import sys
 import time
 from collections import Counter
@@ -12,20 +11,18 @@ from functools import partial
 from itertools import batched
 from typing import Any, NoReturn
 
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
 from token_issuer.errors import IssuerError
 from token_issuer.ledger import Memory, Record
 from token_issuer.renewal import purpose_of, renew_at, waits
 from token_issuer.settings import Settings
 from token_issuer.tenants import Configuration, Tenant
-from visma_tokens_cli.failures import SIGN_IN, explain
-from visma_tokens_cli.screen import listed, out, plain, shown_span
+from visma_tokens_cli.failures import FAILURES, SIGN_IN, explain
+from visma_tokens_cli.screen import Text, listed, out, plain, shown_span
 from visma_tokens_cli.stack import Stack, reads
 
 TEN = 10  # names that GetParameters takes
@@ -120,7 +117,7 @@ class Status:
 def read_status(stack: Stack, *, failing: bool = False, most: int | None = None) -> Status:
     """Read ledger and configuration, and compare with the parameters those that `choose` says."""
     memory = stack.read_ledger()
-    configuration = stack.read_tenants(memory.documents)
+    configuration = stack.read_tenants(memory)
     status = assess(memory, configuration, datetime.now(UTC), stack.settings)
     chosen = choose(status, failing=failing, most=most)
     compared = read_compared(stack, configuration, chosen)
@@ -193,7 +190,7 @@ def _assess(
     return replace(
         status,
         reason=failure.reason,
-        detail=failure.detail,
+        detail=recalled.detail,
         remedy=recalled.remedy,
         renews_at=failure.next_attempt_at if waiting else renews_at,
     )
@@ -267,14 +264,13 @@ def watch_status(
 
     A failure is shown above the last picture, unless there is none or one has to sign in again.
     """
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     console, seen = out(), None
     with Live(Text("Reading …"), console=console, auto_refresh=False, screen=True) as live:
         while True:
             rows, parts = max(1, console.height - BESIDE_ROWS), []
             try:
                 seen = read(rows)
-            except (ClientError, BotoCoreError, IssuerError) as error:
+            except FAILURES as error:
                 failed = explain(error)
                 if seen is None or failed.remedy == SIGN_IN:
                     raise
@@ -361,7 +357,7 @@ class _Rows:
         return table
 
 
-def _expiry(one: TenantStatus, now: datetime, columns: int) -> Text:
+def _expiry(one: TenantStatus, now: datetime, columns: int) -> RenderableType:
     if one.expires_at is None or one.issued_at is None or one.expires_at <= now:
         return Text("expired" if one.expires_at else "", style="red")
     left = one.expires_at - now

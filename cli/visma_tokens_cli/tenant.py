@@ -4,29 +4,32 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from token_issuer.errors import DocumentInvalid
+from token_issuer.errors import DocumentInvalid, IssuerError
 from token_issuer.pacing import Clock
 from token_issuer.tenants import check_document
 from visma_tokens_cli.asking import confirm
 from visma_tokens_cli.documents import (
     Documents,
     Parameter,
+    Store,
     drop_document,
-    edit_document,
     is_spare,
     open_store,
+    switch_document,
     to_json,
 )
 from visma_tokens_cli.failures import CommandFailed, telling
 from visma_tokens_cli.function import exit_code, print_report, run_now
 from visma_tokens_cli.options import NOT_WELL, UNCHANGED, WELL
-from visma_tokens_cli.screen import out, print_json, say
+from visma_tokens_cli.screen import listed, out, print_json, say
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.status import read_versions
 
 CLOCK = Clock(now=time.monotonic, sleep=time.sleep)
 PATIENCE = 20.0  # seconds until the function reads what was written, at most
 PAUSE = 4.0  # seconds
+MOST_PLACES = 3  # that are named at once
+type Writes = list[tuple[Parameter, str | None]]  # None where a parameter goes
 STALE = {"UnknownTenant", "TenantDisabled"}  # reasons, where it reads what was before
 
 
@@ -45,12 +48,14 @@ def add_tenant(
             code=UNCHANGED,
         ) from error
     documents = store.read()
-    if found := documents.home(name):
+    if found := documents.homes.get(name):
+        homes = listed(sorted({one.name for one in found}), MOST_PLACES)
         raise CommandFailed(
-            f"Tenant {name} is configured already, in {found.name}",
+            f"Tenant {name} is configured already, in {homes}",
             "To change it, use `visma-tokens apply`, or remove it first.",
             code=UNCHANGED,
         )
+    documents.refuse_unreadable()
     store.create(documents.own_place(name), text)
     say(f"{name} is configured, in {home}.")
     with telling(lambda: f"{name} is configured; its token was not issued"):
@@ -58,20 +63,33 @@ def add_tenant(
 
 
 def remove_tenant(stack: Stack, name: str, *, yes: bool, as_json: bool) -> int:
-    """Take a tenant out of the configuration, once that is confirmed."""
+    """Take a tenant out of each parameter, once that is confirmed."""
     store = open_store(stack)
-    home = _home(store.read(), name)
-    confirm(f"Remove tenant {name} from {home.name}?", yes=yes)
-    text = drop_document(home.text, name)
-    if text is None or is_spare(home.name, text):
-        store.delete(home)
-    else:
-        store.overwrite(home, text)
+    documents = store.read()
+    planned = plan_removal(documents, name)
+    homes = [one.name for one, _ in planned]
+    confirm(f"Remove tenant {name} from {listed(homes, MOST_PLACES)}?", yes=yes)
+    _write(store, planned, f"{name} is removed from")
     if as_json:
-        print_json({"tenant": name, "parameter": home.name, "report": None})
+        print_json({"tenant": name, "parameter": homes[-1], "report": None})
     else:
-        out().print(f"{name} is removed; its token goes once it has expired.", markup=False)
-    return WELL
+        out().print(f"{name} is removed; its token goes once it has expired.")
+    unread = {home: one for home, one in documents.unreadable.items() if home not in homes}
+    for error in unread.values():
+        say(f"The command can't tell whether {name} is in this parameter too. {error.detail}.")
+    return NOT_WELL if unread else WELL
+
+
+def plan_removal(documents: Documents, name: str) -> Writes:
+    """Decide what to write, his own parameter last, since that decides; raises CommandFailed."""
+    planned: Writes = []
+    for place in reversed(documents.places(name)):
+        error = documents.unreadable.get(place.name)
+        if error and '"tenants"' in place.text:  # and maybe others in it
+            raise _failed(error)
+        text = None if error else drop_document(place.text, name)
+        planned.append((place, None if text is None or is_spare(place.name, text) else text))
+    return planned
 
 
 def enable_tenant(stack: Stack, name: str, *, as_json: bool, clock: Clock = CLOCK) -> int:
@@ -90,7 +108,7 @@ def disable_tenant(stack: Stack, name: str, *, as_json: bool) -> int:
     if as_json:
         print_json({"tenant": name, "parameter": home, "report": report})
     elif not is_there:
-        out().print(f"{name} has no token any more.", markup=False)
+        out().print(f"{name} has no token any more.")
     else:
         print_report(report, as_json=False)
         say(f"The token of {name} is still there; the next run takes it away.")
@@ -98,19 +116,49 @@ def disable_tenant(stack: Stack, name: str, *, as_json: bool) -> int:
 
 
 def _switch(stack: Stack, name: str, *, enabled: bool) -> str:
-    """Write whether a tenant is enabled, where that isn't so yet; return its parameter's name."""
+    """Write whether a tenant is enabled, where that isn't so yet; return where it is decided."""
     store = open_store(stack)
     documents = store.read()
-    home = _home(documents, name)
-    if error := documents.configuration.invalid.get(name):
-        raise CommandFailed(error.detail, error.remedy, code=UNCHANGED)
+    planned = plan_switch(documents, name, enabled=enabled)
     word = "enabled" if enabled else "disabled"
-    if documents.configuration.tenants[name].enabled == enabled:
-        say(f"{name} is {word} already, in {home.name}.")
-    else:
-        store.overwrite(home, edit_document(home.text, name, {"enabled": enabled}))
-        say(f"{name} is {word}, in {home.name}.")
-    return home.name
+    for place, text in planned:
+        if text == place.text:
+            say(f"{name} is {word} already, in {place.name}.")
+    for home in _write(store, planned, f"{name} is {word}, in"):
+        say(f"{name} is {word}, in {home}.")
+    return planned[0][0].name
+
+
+def plan_switch(documents: Documents, name: str, *, enabled: bool) -> Writes:
+    """Decide what to write, wherever it counts; raises CommandFailed.
+
+    The tenant's own parameter decides. Disabling also writes the others, because they decide once
+    that one is deleted.
+    """
+    places = documents.places(name)
+    if error := documents.unreadable.get(places[0].name):
+        raise _failed(error)
+    if enabled and places[0].name == f"{documents.path}/{name}":
+        places = places[:1]
+    error = documents.configuration.invalid.get(name)
+    if error and enabled and len(places) == 1 and name not in documents.configuration.tenants:
+        raise _failed(error)
+    return [(one, switch_document(one.text, name, enabled=enabled)) for one in places]
+
+
+def _write(store: Store, planned: Writes, words: str) -> list[str]:
+    """Make the writes, and return which were needed; where it ends early, they are told."""
+    done: list[str] = []
+    with telling(lambda: f"{words} {listed(done, MOST_PLACES)}" if done else ""):
+        for place, text in planned:
+            if text == place.text:
+                continue
+            if text is None:
+                store.delete(place)
+            else:
+                store.overwrite(place, text)
+            done.append(place.name)
+    return done
 
 
 def _issue(stack: Stack, name: str, home: str, *, as_json: bool, clock: Clock) -> int:
@@ -137,12 +185,5 @@ def _is_to_come(report: dict[str, Any], name: str) -> bool:
     return bool(reasons & STALE or report["deferred"] or not is_met)
 
 
-def _home(documents: Documents, name: str) -> Parameter:
-    home = documents.home(name)
-    if home is None:
-        raise CommandFailed(
-            f"Tenant {name} is not configured",
-            "See `visma-tokens status` for who is.",
-            code=UNCHANGED,
-        )
-    return home
+def _failed(error: IssuerError) -> CommandFailed:
+    return CommandFailed(error.detail, error.remedy, code=UNCHANGED)

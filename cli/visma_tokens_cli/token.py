@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import signal
 import sys
 from dataclasses import dataclass, field, replace
@@ -19,8 +20,10 @@ from visma_tokens_cli.failures import DENIED, CommandFailed
 from visma_tokens_cli.options import NOT_WELL
 from visma_tokens_cli.screen import labelled, out, plain, say, shown_span
 from visma_tokens_cli.stack import Stack
+from visma_tokens_cli.streams import callers_environment
 
 VARIABLE = "VISMA_TOKEN"
+BEARER = re.compile(r"[!-~]+")  # what can be sent at all; the issuer is stricter (RFC 6750 §2.1)
 IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")  # and what is executed would inherit that
 LABELS = {
     "expires_at": "Expires",
@@ -206,6 +209,12 @@ def live_value(stack: Stack, found: TokenDescription, stored: Stored | None, now
         raise _denied(stack, found.tenant)
     if found.has_expired(now):
         raise CommandFailed(_headline(found, now), _renewal(found.tenant), code=NOT_WELL)
+    if not BEARER.fullmatch(stored.value):
+        raise CommandFailed(
+            f"{found.parameter} holds no token: no token has such characters",
+            f"Something else has written it; `visma-tokens renew {found.tenant}` replaces it.",
+            code=NOT_WELL,
+        )
     if found.in_ledger is False:
         say(_warning(found))
     return stored.value
@@ -257,8 +266,13 @@ def execute(command: str, token: str) -> NoReturn:
     for name in IGNORED_BY_PYTHON:
         if number := getattr(signal, name, None):
             signal.signal(number, signal.SIG_DFL)
-    environment = {**os.environ, VARIABLE: token}
-    os.execvpe("sh", ["sh", "-c", command], environment)  # noqa: S606, S607  what is asked for
+    environment = {**callers_environment(), VARIABLE: token}
+    try:
+        os.execvpe("sh", ["sh", "-c", command], environment)  # noqa: S606, S607  what is asked for
+    except OSError as error:
+        raise CommandFailed(
+            f"sh can't be run: {error.strerror}", "Check PATH, and how long the command is."
+        ) from None
 
 
 def print_token(
@@ -267,19 +281,19 @@ def print_token(
     """Print what is known of a token, and nothing of itself."""
     console = out()
     expired = found.has_expired(now)
-    console.print(_headline(found, now), style="red" if expired else "green", markup=False)
+    console.print(_headline(found, now), style="red" if expired else "green")
     shown = found.as_dict()
     for name, label in LABELS.items():
         if shown[name] is not None:
-            console.print(labelled(label, str(shown[name]), LABEL_COLUMNS, console), markup=False)
+            console.print(labelled(label, str(shown[name]), LABEL_COLUMNS, console))
     if expired:
-        console.print(_renewal(found.tenant), markup=False)
+        console.print(_renewal(found.tenant))
     if stored is None:
         policy = stack.outputs["ReadTokensPolicyArn"]
         text = f"From the ledger alone: AWS denies you the token, which {policy} would allow."
-        console.print(text, style="yellow", markup=False)
+        console.print(text, style="yellow")
     if found.in_ledger is False:
-        console.print(_warning(found), style="yellow", markup=False)
+        console.print(_warning(found), style="yellow")
 
 
 def _warning(found: TokenDescription) -> str:

@@ -1,22 +1,31 @@
 """Tenant documents in Parameter Store, by moto, and somebody else who writes them too."""
 
 import os
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from moto import mock_aws
+from typer.testing import CliRunner
 
+from tests.cli.deployed_aws import REGION, Deployed
 from tests.cli.invoked import Lambda, serving
+from tests.cli.terminal import ENVIRONMENT, run
 from tests.issuer.conftest import CREDENTIALS, fast_pacer
+from tests.issuer.outcomes.scripted_aws import serving_aws
+from visma_tokens_cli.commands import app
 from visma_tokens_cli.documents import Documents, Store, parse_documents
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 PATH = "/visma/tenants"
+
+type Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def documents_of(texts: dict[str, str], kind: Any = "String") -> Documents:  # noqa: ANN401  AWS's
@@ -81,3 +90,41 @@ def ssm(shelf: Shelf) -> "SSMClient":
 @pytest.fixture
 def store(ssm: "SSMClient") -> Store:
     return Store(ssm, PATH, reads=fast_pacer(), writes=fast_pacer())
+
+
+@pytest.fixture(scope="session")
+def one_aws() -> Iterator[Deployed]:
+    with serving_aws(Deployed()) as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws(one_aws: Deployed) -> Deployed:
+    """Return AWS with the stack deployed: two tenants have tokens, one is refused."""
+    one_aws.reset()
+    one_aws.arrange()
+    return one_aws
+
+
+@pytest.fixture
+def visma_tokens(aws: Deployed) -> Run:
+    """Return the command, in a process of its own, on that AWS."""
+    return partial(run, AWS_ENDPOINT_URL=aws.url, AWS_REGION=REGION)
+
+
+@pytest.fixture
+def invoked(aws: Deployed) -> Run:
+    """Return the command in this process, which is faster, on that AWS."""
+    hidden = {name: None for name in os.environ if name.startswith(("AWS_", "COLUMNS"))}
+    # with "*" the command leaves the proxies of this process as they are
+    fixed = {"AWS_ENDPOINT_URL": aws.url, "AWS_REGION": REGION, "no_proxy": "*"}
+
+    def call(*arguments: str, said: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {**hidden, **ENVIRONMENT, **fixed, **variables}
+        result = CliRunner().invoke(app, arguments, input=said, env=environment)
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return subprocess.CompletedProcess(
+            arguments, result.exit_code, result.stdout, result.stderr
+        )
+
+    return call

@@ -25,12 +25,12 @@ STYLE = re.compile(r"\x1b\[[?0-9;]*[a-zA-Z]")
 type Child = pexpect.spawn[str]
 
 
-def on_terminal(*arguments: str) -> Child:
+def on_terminal(*arguments: str, **variables: str) -> Child:
     """Start Python on a terminal of 80 columns."""
     return pexpect.spawn(
         sys.executable,
         list(arguments),
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | variables,
         dimensions=(24, 80),
         encoding="utf-8",
         timeout=30,
@@ -60,6 +60,6 @@ def in_a_pipe(
     )
 
 
-def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the command."""
-    return in_a_pipe("-m", "visma_tokens_cli", *arguments, **variables)
+def run(*arguments: str, said: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command, with that on its standard input."""
+    return in_a_pipe("-m", "visma_tokens_cli", *arguments, said=said, **variables)

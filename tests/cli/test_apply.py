@@ -211,9 +211,11 @@ def test_what_does_not_fit_is_refused_before_anything_is_written() -> None:
     [
         pytest.param({"acme": "{"}, "acme: it is not JSON", id="not JSON"),
         pytest.param({"old/acme": "{}"}, "not directly under", id="nested"),
-        pytest.param({"acme": '{"scope": ""}', "many": pack(acme=A)}, "twice", id="twice"),
-        pytest.param({"many": '{"tenants": {"acme": {}, "acme": {}}}'}, "twice", id="in one"),
-        pytest.param({"acme": "{}", "many": pack(acme={})}, "twice", id="twice and bad"),
+        pytest.param({"acme": '{"scope": ""}', "many": pack(acme=A)}, "its own", id="twice"),
+        pytest.param(
+            {"many": '{"tenants": {"acme": {}, "acme": {}}}'}, "more than once", id="in one"
+        ),
+        pytest.param({"acme": "{}", "many": pack(acme={})}, "its own", id="twice and bad"),
     ],
 )
 def test_nothing_is_planned_where_it_cannot_be_told_who_is_configured(
@@ -416,7 +418,7 @@ def test_a_file_is_read(name: str, text: str, tmp_path: Path) -> None:
         ("t.toml", "[tenants]", "t.toml: there are no tenants in it"),
         ("t.toml", '[tenants."a b"]\nscope = ""', "t.toml, tenant a b: the name must be 1 to 64"),
         ("t.json", '{"tenants": {\n"acme": }}', "t.json: it is not JSON: Expecting value: line 2"),
-        ("t.json", '{"tenants": {"a": {"scope": ""}, "a": {"scope": ""}}}', "twice, in /t.json"),
+        ("t.json", '{"tenants": {"a": {"scope": ""}, "a": {"scope": ""}}}', "tenant a is in"),
         ("t.json", '{"tenants": {"a": {"scope": ""}}, "x": 1}', "t.json: unknown members beside"),
         ("t.json", "[]", "t.json: it is not a JSON object"),
         ("t.json", "[" * 100_000, "t.json: it is nested too deeply"),

@@ -11,6 +11,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from botocore.model import OperationModel
+from hypothesis import example, given
+from hypothesis import strategies as st
 from moto import mock_aws
 from rich.console import Console
 
@@ -24,6 +26,7 @@ from token_issuer.errors import (
     TokenRefused,
 )
 from token_issuer.ledger import Issued, Ledger, Memory, Record
+from token_issuer.redaction import Quoted
 from token_issuer.settings import Settings
 from token_issuer.tenants import Configuration, Tenant
 from visma_tokens_cli.diagnosis import (
@@ -52,6 +55,7 @@ from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.token import read_token
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+AT = round(NOW.timestamp() * 1000)  # milliseconds
 FIVE_MINUTES = timedelta(minutes=5)
 ENDPOINT = "https://connect.visma.com/connect/token"
 SECRET = "Kq7zR2pXw9-Lm4Tb8YcH6v"
@@ -88,7 +92,7 @@ def record(tenant: str, *, expires_at: datetime = NOW + timedelta(hours=1)) -> R
         issued_at=expires_at - timedelta(hours=1),
         expires_at=expires_at,
         fingerprint="0123456789abcdef",
-        scope="read",
+        scope=Quoted("read"),
         parameter=f"/visma/tokens/{tenant}",
         version=1,
         client_secret_version="v",
@@ -186,7 +190,7 @@ def test_one_minute_is_no_plural() -> None:
 def test_the_end_of_a_full_run_is_the_line_with_its_metrics() -> None:
     line = {"TokensIssued": [3.0], "TokensFresh": [10.0], "RunSeconds": [0.86]}
 
-    found = parse_run(line, NOW)
+    found = parse_run(json.dumps(line), AT)
 
     assert found == LastRun(at=NOW, counts={"issued": 3, "fresh": 10})
 
@@ -194,20 +198,52 @@ def test_the_end_of_a_full_run_is_the_line_with_its_metrics() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        {"message": "Run finished", "issued": 0},
-        {"message": "Run failed", "reason": "EventInvalid"},
+        '{"message": "Run finished", "issued": 0}',
+        '{"message": "Run failed", "reason": "EventInvalid"}',
+        '"START"',
         "START",
-        None,
     ],
     ids=["a probe's", "somebody's wrong event", "a text", "no JSON"],
 )
-def test_other_lines_are_no_run(line: object) -> None:
-    assert parse_run(line, NOW) is None
+def test_other_lines_are_no_run(line: str) -> None:
+    assert parse_run(line, AT) is None
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda values: st.lists(values) | st.dictionaries(st.text(), values),
+)
+LINES = st.fixed_dictionaries(
+    {},
+    optional={
+        "RunSeconds": ANY_JSON,
+        "TokensIssued": ANY_JSON,
+        "message": st.just("Run failed"),
+        "detail": ANY_JSON,
+    },
+).map(json.dumps)
+
+
+@given(st.text() | LINES, st.integers() | st.just(AT))
+@example("[" * 20_000, AT)
+@example('{"RunSeconds": 1, "TokensIssued": 1' + "0" * 4000 + "}", AT)
+@example('{"RunSeconds": 1, "TokensIssued": 1e999}', AT)
+@example('{"RunSeconds": 1}', 10**30)
+def test_whatever_is_in_the_log_is_judged(text: str, milliseconds: int) -> None:
+    run = parse_run(text, milliseconds)
+
+    assert judge_run(run, NOW, period=FIVE_MINUTES, log="group").check is Check.RUN
+
+
+def test_a_count_that_is_none_hides_no_other() -> None:
+    line = {"RunSeconds": 1, "TokensIssued": "many", "TokensFresh": [], "TokensFailed": 2}
+
+    assert parse_run(json.dumps(line), AT) == LastRun(at=NOW, counts={"failed": 2})
 
 
 def test_a_failed_run_brings_its_own_remedy() -> None:
     line = {"message": "Run failed", "detail": "Listing failed", "remedy": "Look at the role."}
-    run = parse_run(line, NOW - timedelta(minutes=1))
+    run = parse_run(json.dumps(line), AT - 60_000)
 
     found = judge_run(run, NOW, period=FIVE_MINUTES, log="group")
 
@@ -255,7 +291,10 @@ def test_a_disabled_tenant_is_not_tried_by_itself() -> None:
     [
         ([], [State.WELL, State.WELL]),
         ([EndpointUnavailable("HTTP 503")], [State.BROKEN, State.UNKNOWN]),
-        ([TokenRefused("invalid_tenant", code="invalid_tenant")], [State.WELL, State.BROKEN]),
+        (
+            [TokenRefused("invalid_tenant", code=Quoted("invalid_tenant"))],
+            [State.WELL, State.BROKEN],
+        ),
         ([ClientRefused("invalid_client")], [State.WELL, State.BROKEN]),
         ([ClientSecretInvalid("not JSON")], [State.UNKNOWN, State.BROKEN]),
     ],
@@ -289,7 +328,7 @@ def test_a_probe_without_time_tells_nothing() -> None:
 def test_secrets_that_are_well_share_a_line() -> None:
     failures = {
         "a": None,
-        "b": ClientSecretUnreadable("gone", code="ResourceNotFoundException"),
+        "b": ClientSecretUnreadable("gone", code=Quoted("ResourceNotFoundException")),
         "c": None,
     }
 

@@ -13,9 +13,12 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
+    ProxyConnectionError,
+    SSLError,
 )
 
 from token_issuer.errors import LedgerUnreadable, TenantsUnreadable
+from visma_tokens_cli.answers import NotOfAws
 from visma_tokens_cli.failures import CommandFailed, explain, print_failure
 
 WORDS = "The security token included in the request is expired"
@@ -57,6 +60,16 @@ CASES = {
         detail="Scan failed: SignatureDoesNotMatch: Signature expired",
         remedy="Check this machine's clock",
     ),
+    "a request that AWS quotes": Case(
+        error=of_aws("SignatureDoesNotMatch", "should have been 'POST\nX-Amz-Security-Token:IQoJ'"),
+        detail="Scan failed: SignatureDoesNotMatch",
+        remedy="Check this machine's clock",
+    ),
+    "too many at a time": Case(
+        error=of_aws("TooManyRequestsException", "Rate Exceeded.", "Invoke", 429),
+        detail="Invoke failed: TooManyRequestsException: Rate Exceeded.",
+        remedy="Try again in a minute",
+    ),
     "denied": Case(
         error=of_aws("AccessDeniedException", "User: u is not authorized to perform: x"),
         detail="AWS denies you Scan: User: u is not authorized to perform: x",
@@ -75,12 +88,12 @@ CASES = {
     "a secret that is being deleted": Case(
         error=of_aws("InvalidRequestException", "It was marked for deletion.", "DescribeSecret"),
         detail="DescribeSecret failed: InvalidRequestException: It was marked for deletion.",
-        remedy="Mend what AWS says there",
+        remedy="Correct this, then try again.",
     ),
     "a value that AWS may quote": Case(
         error=of_aws("ValidationException", "Value 's3cret' at 'secretString'", "PutSecretValue"),
         detail="PutSecretValue failed: ValidationException",
-        remedy="Try again in a minute",
+        remedy="Correct this, then try again.",
     ),
     "no network": Case(
         error=EndpointConnectionError(endpoint_url="https://ssm"),
@@ -91,6 +104,16 @@ CASES = {
         error=ConnectTimeoutError(endpoint_url="https://ssm"),
         detail="AWS could not be reached: ConnectTimeoutError",
         remedy="Check --region, --endpoint-url and the network",
+    ),
+    "a certificate that is not trusted": Case(
+        error=SSLError(endpoint_url="https://ssm", error=OSError("not trusted")),
+        detail="AWS could not be reached: SSLError",
+        remedy="Check this machine's clock, and AWS_CA_BUNDLE",
+    ),
+    "a proxy that is not there": Case(
+        error=ProxyConnectionError(proxy_url="http://127.0.0.1:9"),
+        detail="AWS could not be reached: ProxyConnectionError",
+        remedy="Check the proxy in HTTPS_PROXY",
     ),
     "no credentials": Case(
         error=NoCredentialsError(), detail="There are no AWS credentials", remedy="Sign in again"
@@ -130,6 +153,14 @@ def test_the_cause_behind_a_failure_of_the_issuer_counts() -> None:
     outer.__cause__.__cause__ = of_aws("ThrottlingException", "Rate exceeded")
 
     assert explain(outer).detail == "Scan failed: ThrottlingException: Rate exceeded"
+
+
+def test_what_the_command_itself_says_counts_before_what_is_behind_it() -> None:
+    outer = TenantsUnreadable("/visma/tenants could not be listed")
+    outer.__cause__ = NotOfAws()
+    outer.__cause__.__cause__ = of_aws("AccessDenied")
+
+    assert explain(outer).detail == "What answered is not AWS"
 
 
 def test_a_failure_of_the_issuer_without_one_says_its_own() -> None:

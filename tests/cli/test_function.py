@@ -1,5 +1,7 @@
 """The function is invoked once, whatever becomes of its answer, and its report is shown."""
 
+import io
+from contextlib import redirect_stderr
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,6 +15,7 @@ from tests.cli.invoked import HEAD, NOTHING, Lambda, answer, failed_run
 from tests.cli.terminal import run
 from tests.cli.test_stack import OUTPUTS, account
 from token_issuer.errors import IssuerError, LedgerUnreadable, TenantsGone
+from token_issuer.redaction import Quoted
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.function import exit_code, invoke, print_report, run_now
 from visma_tokens_cli.options import CANT, NOT_WELL, WELL
@@ -100,7 +103,7 @@ def test_it_has_more_time_than_its_time_out(minutes: int, stack: Stack) -> None:
     "error",
     [
         TenantsGone("Nothing is below /visma/tenants, while 3 tokens live"),
-        LedgerUnreadable("Reading failed: Gone", code="ResourceNotFoundException"),
+        LedgerUnreadable("Reading failed: Gone", code=Quoted("ResourceNotFoundException")),
     ],
     ids=["its only remedy", "one of several"],
 )
@@ -129,21 +132,26 @@ def test_a_run_that_lambda_ended_is_in_the_log(function: Lambda, stack: Stack) -
     assert caught.value.remedy == "See its log: aws logs tail issuer-log --since 30m"
 
 
+class Screen(io.StringIO):
+    """What is written on a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize("is_terminal", [False, True], ids=["not a terminal", "a terminal"])
 def test_a_terminal_shows_that_it_is_at_work(
     *,
     is_terminal: bool,
     stack: Stack,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    if is_terminal:
-        monkeypatch.setenv("FORCE_COLOR", "1")
-        monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a build, whose log is no terminal
+    monkeypatch.setenv("TERM", "xterm")
+    with redirect_stderr(Screen() if is_terminal else io.StringIO()) as told:
+        assert run_now(stack, {}) == REPORT
 
-    assert run_now(stack, {}) == REPORT
-
-    assert ("The function is at work" in capsys.readouterr().err) == is_terminal
+    assert ("The function is at work" in told.getvalue()) == is_terminal
 
 
 # Its report

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from local.authorization_server import serving_wsgi
-from tests.cli.terminal import run
+from tests.cli.terminal import ENVIRONMENT, run
 from tests.conftest import PROJECT
 
 COMMANDS = [
@@ -98,12 +98,23 @@ def test_without_a_region_it_is_said_how_to_give_one() -> None:
     assert done.returncode == 3
 
 
-@pytest.mark.parametrize("arguments", [("--stack-name", ""), ("--endpoint-url", "localhost:4566")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--stack-name", ""),
+        ("--stack-name", "\udcff"),
+        ("--endpoint-url", "https://aws example"),
+        ("--endpoint-url", "https://aws.example/\u202e"),
+        ("--endpoint-url", "localhost:4566"),
+        ("--endpoint-url", "https://me:Kq7zR2pXw9@aws.example"),
+    ],
+)
 def test_what_can_only_be_a_mistake_is_a_wrong_command_line(arguments: tuple[str, str]) -> None:
     done = run("status", *arguments)
 
     assert f"Invalid value for '{arguments[0]}'" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "Kq7zR2pXw9" not in done.stderr
     assert done.returncode == 2
 
 
@@ -151,6 +162,21 @@ def test_a_full_disk_is_said() -> None:
     assert code == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "code", "said"), [("SIGINT", 130, "Interrupted.\n"), ("SIGTERM", 143, "")]
+)
+@pytest.mark.parametrize("module", ["typer", "boto3"])
+def test_it_ends_as_asked_while_it_imports(
+    module: str, name: str, code: int, said: str, tmp_path: Path
+) -> None:
+    lines = ("import os, signal, time", f"os.kill(os.getpid(), signal.{name})", "time.sleep(9)")
+    (tmp_path / f"{module}.py").write_text("\n".join(lines))
+
+    done = run("status", PYTHONPATH=f"{tmp_path}:{ENVIRONMENT['PYTHONPATH']}")
+
+    assert (done.stderr, done.returncode) == (said, code)
+
+
 # Help
 
 
@@ -175,3 +201,7 @@ def test_all_commands_are_there() -> None:
     listed = re.findall(r"^  (\w+)  ", listing, re.MULTILINE)
 
     assert {*listed} == {one.split()[0] for one in COMMANDS}
+
+
+def test_a_checkout_has_no_version_of_its_own() -> None:
+    assert run("--version").stdout == "not installed\n"

@@ -6,7 +6,16 @@ from pathlib import Path
 
 from tests.conftest import PROJECT
 
-SHARED = {"credentials", "errors", "ledger", "pacing", "renewal", "settings", "tenants"}
+SHARED = {
+    "credentials",
+    "errors",
+    "ledger",
+    "pacing",
+    "redaction",
+    "renewal",
+    "settings",
+    "tenants",
+}
 
 
 def imported(module: Path, package: str) -> set[str]:

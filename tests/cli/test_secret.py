@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -163,7 +164,7 @@ def test_what_is_not_utf_8_is_refused_and_not_quoted(read: Read) -> None:
     done = read(f"{SECRET}\xe5".encode("latin-1"))
 
     assert done.returncode == 4
-    assert "can't be read: UnicodeDecodeError" in done.stderr
+    assert "is not UTF-8: byte" in done.stderr
     assert SECRET not in done.stdout + done.stderr
 
 
@@ -256,6 +257,24 @@ def test_what_is_typed_is_not_shown_and_nothing_more_is_asked(
     assert json.loads((tmp_path / "typed").read_text()) == json.loads(document)
     assert SECRET not in said
     assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [(b"SEC\xffRET\n", "is not text"), (b"SECRE\x1b[DT\n", "has control characters in it")],
+    ids=["another encoding", "an arrow key"],
+)
+def test_what_is_no_text_is_not_staged(keys: bytes, why: str, tmp_path: Path) -> None:
+    child = typing(tmp_path / "typed")
+    child.send("demoapp\n")
+    child.expect_exact("Client secret (not shown): ")
+
+    os.write(child.child_fd, keys)
+
+    said, code = end_of(child)
+    assert f"What was typed {why}" in said
+    assert not (tmp_path / "typed").exists()
+    assert code == 4
 
 
 @pytest.mark.parametrize("typed", ["", "demoapp\n"], ids=["at the id", "at the secret"])

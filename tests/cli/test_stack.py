@@ -9,6 +9,7 @@ import pytest
 
 from local.authorization_server import serving_wsgi
 from tests.cli.terminal import run
+from tests.conftest import rarely
 from tests.issuer.conftest import ENVIRONMENT
 
 OUTPUTS = """
@@ -57,23 +58,33 @@ def told(status: str, outputs: str = "") -> list[str]:
     return done.stderr.splitlines()
 
 
-@pytest.mark.parametrize(
-    ("status", "words", "remedy"),
-    [
-        ("CREATE_IN_PROGRESS", "is not deployed yet: CREATE_IN_PROGRESS.", "Wait until"),
-        ("ROLLBACK_COMPLETE", "could not be deployed: ROLLBACK_COMPLETE.", "See its events"),
-        ("CREATE_FAILED", "could not be deployed: CREATE_FAILED.", "See its events"),
-        ("CREATE_COMPLETE", "is no token issuer: CREATE_COMPLETE.", "Give --stack-name"),
-        ("DELETE_IN_PROGRESS", "is no token issuer: DELETE_IN_PROGRESS.", "Give --stack-name"),
-    ],
-)
-def test_a_stack_without_our_outputs_is_told_by_its_status(
-    status: str, words: str, remedy: str
-) -> None:
+STATUSES = {
+    "CREATE_IN_PROGRESS": ("is not deployed yet: CREATE_IN_PROGRESS.", "Wait until"),
+    "ROLLBACK_COMPLETE": ("could not be deployed: ROLLBACK_COMPLETE.", "See its events"),
+    "CREATE_FAILED": ("could not be deployed: CREATE_FAILED.", "See its events"),
+    "CREATE_COMPLETE": ("is no token issuer: CREATE_COMPLETE.", "Give --stack-name"),
+    "DELETE_FAILED": ("is being deleted, or its deletion failed: DELETE_FAILED.", "See its"),
+    "DELETE_COMPLETE": ("is deleted: DELETE_COMPLETE.", "Deploy it anew"),
+    "REVIEW_IN_PROGRESS": ("is not deployed yet: REVIEW_IN_PROGRESS.", "Execute its change"),
+}
+
+OFTEN = {"CREATE_COMPLETE", "DELETE_COMPLETE"}
+
+
+@pytest.mark.parametrize("status", [*sorted(OFTEN), *rarely(*sorted(STATUSES.keys() - OFTEN))])
+def test_a_stack_without_our_outputs_is_told_by_its_status(status: str) -> None:
+    words, remedy = STATUSES[status]
     detail, advice = told(status)
 
     assert detail == f"Stack token-issuer in eu-north-1 {words}"
     assert advice.startswith(remedy)
+
+
+@pytest.mark.parametrize("status", ["DELETE_COMPLETE", *rarely("DELETE_FAILED")])
+def test_a_stack_that_is_deleted_has_lost_nothing_by_hand(status: str) -> None:
+    words, _ = STATUSES[status]
+
+    assert told(status, OUTPUTS)[0] == f"Stack token-issuer in eu-north-1 {words}"
 
 
 def test_a_stack_that_has_lost_its_function_is_deployed_anew() -> None:

@@ -13,8 +13,10 @@ from rich.console import Console
 from tests.cli.applying import make_stack
 from tests.cli.conftest import Shelf
 from tests.cli.terminal import Child, end_of, in_a_pipe, on_terminal
+from tests.conftest import rarely
 from tests.issuer.conftest import make_settings
 from token_issuer.ledger import Failure, Issued, Ledger, Memory, Record
+from token_issuer.redaction import Quoted
 from token_issuer.renewal import purpose_of
 from token_issuer.tenants import Configuration, Tenant, parse_configuration
 from visma_tokens_cli import commands, screen
@@ -70,8 +72,8 @@ def record(name: str, *, left: float | None, failed: bool = False, wait: float =
         )
     failure = Failure(
         reason="TokenRefused",
-        code="invalid_tenant",
-        detail="invalid_tenant",
+        code=Quoted("invalid_tenant"),
+        detail=Quoted("invalid_tenant"),
         failed_at=NOW - minutes(1),
         count=1,
         waits=int(wait > 0),
@@ -281,12 +283,28 @@ def test_a_token_that_a_run_stores_meanwhile_is_not_lost(stack: Stack, shelf: Sh
     assert (found.state, found.version, found.stored_version) == (State.FRESH, 2, 2)
 
 
+def test_who_is_in_two_parameters_is_where_its_token_was_issued_for(
+    stack: Stack, shelf: Shelf
+) -> None:
+    put_token(stack, "acme")
+    known = record("acme", left=50)
+    assert known.issued
+    issued = replace(known.issued, document="/visma/tenants/many")
+    Ledger(stack.aws.client("dynamodb"), "ledger").record_token(replace(known, issued=issued), None)
+    for name in ("many", "more"):
+        shelf.put(name, '{"tenants": {"acme": {"scope": ""}}}')
+
+    [found] = read_status(stack).tenants
+
+    assert found.state is not State.LEAVING
+
+
 def test_a_tenant_that_a_run_removes_meanwhile_is_not_lost(stack: Stack) -> None:
     issue(stack, "acme", version=1)
     known = stack.read_ledger()
     stack.aws.client("ssm").delete_parameter(Name="/visma/tokens/acme")
     Ledger(stack.aws.client("dynamodb"), "ledger").drop_record(known.records["acme"], NOW)
-    configuration = stack.read_tenants({})
+    configuration = stack.read_tenants(known)
 
     status = assess(known, configuration, NOW, SETTINGS)
 
@@ -468,13 +486,15 @@ def test_what_is_wrong_with_documents_is_said_once_with_its_remedy() -> None:
     found = assess(Memory(records={}, documents={}, checked=""), configuration, NOW, SETTINGS)
 
     lines = printed(found, columns=200).splitlines()
-    assert lines[0] == "0 tenants; 3 documents can't be used"
+    assert lines[0] == "1 tenant: 1 new; 3 documents can't be used"
     places = "/visma/tenants/packed and in /visma/tenants/umbrella"
-    assert [line.partition(":")[0] for line in lines[2::3]] == [
+    told = [line.partition(":")[0] for line in lines]
+    for subject in (
         "/visma/tenants/many",
         "/visma/tenants/acme, tenant acme",
-        f"Tenant umbrella is configured twice, in {places}",
-    ]
+        f"Tenant umbrella follows its own parameter; it is in {places}",
+    ):
+        assert told.count(subject) == 1
     assert not found.is_well
 
 
@@ -494,13 +514,21 @@ from datetime import UTC, datetime
 import typer
 from botocore.exceptions import ClientError
 
+from visma_tokens_cli.answers import NotOfAws
+from visma_tokens_cli.ending import exit_on_sigterm
+from visma_tokens_cli.failures import SIGN_IN, CommandFailed
 from visma_tokens_cli.options import with_options
 from visma_tokens_cli.status import State, Status, TenantStatus, watch_status
 
+exit_on_sigterm()
 answers = iter({answers})
 
 def read(rows):
     code = next(answers, "")
+    if code == "keys":
+        raise CommandFailed("Your AWS credentials can't be loaded", SIGN_IN)
+    if code == "page":
+        raise NotOfAws
     if code:
         raise ClientError({{"Error": {{"Code": code}}}}, "Scan")
     tenants = [TenantStatus(tenant="acme", client="default", state=State.FRESH)] * rows
@@ -539,11 +567,18 @@ def test_a_watch_shows_what_fits_until_ctrl_c() -> None:
     assert code == 130
 
 
-def test_a_read_that_fails_is_told_and_the_watch_goes_on() -> None:
-    child = watch("", "ThrottlingException")
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("ThrottlingException", "Scan failed: ThrottlingException"),
+        ("page", "What answered is not AWS"),
+    ],
+)
+def test_a_read_that_fails_is_told_and_the_watch_goes_on(answer: str, words: str) -> None:
+    child = watch("", answer)
     child.expect_exact("12 tenants")
 
-    child.expect(r"could not be read at \d\d:\d\d:\d\dZ: Scan failed: ThrottlingException")
+    child.expect(rf"could not be read at \d\d:\d\d:\d\dZ: {words}")
     child.expect_exact("12 tenants")  # as it was
     child.expect_exact("12 tenants")
     assert child.before is not None
@@ -554,15 +589,19 @@ def test_a_read_that_fails_is_told_and_the_watch_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
-    "answers",
-    [["ThrottlingException"], ["", "ExpiredTokenException"]],
-    ids=["the first fails", "the credentials have expired"],
+    ("answers", "words"),
+    [
+        (["ThrottlingException"], "Scan failed: ThrottlingException"),
+        (["", "ExpiredTokenException"], "Scan failed: ExpiredTokenException"),
+        (["", "keys"], "Your AWS credentials can't be loaded"),
+    ],
+    ids=["the first fails", "the credentials have expired", "there are no others"],
 )
-def test_what_a_person_has_to_mend_ends_the_watch(answers: list[str]) -> None:
+def test_what_a_person_has_to_mend_ends_the_watch(answers: list[str], words: str) -> None:
     said, code = end_of(watch(*answers))
 
     assert SHOWS in said
-    assert f"Scan failed: {answers[-1]}" in said.partition(LEAVES)[2]
+    assert words in said.partition(LEAVES)[2]
     assert code == 3
 
 
@@ -584,6 +623,19 @@ def test_watching_is_for_a_screen(arguments: list[str]) -> None:
 
     assert "--watch is for a screen" in done.stderr
     assert (done.stdout, done.returncode) == ("", 2)
+
+
+@pytest.mark.parametrize(
+    "variable",
+    ["TERM=dumb", *rarely("TERM=unknown", "TTY_COMPATIBLE=0", "TTY_INTERACTIVE=0")],
+)
+def test_watching_needs_a_terminal_that_pictures_can_be_shown_on(variable: str) -> None:
+    name, _, value = variable.partition("=")
+
+    said, code = end_of(on_terminal(*STATUS, *NOWHERE, "--watch", **{name: value}))
+
+    assert "--watch is for a screen" in said
+    assert code == 2
 
 
 def test_while_it_reads_a_terminal_is_told() -> None:

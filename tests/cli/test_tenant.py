@@ -428,6 +428,18 @@ def test_who_does_not_changes_nothing(answer: str) -> None:
     assert code == UNCHANGED
 
 
+def test_what_is_no_text_is_no_yes() -> None:
+    strict = "import sys; sys.stdin.reconfigure(encoding='ascii', errors='strict')"
+    child = on_terminal("-c", f"{strict}\n{ASKING}")
+    child.expect_exact("Remove [acme]? [y/N] ")
+
+    child.send("é\n")
+
+    said, code = end_of(child)
+    assert "Nothing was changed." in said
+    assert code == UNCHANGED
+
+
 def test_without_a_terminal_nothing_is_asked() -> None:
     done = in_a_pipe("-c", ASKING, said="y\n")
 

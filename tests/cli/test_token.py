@@ -5,12 +5,16 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cli.conftest import Run
+from tests.cli.terminal import ENVIRONMENT
 from tests.conftest import PROJECT
 from token_issuer.ledger import Failure, Issued, Memory, Record
+from token_issuer.redaction import Quoted
 from visma_tokens_cli.token import (
     Stored,
     TokenDescription,
@@ -140,8 +144,8 @@ def test_the_token_is_in_no_text_of_it() -> None:
 def test_a_refusal_is_why_there_is_no_token() -> None:
     failure = Failure(
         reason="TokenRefused",
-        code="invalid_tenant",
-        detail="invalid_tenant: not granted",
+        code=Quoted("invalid_tenant"),
+        detail=Quoted("invalid_tenant: not granted"),
         failed_at=NOW,
         count=1,
         waits=1,
@@ -213,3 +217,28 @@ def test_what_is_executed_has_it_in_its_environment_only() -> None:
 
     assert "t0ken" not in done.stdout
     assert "cmdline" in done.stdout
+
+
+def test_its_environment_is_else_the_callers(visma_tokens: Run) -> None:
+    odd = {"COLUMNS": "0", "LINES": "0", "TZ": "AAA24", "LC_ALL": "C.UTF-8"}
+    proxies = {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "corp.example"}
+
+    done = visma_tokens("token", "acme", "--exec", "env", **odd, **proxies)
+
+    lines = dict(line.split("=", 1) for line in done.stdout.splitlines())
+    of_the_shell = {"PWD", "OLDPWD", "SHLVL", "_"}
+    callers = ENVIRONMENT | visma_tokens.keywords | odd | proxies  # type: ignore[attr-defined]
+    assert {name: lines[name] for name in lines.keys() - of_the_shell} == {
+        **callers,
+        "VISMA_TOKEN": "opaque",
+    }
+
+
+def test_without_a_shell_that_is_said(visma_tokens: Run, tmp_path: Path) -> None:
+    done = visma_tokens("token", "acme", "--exec", "env", PATH=str(tmp_path))
+
+    assert done.stderr.splitlines()[-2:] == [
+        "sh can't be run: No such file or directory.",
+        "Check PATH, and how long the command is.",
+    ]
+    assert done.returncode == 3

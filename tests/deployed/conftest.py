@@ -1,7 +1,8 @@
-"""The stack as the SAM CLI deploys it, once per session, into MiniStack with IAM enforced."""
+"""The stack as the SAM CLI deploys it, once for all tests, into MiniStack with IAM enforced."""
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,10 @@ from rich.console import Console
 
 from local.aws import Account
 from local.demo import Local, Progress, running, wait_for_run
+from local.environment import settle
 from tests.deployed.command import Command, environment_of
+from tests.local.shell import ALL as ODD_SHELL
+from tests.local.shell import PROXIES
 
 type Invoke = Callable[[object], dict[str, Any]]
 
@@ -22,13 +26,24 @@ def versions(account: Account) -> dict[str, int]:
     return {one["Name"].removeprefix("/visma/tokens/"): one["Version"] for one in described}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def local() -> Iterator[Local]:
-    with running(Progress(Console(quiet=True))) as started:
-        yield started
+    """Start everything from a shell with odd settings; its proxies, which are dead, stay set."""
+    with ExitStack() as started:
+        with pytest.MonkeyPatch.context() as shell:
+            set_all(shell, ODD_SHELL)
+            settle()
+            everything = started.enter_context(running(Progress(Console(quiet=True))))
+        set_all(started.enter_context(pytest.MonkeyPatch.context()), PROXIES)
+        yield everything
 
 
-@pytest.fixture(scope="session")
+def set_all(shell: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    for name, value in variables.items():
+        shell.setenv(name, value)
+
+
+@pytest.fixture(scope="package")
 def scheduled(local: Local) -> dict[str, Any]:
     """Wait for the schedule to fire by itself; turn it off then, so that it disturbs no test."""
     finished = wait_for_run(local, lambda _left: None)
@@ -74,26 +89,26 @@ def command(local: Local, account: Account, tmp_path: Path) -> Command:
     return Command(path=local.command, folder=tmp_path, environment=environment_of(account))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def consumer_role(local: Local) -> str:
     """Return the ARN of a role with ReadTokensPolicyArn and nothing else."""
     policy_arn = local.stack.outputs["ReadTokensPolicyArn"]
     return local.account.make_role("consumer", policy_arn=policy_arn)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def consumer(local: Local, consumer_role: str) -> Account:
     """Return the account as seen by that role."""
     return local.account.assume(consumer_role)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def function(local: Local) -> Account:
     """Return the account as seen by the function's own role."""
     return local.account.assume(local.stack.function_role_arn)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def administrator(local: Local) -> Account:
     """Return the account as seen by a role that may do everything."""
     statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}

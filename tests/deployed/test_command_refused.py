@@ -9,7 +9,6 @@ import pytest
 from typer.testing import CliRunner
 
 from local.authorization_server import serving_wsgi
-from local.aws import Account
 from local.demo import Local
 from tests.deployed.command import FIND, Done, credentials_for, environment_of
 from visma_tokens_cli.commands import app
@@ -45,7 +44,7 @@ type Run = Callable[..., Done]
 
 
 @pytest.fixture
-def run(account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(local: Local, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return one that runs a command, in this process, in a folder with what it is to read."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tenants.json").write_text('{"tenants": {"soylent": {"scope": ""}}}')
@@ -55,7 +54,8 @@ def run(account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ru
         monkeypatch.delenv(name)
 
     def call(*arguments: str, **variables: str) -> Done:
-        environment = environment_of(account) | variables
+        # with "*" the command leaves the proxies of this process as they are
+        environment = environment_of(local.account) | {"no_proxy": "*"} | variables
         result = CliRunner().invoke(app, arguments, env=environment)
         assert result.exception is None or isinstance(result.exception, SystemExit)
         assert SECRET not in result.output

@@ -59,7 +59,8 @@ def test_a_new_client_secret_is_staged_proved_and_shown(
 def test_what_is_no_client_secret_is_not_staged_nor_quoted(command: Command) -> None:
     done = command("secret", "stage", "--file", "-", said='{"client_secret": "loose"}')
 
-    assert done.err.startswith("Secret in -: client_id is missing, empty or not a text.")
+    said = "Secret in standard input: client_id is missing, empty or not a text."
+    assert done.err.startswith(said)
     assert "loose" not in done.out + done.err
     assert (done.out, done.code) == ("", 4)
 

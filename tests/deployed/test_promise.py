@@ -86,7 +86,11 @@ class Service:
     def wait_for(self, holds: Callable[[Report], bool]) -> None:
         """Wait for a run, of those that end from now on, whose report is like that."""
         seen = len(self.reports)
-        wait_until(lambda: any(holds(report) for report in self.reports[seen:]))
+        try:
+            wait_until(lambda: any(holds(report) for report in self.reports[seen:]))
+        except AssertionError as error:
+            error.add_note(f"the last run: {self.reports[-1:]}")
+            raise
 
     def recover(self) -> None:
         """Wait until all tokens have been renewed, no cache holds another, and all are served."""

@@ -15,7 +15,7 @@ from tests.deployed.conftest import Invoke
 from token_issuer.event_bus import SOURCE
 from token_issuer.telemetry import NAMESPACE
 
-TENANT = "umbrella"
+TENANT = "cyberdyne"  # a name that no other test has had a token for
 TENANT_ID = str(uuid4())
 
 type Received = Callable[[], list[dict[str, Any]]]
