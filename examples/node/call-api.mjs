@@ -13,7 +13,7 @@ import { SSMClient } from '@aws-sdk/client-ssm';
 const [tenant, api, cacheSeconds = '300', ...others] = process.argv.slice(2);
 if (
   !/^[A-Za-z0-9_.-]{1,64}$/.test(tenant) ||
-  !/^(https:\/\/.|http:\/\/127\.0\.0\.1:)/.test(api) ||
+  !/^(https:\/\/.|http:\/\/127\.0\.0\.1:\d+(\/|$))/.test(api) ||
   !/^([1-9]\d?|[12]\d\d|300)$/.test(cacheSeconds) ||
   others.length
 ) {
@@ -23,20 +23,27 @@ if (
 }
 
 process.env.TZ = 'UTC'; // Powertools counts in local time, and in autumn an hour comes twice
+if (api.startsWith('http:')) process.env.no_proxy = '127.0.0.1'; // where NODE_USE_ENV_PROXY is set
 const AT_ONCE = 10;
-const ssm = new SSMProvider({
-  awsSdkV3Client: new SSMClient({
-    maxAttempts: 5, // reads share a quota with everybody in the account, so some are throttled
-    requestHandler: {
-      connectionTimeout: 3_000, // milliseconds
-      requestTimeout: 5_000,
-      throwOnRequestTimeout: true, // else it is only logged
-    },
-  }),
+const client = new SSMClient({
+  maxAttempts: 5, // reads share a quota with everybody in the account, so some are throttled
+  requestHandler: {
+    connectionTimeout: 3_000, // milliseconds
+    requestTimeout: 5_000,
+    throwOnRequestTimeout: true, // else it is only logged
+  },
 });
+client.middlewareStack.add((next) => async (args) => next(checked(args)), { step: 'finalizeRequest' });
+const ssm = new SSMProvider({ awsSdkV3Client: client });
 const parameter = `/visma/tokens/${tenant}`; // for many tenants: what follows by tenant
 const reads = new Map(); // one at a time, however many calls wait for it
 let refused; // the token that the API refused while nobody had another
+
+function checked(args) {
+  const { protocol, hostname } = args.request;
+  if (protocol === 'https:' || ['127.0.0.1', 'localhost'].includes(hostname)) return args;
+  throw new Error('AWS_ENDPOINT_URL is not https, so a token would be sent in clear text');
+}
 
 function readToken({ forceFetch = false } = {}) {
   if (!reads.has(forceFetch)) {
@@ -83,11 +90,16 @@ async function callWithToken(path) {
 
 function tell(path, error) {
   const { name, code, message } = error.cause ?? error;
-  console.error(`${path}: ${typeof code === 'string' ? code : name}: ${message}`);
+  console.error(`${shown(path)}: ${typeof code === 'string' ? code : name}: ${message}`);
+}
+
+function shown(path) {
+  return path.replaceAll(/[^ -~]/gu, '?'); // a terminal would obey some of them
 }
 
 async function statusOf(path) {
   try {
+    if (shown(path) !== path) throw new Error('a path is ASCII, and percent-encoded');
     if (!path.startsWith('/')) throw new Error(`a path starts with /: ${path}`);
     const answer = await callWithToken(path);
     await answer.body?.cancel(); // a real service reads it
@@ -103,7 +115,7 @@ async function work() {
   for (let next = await paths.next(); !next.done; next = await paths.next()) {
     const status = await statusOf(next.value);
     if (!/^2/.test(status)) process.exitCode = 1;
-    console.log(`${status} ${next.value}`);
+    console.log(`${status} ${shown(next.value)}`);
   }
 }
 await Promise.all(Array.from({ length: AT_ONCE }, work));

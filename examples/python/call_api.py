@@ -7,6 +7,7 @@ why.
 """
 
 import argparse
+import io
 import re
 import signal
 import sys
@@ -17,24 +18,28 @@ from visma_tokens import TokenError, TokenReader
 from visma_tokens.requests import VismaToken
 
 TIMEOUT = (5, 30)  # seconds to connect, to answer
+NO_PROXY = {"http": ""}  # plain http is for loopback
+OTHERS = re.compile(r"[^ -~]")  # than a URL has, and than a terminal only shows
 
 
 def main() -> int:
     """Call each path, and return the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C just ends it
     told, tokens = parse()
+    lines = io.TextIOWrapper(sys.stdin.buffer, errors="surrogateescape")  # not all may be text
     failed = 0
     with requests.Session() as session:
         session.auth = VismaToken(told.tenant, tokens)
-        for line in sys.stdin:
+        for line in lines:
             path = line.rstrip("\r\n")
+            shown = OTHERS.sub("?", path)
             try:
                 status = call(session, told.api, path)
             except (TokenError, requests.RequestException, ValueError) as error:
-                print(f"{path}: {error}", file=sys.stderr)
+                print(f"{shown}: {error}", file=sys.stderr)
                 status = "---"
             failed |= not status.startswith("2")
-            print(status, path, flush=True)
+            print(status, shown, flush=True)
     return failed
 
 
@@ -47,7 +52,7 @@ def parse() -> tuple[argparse.Namespace, TokenReader]:
     parser.add_argument("api", help="https://…")
     parser.add_argument("cache_seconds", type=int, nargs="?", default=300, help="1 to 300")
     told = parser.parse_args()
-    if not re.match(r"https://.|http://127\.0\.0\.1:", told.api):
+    if not re.match(r"https://.|http://127\.0\.0\.1:\d+(/|$)", told.api):
         parser.error("the API has to be at https://…")
     try:
         tokens = TokenReader(cache_seconds=told.cache_seconds)
@@ -58,9 +63,12 @@ def parse() -> tuple[argparse.Namespace, TokenReader]:
 
 def call(session: requests.Session, api: str, path: str) -> str:
     """Call a path, and return the status."""
+    if OTHERS.search(path):
+        raise ValueError("a path is ASCII, and percent-encoded")
     if not path.startswith("/"):
         raise ValueError(f"a path starts with /: {path}")
-    answer = session.get(api.rstrip("/") + path, timeout=TIMEOUT, allow_redirects=False)
+    url = api.rstrip("/") + path
+    answer = session.get(url, timeout=TIMEOUT, allow_redirects=False, proxies=NO_PROXY)
     return str(answer.status_code)
 
 

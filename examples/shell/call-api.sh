@@ -6,27 +6,51 @@
 # A third argument says for how many seconds a token is cached, 300 at most and by default. Prints
 # "STATUS PATH" for each, "--- PATH" where there is no token or no answer; standard error says why.
 
-set -u
-unset token newer # if the caller has exported such a name, programs would find it in their environment
+# A token is in variables of the shell only: neither exported nor traced, whatever the caller has set
+# (`set -a`, SHELLOPTS, BASH_ENV, a variable that is exported, an alias or a function).
+set -u +a +v +x
+LC_ALL=C # letters and digits are those of ASCII
+case $- in *k*) set +k ;; esac # of bash: `export A=b` would print all that is exported
+unalias -a
+unset -f curl printf
+unset -v token newer used refused
 
 usage() {
-    echo "Usage: $0 TENANT API [CACHE_SECONDS] < PATHS" >&2
-    echo "$1" >&2
+    printf '%s\n' "Usage: $0 TENANT API [CACHE_SECONDS] < PATHS" "$1" >&2
     exit 2
+}
+
+# Tell whether a token may go there: by https, or by plain http on this machine, to try it by hand.
+is_safe() {
+    case $1 in
+    https://?*) return 0 ;;
+    http://127.0.0.1:[0-9]* | http://localhost:[0-9]*) ;;
+    *) return 1 ;;
+    esac
+    port=${1#http://*:}
+    case ${port%%/*} in *[!0-9]*) return 1 ;; esac
 }
 [ $# -eq 2 ] || [ $# -eq 3 ] || usage "Two or three arguments are wanted."
 tenant=$1 api=${2%/} cache_seconds=${3:-300}
-case $tenant in '' | *[!A-Za-z0-9_.-]*) usage "$tenant is no name of a tenant." ;; esac
-case $api in https://?* | http://127.0.0.1:*) ;; *) usage "The API has to be at https://…" ;; esac
+case $tenant in '' | *[!A-Za-z0-9_.-]*) usage "That is no name of a tenant." ;; esac
+is_safe "$api" || usage "The API has to be at https://…"
+endpoint=${AWS_ENDPOINT_URL_SSM:-${AWS_ENDPOINT_URL-}} # one in ~/.aws/config is not looked at
+is_safe "${endpoint:-https://ssm}" || usage "AWS_ENDPOINT_URL has to be at https://…"
+case "$api $endpoint" in # this machine is asked without a proxy
+http:* | *' http:'*) export no_proxy="127.0.0.1,localhost,${no_proxy-${NO_PROXY-}}" ;;
+esac
 case $cache_seconds in '' | *[!0-9]* | ????*) cache_seconds=0 ;; esac
 [ "$cache_seconds" -ge 1 ] && [ "$cache_seconds" -le 300 ] || usage "Cache for 1 to 300 seconds."
 for program in aws curl; do
     command -v "$program" >/dev/null || usage "$program is not installed."
 done
+case $(command -v printf) in */*) usage "This shell's printf is a program, whose arguments show." ;; esac
 
 # reads share a quota with everybody in the account, so some are throttled
 export AWS_RETRY_MODE=standard AWS_MAX_ATTEMPTS=5
-token='' read_at=0 failed_at=0 refused=''
+# where a person has `cli_history = enabled`, it would write tokens to a file; / can be none
+export AWS_CLI_HISTORY_FILE=/ AWS_CLI_AUTO_PROMPT=off AWS_PAGER=
+token='' used='' refused='' read_at=0 failed_at=0
 carriage_return=$(printf '\r')
 
 # Tell whether less than so many seconds have passed since then; after the clock was set back, not.
@@ -59,8 +83,8 @@ read_token() {
 # may have it printed; and a path with [1-3] is one path.
 call() {
     printf 'Authorization: Bearer %s\n' "$token" | curl --disable --globoff --silent --show-error \
-        --connect-timeout 5 --max-time 30 --header @- --output /dev/null --write-out '%{http_code}' \
-        "$api$1"
+        --connect-timeout 5 --max-time 30 --header @- --output /dev/null \
+        --write-out '%{http_code}' "$api$1"
 }
 
 # Set $status. A token that is refused while nobody has another is not read for again.
@@ -81,9 +105,14 @@ failed=0
 while IFS= read -r path || [ -n "$path" ]; do
     path=${path%"$carriage_return"}
     case $path in
+    *[!\ -~]*) # some of them a terminal would obey
+        path=$(printf '%s' "$path" | tr -c ' -~' '[?*]')
+        printf '%s\n' "a path is ASCII, and percent-encoded: $path" >&2
+        status='---'
+        ;;
     /*) answer "$path" || status='---' ;;
     *)
-        echo "a path starts with /: $path" >&2
+        printf '%s\n' "a path starts with /: $path" >&2
         status='---'
         ;;
     esac

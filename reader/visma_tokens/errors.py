@@ -8,12 +8,15 @@ TokenError
 └── ReadFailed       throttled, out of reach, no credentials
 """
 
+DETAIL_CHARACTERS = 500
+
 
 class TokenError(Exception):
     """A token can't be had; `tenant`, `detail` and `remedy` make up the text."""
 
     def __init__(self, tenant: str, detail: str, remedy: str) -> None:
         """Take whose token it is, what happened, and what to do about it."""
+        tenant, detail = printable(tenant), printable(detail)
         super().__init__(tenant, detail, remedy)
         self.tenant = tenant
         self.detail = detail
@@ -28,6 +31,15 @@ class TokenError(Exception):
         error = type(self)(self.tenant, self.detail, self.remedy)
         error.__cause__ = self.__cause__
         return error
+
+
+def printable(text: str) -> str:
+    r"""Return text of limited length that no terminal obeys: with `\x1b` for an escape."""
+    if len(text) > DETAIL_CHARACTERS:
+        text = f"{text[: DETAIL_CHARACTERS - 1]}…"
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
 
 
 class NoSuchToken(TokenError, KeyError):

@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
+from urllib3.util import parse_url
 
-from visma_tokens.errors import NoSuchToken, ReadDenied, ReadFailed, TokenError, TokenUnusable
+from visma_tokens.errors import (
+    NoSuchToken,
+    ReadDenied,
+    ReadFailed,
+    TokenError,
+    TokenUnusable,
+    printable,
+)
 from visma_tokens.secret import Secret
 
 if TYPE_CHECKING:
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm.type_defs import ParameterTypeDef
 
 TEN = 10  # names that GetParameters takes
+LOOPBACK = {"127.0.0.1", "[::1]", "localhost"}
 FAR_FUTURE = 1e11  # seconds since the epoch: the year 5138
 SERVER_ERROR = 500
 JWT_PARTS = 3
@@ -38,13 +48,20 @@ BRIEF = PATIENT.merge(
         retries={"mode": "standard", "total_max_attempts": 2},
     )
 )
+WITHOUT_PROXY = Config(proxies={})  # with None, botocore takes the environment's
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
 DENIED = {"AccessDenied", "AccessDeniedException"}
 THROTTLED = re.compile("Throttl|RequestLimit|TooManyRequests")
+QUOTED_REQUEST = "security-token"  # where AWS quotes a request whose signature it refuses
+USER = re.compile(r"//[^\s\"']*@")  # and a password, in a URL
 CREDENTIALS = re.compile(
     "Credential|ExpiredToken|InvalidClientTokenId|Signature|SSO|AuthenticationToken|TokenRetrieval"
-    "|RequestExpired|UnrecognizedClient|OptInRequired|MetadataRetrieval"
+    "|RequestExpired|UnrecognizedClient|OptInRequired|MetadataRetrieval|^Login|RefreshWithMFA"
 )
+# botocore's text of a RuntimeError
+STILL_EXPIRED = "Credentials were refreshed, but the refreshed credentials are still expired."
+# how botocore finds keys that it keeps for good, and that belong to the same profile ever after
+FOUND_ONCE = {"boto-config", "config-file", "custom-process", "env", "shared-credentials-file"}
 NOT_FOUND = (
     "Is the tenant configured, has Visma refused it? The issuer's command `visma-tokens status`"
     " tells; else check path, Region and account"
@@ -64,6 +81,9 @@ READ_LESS = (
 )
 MEND = "Mend what AWS says there"
 LATER = "Try again; if it lasts, see the AWS Health Dashboard"
+CLEAR_TEXT = (
+    "the endpoint is not https, so a token would be sent in clear text; plain http is for loopback"
+)
 OVERWRITTEN = "Somebody has overwritten it; the issuer's next run writes it anew"
 
 
@@ -79,12 +99,59 @@ Outcome = StoredToken | TokenError
 
 
 def connect(
-    session: boto3.Session | None, endpoint_url: str | None, *, is_brief: bool
+    session: boto3.Session | None,
+    endpoint_url: str | None,
+    *,
+    credentials: Credentials | None,
+    is_brief: bool,
 ) -> "SSMClient":
-    """Return a client that takes some 25 seconds at most for a read, or some 7 if brief."""
+    """Return a client that takes some 25 seconds at most for a read, or some 7 if brief.
+
+    Credentials that are given go before those of the session. Raises ValueError for a place where
+    the token would be sent in clear text.
+    """
     session = session or boto3.DEFAULT_SESSION or boto3.Session()
+    keys = credentials and credentials.get_frozen_credentials()
+
+    def make(config: Config) -> "SSMClient":
+        return session.client(
+            "ssm",
+            endpoint_url=endpoint_url,
+            config=config,
+            aws_access_key_id=keys.access_key if keys else None,
+            aws_secret_access_key=keys.secret_key if keys else None,
+            aws_session_token=keys.token if keys else None,
+        )
+
     config = BRIEF if is_brief else PATIENT
-    return session.client("ssm", endpoint_url=endpoint_url, config=config)
+    client = make(config)
+    endpoint = parse_url(client.meta.endpoint_url)  # as botocore does when it sends
+    if endpoint.host in LOOPBACK:
+        return make(config.merge(WITHOUT_PROXY))
+    if endpoint.scheme != "https":
+        raise ValueError(CLEAR_TEXT)
+    return client
+
+
+def found_anew(session: boto3.Session, *, is_given: bool) -> Credentials | None:
+    """Return keys from where the session found its own; None where they may be of somebody else.
+
+    A session keeps for good the keys that it has found, and stays as it is here. Other kinds of
+    credentials are renewed by themselves, or are the program's own. So is the environment for a
+    session that is given: it may have other keys by now, for the next session.
+    """
+    try:
+        kept = session.get_credentials()
+        if type(kept) is not Credentials or kept.method not in FOUND_ONCE:
+            return None
+        if is_given and kept.method == "env":
+            return None
+        core = session._session  # noqa: SLF001  boto3 doesn't look for credentials twice
+        found = core.get_component("credential_provider").load_credentials()
+    except Exception:  # noqa: BLE001  credentials come from files, commands and URLs
+        return None  # the next look-up tries it again, and reports it
+    is_alike = type(found) is Credentials and found.method == kept.method
+    return found if is_alike else None
 
 
 def read_tokens(
@@ -111,6 +178,11 @@ def read_tokens(
     }
 
 
+def lacks_credentials(found: dict[str, Outcome]) -> bool:
+    """Tell whether other credentials would do."""
+    return any(isinstance(one, ReadFailed) and one.remedy == SIGN_IN for one in found.values())
+
+
 def _read(names: list[str], ssm: "SSMClient") -> dict[str, Secret]:
     """Return the values of those that are there."""
     if len(names) > 1:
@@ -130,6 +202,9 @@ def _refusal(tenant: str, name: str, error: ClientError) -> TokenError:
     """Return what an answer of AWS that is an error means."""
     code, operation = error.response["Error"]["Code"], error.operation_name
     says = (error.response["Error"].get("Message") or code).rstrip(".")
+    if QUOTED_REQUEST in says.lower():
+        says = code
+        error.args = (code,)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", SERVER_ERROR)
     failure: TokenError
     if operation not in OURS:
@@ -143,23 +218,32 @@ def _refusal(tenant: str, name: str, error: ClientError) -> TokenError:
         otherwise = LATER if status >= SERVER_ERROR else MEND
         remedy = next((one for codes, one in remedies if codes.search(code)), otherwise)
         failure = ReadFailed(tenant, f"reading {name} failed: {code}: {says}", remedy)
-    failure.__cause__ = error
-    return failure
+    return _because_of(error, failure)
 
 
 def _failure(tenant: str, error: Exception) -> TokenError:
     """Return what it means that AWS gave no answer that can be used."""
     kind = type(error).__name__
+    is_expired = str(error) == STILL_EXPIRED
     if isinstance(error, BotoConnectionError | HTTPClientError):
         remedy = OUT_OF_REACH
     else:
-        remedy = SIGN_IN if CREDENTIALS.search(kind) else MEND_SETTINGS
+        remedy = SIGN_IN if is_expired or CREDENTIALS.search(kind) else MEND_SETTINGS
     # neither text nor cause where they may quote headers, or an answer and with it a token
-    is_plain = isinstance(error, BotoCoreError | OSError) or type(error) is ValueError
+    is_known = is_expired or type(error) is ValueError
+    is_plain = is_known or isinstance(error, BotoCoreError | OSError)
     if type(error) is HTTPClientError or not is_plain:
         return ReadFailed(tenant, f"Parameter Store can't be asked: {kind}", remedy)
+    if USER.search(str(error)):
+        error.args = (USER.sub("//", str(error)),)
     detail = f"Parameter Store can't be asked: {str(error).rstrip('.')}"
-    failure = ReadFailed(tenant, detail, remedy)
+    return _because_of(error, ReadFailed(tenant, detail, remedy))
+
+
+def _because_of(error: Exception, failure: TokenError) -> TokenError:
+    """Add the cause, which tracebacks print too."""
+    if not str(error).isprintable():
+        error.args = (printable(str(error)),)
     failure.__cause__ = error
     return failure
 

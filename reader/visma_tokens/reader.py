@@ -18,10 +18,18 @@ from visma_tokens.cache import MOST_SECONDS, CachedToken, keep
 from visma_tokens.errors import NoSuchToken, ReadDenied, ReadFailed, TokenError
 from visma_tokens.flight import Failure, Flight
 from visma_tokens.outage import FIRST_PAUSE, NEVER, Outage, pause
-from visma_tokens.parameter_store import SIGN_IN, TEN, Outcome, connect, read_tokens
+from visma_tokens.parameter_store import (
+    TEN,
+    Outcome,
+    connect,
+    found_anew,
+    lacks_credentials,
+    read_tokens,
+)
 from visma_tokens.secret import Secret
 
 if TYPE_CHECKING:
+    from botocore.credentials import Credentials
     from mypy_boto3_ssm import SSMClient
 
 PATH = "/visma/tokens"
@@ -29,9 +37,11 @@ REREAD_SECONDS = 10.0  # between reads after 401s
 FLIGHT_SECONDS = 60.0  # after which nobody waits any more for a read
 MANY = 1000  # failures that are remembered
 PATHS = re.compile(r"(/[A-Za-z0-9_.-]+)+")
-NAMES = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+NAME_CHARACTERS, SHOWN_CHARACTERS = 64, 12  # at most in a name; of what is longer
+NAMES = re.compile(rf"[A-Za-z0-9_.-]{{1,{NAME_CHARACTERS}}}")
 INTERRUPTED = "the read was interrupted"
 LATE = f"the read took more than {FLIGHT_SECONDS:g} s"
+NO_LOOP = "Tasks read tokens on asyncio only: elsewhere, look the token up in a thread"
 NAMES_ARE = "Names are 1 to 64 of A-Za-z0-9_.-"
 SERVING = "Serving the cached token of %s, which lives for another %.0f s: %s. %s"
 REFUSED = (
@@ -81,7 +91,10 @@ class TokenReader:
             raise ValueError(f"cache_seconds is {cache_seconds}, and not in (0, {MOST_SECONDS:g}]")
         self._path = path
         self._cache_seconds = cache_seconds
-        self._connect = partial(connect, session, endpoint_url)
+        is_plain = type(self) is TokenReader and session is None and now is time.time
+        self._settings = (path, cache_seconds, endpoint_url) if is_plain else None
+        self._session = session
+        self._endpoint_url = endpoint_url
         self._now = now
         self._cache: dict[str, CachedToken] = {}
         self._reread_at: dict[str, float] = {}
@@ -95,6 +108,7 @@ class TokenReader:
         self._lock = threading.RLock()  # held for look-ups in dictionaries, never for a read
         self._connecting = threading.Lock()
         self._clients: dict[bool, SSMClient] = {}
+        self._credentials: Credentials | None = None  # in place of the session's, which are old
         self._unconnected: tuple[float, Exception] | None = None
         self._flights: dict[str, Flight] = {}
         self._failed: dict[str, Failure] = {}
@@ -103,6 +117,26 @@ class TokenReader:
     def __repr__(self) -> str:
         """Show the path only."""
         return f"TokenReader({self._path!r})"
+
+    def __copy__(self) -> "TokenReader":
+        """Return itself: copies share one cache."""
+        return self
+
+    def __deepcopy__(self, _: object) -> "TokenReader":
+        """Return itself."""
+        return self
+
+    def __reduce__(self) -> tuple[Callable[..., "TokenReader"], tuple[object, ...]]:
+        """Pickle the settings, never a token; a process that unpickles them keeps one reader.
+
+        Raises TypeError for a reader with a session or a clock of its own.
+        """
+        if self._settings is None:
+            raise TypeError(
+                "A TokenReader with its own session or clock can't be pickled: make one in the"
+                " other process"
+            )
+        return shared, self._settings
 
     def __getitem__(self, tenant: str) -> str:
         """Return the token, from the cache or from Parameter Store."""
@@ -137,6 +171,8 @@ class TokenReader:
         """Do the same without blocking asyncio's loop, in a thread of its own."""
         import asyncio  # noqa: PLC0415  who has a loop has paid for it
 
+        if not _is_asyncio():
+            raise RuntimeError(NO_LOOP)
         done: Future[None] = Future()
         done.set_running_or_notify_cancel()
 
@@ -190,6 +226,8 @@ class TokenReader:
         """Do the same on asyncio's loop, in a thread where there is something to read."""
         import asyncio  # noqa: PLC0415
 
+        if not _is_asyncio():
+            raise RuntimeError(NO_LOOP)
         ours: list[Flight] = []
 
         def fly() -> None:
@@ -213,8 +251,8 @@ class TokenReader:
 
     def _claim(self, tenant: str, ours: list[Flight]) -> Flight:
         """Return a read to wait for; `ours` has it too if the caller is to do it, come what may."""
-        if not isinstance(tenant, str) or not NAMES.fullmatch(tenant):
-            name = f"{tenant!s:.64}"
+        if not _is_name(tenant):
+            name = _shown(tenant)
             return Flight(name, NEVER).land(NoSuchToken(name, "no tenant is called so", NAMES_ARE))
         with self._lock:
             now = self._now()
@@ -244,7 +282,7 @@ class TokenReader:
             is_newer = kept is not None and kept.token.value != refused
             since = now - self._reread_at.get(tenant, NEVER)
             is_early = flight is None and 0 <= since < REREAD_SECONDS
-            if is_newer or is_early or not NAMES.fullmatch(tenant):
+            if is_newer or is_early or not _is_name(tenant):
                 return Flight(tenant, now).land(kept or NoSuchToken(tenant, "not read again", ""))
             self._cache.pop(tenant, None)
             if flight is None:
@@ -276,12 +314,11 @@ class TokenReader:
         clients = self._clients
         try:
             found = read_tokens(tenants, path=self._path, client=client)
+            if lacks_credentials(found) and self._sign_in_anew(clients):
+                found = read_tokens(tenants, path=self._path, client=client)
         except BaseException:
             self._clients = {}  # locks of theirs may be held for good
             raise
-        lacks = any(isinstance(one, ReadFailed) and one.remedy == SIGN_IN for one in found.values())
-        if lacks and self._clients is clients:
-            self._clients = {}  # which keep the credentials that they began with
         if len(flights) > 1 and all(isinstance(one, ReadDenied) for one in found.values()):
             for flight in flights:  # where one of several is denied, all are
                 self._fly([flight])
@@ -299,11 +336,28 @@ class TokenReader:
                     # to who has waited for it
                     raise self._unconnected[1].with_traceback(None)
                 try:
-                    clients[is_brief] = self._connect(is_brief=is_brief)
+                    clients[is_brief] = connect(
+                        self._session,
+                        self._endpoint_url,
+                        credentials=self._credentials,
+                        is_brief=is_brief,
+                    )
                 except Exception as error:
                     self._unconnected = (self._now(), error)
                     raise
             return clients[is_brief]
+
+    def _sign_in_anew(self, clients: "dict[bool, SSMClient]") -> bool:
+        """Leave these clients, and tell whether others may have other credentials."""
+        with self._connecting:
+            if self._clients is not clients:  # another thread has left them
+                return True
+            self._clients = {}
+            session = self._session or boto3.DEFAULT_SESSION
+            if session is None:  # the next client gets a new one
+                return True
+            self._credentials = found_anew(session, is_given=self._session is not None)
+            return self._credentials is not None
 
     def _give_up(self, flights: list[Flight], why: str = INTERRUPTED) -> None:
         """Let go who still waits for one of these; nothing is known of the token by that."""
@@ -387,16 +441,44 @@ class TokenReader:
         return None
 
 
-_shared: list[TokenReader] = []
-_sharing = threading.Lock()
+def _is_asyncio() -> bool:
+    """Tell whether asyncio runs the task, rather than trio or nobody."""
+    import asyncio  # noqa: PLC0415
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
-def shared() -> TokenReader:
-    """Return the reader of those who name none, so that they have one cache."""
-    with _sharing:
-        if not _shared:
-            _shared.append(TokenReader())
-        return _shared[0]
+def _is_name(tenant: object) -> bool:
+    if not isinstance(tenant, str) or isinstance(tenant, Secret):  # a token in place of a name
+        return False
+    return NAMES.fullmatch(tenant) is not None
+
+
+def _shown(tenant: object) -> str:
+    """Return what is no name, unless it may be a token, or hold one."""
+    if isinstance(tenant, Secret):
+        return repr(tenant)
+    if not isinstance(tenant, str):
+        return "None" if tenant is None else f"a {type(tenant).__name__}"
+    return tenant if len(tenant) <= NAME_CHARACTERS else f"{tenant[:SHOWN_CHARACTERS]}…"
+
+
+_shared: dict[tuple[object, ...], TokenReader] = {}
+
+
+def shared(
+    path: str = PATH, cache_seconds: float = MOST_SECONDS, endpoint_url: str | None = None
+) -> TokenReader:
+    """Return the process's reader with these settings, so that all who want them have one cache."""
+    settings = (path, cache_seconds, endpoint_url)
+    if settings not in _shared:
+        reader = TokenReader(path, cache_seconds=cache_seconds, endpoint_url=endpoint_url)
+        _shared.setdefault(settings, reader)  # another thread may have been faster
+    return _shared[settings]
 
 
 _readers: "weakref.WeakSet[TokenReader]" = weakref.WeakSet()

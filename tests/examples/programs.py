@@ -25,6 +25,11 @@ NO_ANSWER = "---"
 CALL_SECONDS = 150  # at most: reading, the call, reading anew, the call again
 
 
+def command_of(kind: str) -> list[str]:
+    """Return how it is run; `bash` is the shell's, by that name rather than by its first line."""
+    return ["bash", *COMMANDS["shell"]] if kind == "bash" else COMMANDS[kind]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Program:
     """One that runs, and what it says on standard error."""
@@ -59,7 +64,7 @@ def program(
     with (
         errors.open("w") as log,
         subprocess.Popen(
-            [*COMMANDS[kind], *arguments],
+            [*command_of(kind), *arguments],
             cwd=PROJECT,
             env=environment | variables(environment),
             stdin=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """The programs of examples/, each against a Parameter Store and an API that do as a test has it."""
 
 import json
+import re
 import shlex
 import socket
 import subprocess
@@ -20,8 +21,16 @@ import pytest
 from local.api import OTHERS, REVOKED, TAKEN, Api, make_app
 from local.authorization_server import VismaConnect, serving_wsgi
 from local.demo import TENANTS
-from tests.conftest import PROJECT
-from tests.examples.programs import COMMANDS, NO_ANSWER, PROGRAMS, Program, program, variables
+from tests.conftest import PROJECT, rarely
+from tests.examples.programs import (
+    COMMANDS,
+    NO_ANSWER,
+    PROGRAMS,
+    Program,
+    command_of,
+    program,
+    variables,
+)
 from tests.reader.conftest import held
 from tests.reader.parameter_store import DENIED, ParameterStore, wait_until
 from tests.reader.test_processes import environment
@@ -30,6 +39,7 @@ type StartResponse = Callable[..., object]
 type Application = Callable[..., Iterable[bytes]]
 
 KINDS = [*COMMANDS]
+OFTEN = ["shell", "Node.js", *rarely("Python", "Lambda")]  # these use a library that is tested
 ORDERS = f"/companies/{TENANTS['acme']}/orders"
 CACHE = 1  # second
 FAILURE_SECONDS = 2  # for which a failed read stands
@@ -101,12 +111,13 @@ class Place:
     def run(self, kind: str, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a program to its end with that on its standard input."""
         return subprocess.run(
-            [*COMMANDS[kind], *(arguments or ("acme", f"{self.api.url}/{kind}"))],
+            [*command_of(kind), *(arguments or ("acme", f"{self.api.url}/{kind}"))],
             cwd=PROJECT,
             env=self.environment,
             input=text,
             capture_output=True,
             text=True,
+            errors="surrogateescape",  # as Python has bytes that are no text
             timeout=90,
             check=False,
         )
@@ -136,7 +147,7 @@ def test_the_token_is_read_once_and_cached(kind: str, place: Place) -> None:
     assert running.process.returncode == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OFTEN)
 def test_it_is_read_anew_once_the_cache_is_old(kind: str, place: Place) -> None:
     with place.running(kind, str(CACHE)) as running:
         running.call(ORDERS)
@@ -190,7 +201,7 @@ def test_after_a_401_it_is_read_past_the_cache_and_the_call_is_repeated(
     assert len(place.store.asked) == 2
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OFTEN)
 def test_an_api_that_refuses_everything_costs_one_more_read(kind: str, place: Place) -> None:
     with place.running(kind) as running:
         place.revoke()
@@ -202,7 +213,7 @@ def test_an_api_that_refuses_everything_costs_one_more_read(kind: str, place: Pl
     assert running.process.returncode == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OFTEN)
 def test_a_401_stays_one_when_nothing_can_be_read_any_more(kind: str, place: Place) -> None:
     with place.running(kind) as running:
         running.call(ORDERS)
@@ -215,7 +226,7 @@ def test_a_401_stays_one_when_nothing_can_be_read_any_more(kind: str, place: Pla
     assert "denie" in errors.lower()  # denied, AccessDeniedException, denies
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OFTEN)
 def test_a_403_is_no_reason_to_read_again(kind: str, place: Place) -> None:
     with place.running(kind) as running:
         told = running.call("/companies/of-somebody-else/orders")
@@ -226,7 +237,7 @@ def test_a_403_is_no_reason_to_read_again(kind: str, place: Place) -> None:
     assert running.process.returncode == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OFTEN)
 def test_reads_that_are_throttled_are_repeated(kind: str, place: Place) -> None:
     place.store.throttles = 2
 
@@ -247,7 +258,7 @@ def test_a_parameter_store_that_never_answers_is_given_up(kind: str, place: Plac
     assert "time" in done.stderr.lower()  # Read timeout, TimeoutError, timed out
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OFTEN)
 def test_without_a_token_nothing_is_called_and_it_goes_on(kind: str, place: Place) -> None:
     token = place.store.tokens.pop("acme")
 
@@ -274,16 +285,8 @@ def test_a_failed_read_stands_for_some_time(kind: str, place: Place) -> None:
     assert len(place.store.asked) <= 3
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize(
-    "value",
-    [
-        pytest.param("TOKEN\nX-More: TOKEN", id="two lines"),
-        pytest.param("a TOKEN", id="space"),
-        pytest.param("TOKEN\n", id="line end"),
-        pytest.param("", id="empty"),
-    ],
-)
+@pytest.mark.parametrize("kind", OFTEN)
+@pytest.mark.parametrize("value", ["TOKEN\nX-More: TOKEN", *rarely("a TOKEN", "TOKEN\n", "")])
 def test_what_is_no_token_goes_nowhere(kind: str, value: str, place: Place) -> None:
     place.store.tokens["acme"] = value.replace("TOKEN", "by-hand-by-somebody")
 
@@ -300,7 +303,7 @@ def test_what_is_no_token_goes_nowhere(kind: str, value: str, place: Place) -> N
     assert "by-hand-by-somebody" not in errors
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OFTEN)
 def test_an_api_that_is_down_is_told(kind: str, place: Place) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -327,7 +330,94 @@ def test_an_api_that_never_answers_is_given_up(kind: str, place: Place) -> None:
     assert ": 23: " not in done.stderr  # the code of a TimeoutError in Node.js
 
 
+def set_proxies(place: Place) -> None:
+    """Have all that goes through a proxy fail."""
+    nowhere = "http://127.0.0.1:9"
+    del place.environment["NO_PROXY"]
+    place.environment |= {"all_proxy": nowhere, "http_proxy": nowhere, "NODE_USE_ENV_PROXY": "1"}
+
+
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("host", ["127.0.0.1", *rarely("localhost")])
+def test_loopback_is_asked_and_called_without_a_proxy(kind: str, host: str, place: Place) -> None:
+    set_proxies(place)
+    place.environment["AWS_ENDPOINT_URL"] = place.url.replace("127.0.0.1", host)
+
+    done = place.run(kind, f"{ORDERS}\n")
+
+    assert done.stdout == f"200 {ORDERS}\n"
+
+
+@pytest.mark.parametrize("kind", ["shell", *rarely("Node.js", "Python", "Lambda")])
+def test_loopback_is_asked_without_a_proxy_for_any_api(kind: str, place: Place) -> None:
+    set_proxies(place)
+
+    done = place.run(kind, f"{ORDERS}\n", "acme", "https://127.0.0.1:9")
+
+    assert done.stdout == f"{NO_ANSWER} {ORDERS}\n"
+    assert place.store.asked == [["acme"]]
+
+
+@pytest.mark.parametrize("kind", ["shell", *rarely("Node.js", "Python", "Lambda")])
+def test_loopback_is_called_without_a_proxy_from_any_store(kind: str, place: Place) -> None:
+    set_proxies(place)
+    config = place.folder / "config"
+    config.write_text(f"[default]\nendpoint_url = {place.environment.pop('AWS_ENDPOINT_URL')}\n")
+    place.environment["AWS_CONFIG_FILE"] = str(config)
+
+    done = place.run(kind, f"{ORDERS}\n")
+
+    assert done.stdout == f"200 {ORDERS}\n"
+
+
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_a_path_that_is_no_ascii_is_not_called_and_not_printed(kind: str, place: Place) -> None:
+    done = place.run(kind, f"/\x1b[31mred\x07\n/\u202efdp\x9b\n/\udcff\n{ORDERS}\n")
+
+    told = {re.sub(r"\?+", "?", line) for line in done.stdout.splitlines()}
+    none = {f"{NO_ANSWER} /?", f"{NO_ANSWER} /?[31mred?", f"{NO_ANSWER} /?fdp?"}
+    assert told == none | {f"200 {ORDERS}"}
+    assert done.stderr.count("a path is ASCII") == 3
+    assert done.stderr.isascii()
+    assert place.verdicts == [TAKEN]
+
+
+def test_a_netrc_file_takes_no_token_s_place(place: Place) -> None:
+    (place.folder / ".netrc").write_text("default login me password mine\n")
+
+    with place.running("Lambda") as running:
+        told = running.call(ORDERS)
+
+    assert (told, place.verdicts) == ("200", [TAKEN])
+
+
+ELSEWHERE = [  # 127.0.0.2 is this machine too, and none of the names that it has everywhere
+    "127.0.0.1:x@127.0.0.2:PORT",
+    *rarely(
+        "127.0.0.2:PORT",
+        "127.0.0.2:PORT\\@127.0.0.1",
+        "127.0.0.1:80@127.0.0.2:PORT",
+        "127.0.0.1.example:PORT",
+        "localhost.example:PORT",
+    ),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("host", ELSEWHERE)
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", *rarely("AWS_ENDPOINT_URL_SSM")])
+def test_no_token_is_read_in_clear_text(kind: str, host: str, variable: str, place: Place) -> None:
+    port = place.url.rpartition(":")[2]
+    place.environment[variable] = f"http://{host.replace('PORT', port)}"
+
+    done = place.run(kind, ORDERS)
+
+    assert "https" in done.stderr
+    assert done.returncode != 0
+    assert place.store.asked == []
+
+
+@pytest.mark.parametrize("kind", OFTEN)
 def test_it_follows_nowhere(kind: str, place: Place) -> None:
     with place.running(kind) as running:
         told = running.call(f"/{ORDERS}")  # which the API redirects to one with one slash
@@ -336,7 +426,7 @@ def test_it_follows_nowhere(kind: str, place: Place) -> None:
     assert place.api.calls == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", OFTEN)
 def test_a_path_is_one_call_to_that_host(kind: str, place: Place) -> None:
     odd = f"{ORDERS}?which=[1-3]&{{a,b}}"
 
@@ -351,25 +441,90 @@ def test_a_path_is_one_call_to_that_host(kind: str, place: Place) -> None:
     assert place.verdicts == [TAKEN, TAKEN]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_token_is_in_no_output_no_argument_and_no_environment(kind: str, place: Place) -> None:
-    (place.folder / ".curlrc").write_text("verbose\n")
-    place.environment |= {"token": "of the caller's", "newer": "likewise"}
-    place.gate.let(0)
+def processes() -> str:
+    """Return the arguments and the environment of all that run."""
+    shown = subprocess.run(
+        ["ps", "axeww", "-o", "args"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "AWS_SECRET_ACCESS_KEY=testing" in shown  # so environments are shown
+    return shown
+
+
+SCRIPT = (PROJECT / COMMANDS["shell"][0]).read_text()
+ALL_VARIABLES = dict.fromkeys(re.findall(r"\b([a-z_]+)=", SCRIPT), "of the caller's")
+CALLERS: dict[str, tuple[str, dict[str, str]]] = {kind: (kind, {}) for kind in KINDS} | {
+    "variables": ("shell", ALL_VARIABLES),
+    "set -a -k -v -x": ("bash", {"SHELLOPTS": "allexport:keyword:verbose:xtrace"}),
+}
+FURTHER: dict[str, tuple[str, dict[str, str]]] = {
+    "NODE_DEBUG": ("Node.js", {"NODE_DEBUG": "*"}),
+    "variables in bash": ("bash", ALL_VARIABLES),
+    "set -a -x before it": ("bash", {"BASH_ENV": "TRACING"}),
+    "function": ("bash", {"BASH_FUNC_curl%%": '() { command curl --verbose "$@"; }'}),
+    "IFS and more": (
+        "shell",
+        {"IFS": "0", "CDPATH": "/", "POSIXLY_CORRECT": "1", "ENV": "TRACING"},
+    ),
+}
+
+
+@pytest.mark.parametrize("caller", [*CALLERS, *rarely(*FURTHER)])
+def test_the_token_is_in_no_output_no_argument_no_environment_and_no_file(
+    caller: str, place: Place
+) -> None:
+    kind, variables = (CALLERS | FURTHER)[caller]
+    write_files_of_a_person(place)
+    tracing = place.folder / "tracing.sh"
+    tracing.write_text("set -ax\nshopt -s expand_aliases\nalias curl='curl --verbose'\n")
+    place.environment |= {
+        name: text.replace("TRACING", str(tracing)) for name, text in variables.items()
+    }
+    tokens = [place.store.tokens["acme"]]
 
     with ThreadPoolExecutor(1) as pool, place.running(kind) as running:
+        place.gate.let(0)
         calling = pool.submit(running.call, ORDERS)
         wait_until(lambda: place.gate.waiting == 1)
-        processes = subprocess.run(
-            ["ps", "axeww", "-o", "args"], capture_output=True, text=True, check=True
-        ).stdout
+        shown = processes()
+        place.revoke()
+        place.issue()
+        tokens.append(place.store.tokens["acme"])
+        with held(place.store, "acme"):
+            place.gate.let(1)
+            wait_until(lambda: len(place.store.asked) == 2)
+            shown += processes()
+        wait_until(lambda: place.gate.waiting == 1)
+        shown += processes()
         place.gate.let(inf)
         told = calling.result(30)
+        printed = running.errors.read_text()
 
     assert told == "200"
-    assert f"HOME={place.folder}" in processes  # so environments are shown
-    assert place.store.tokens["acme"] not in processes
-    assert place.store.tokens["acme"] not in running.errors.read_text()
+    assert place.verdicts == [REVOKED, TAKEN]
+    files = [one for one in place.folder.rglob("*") if one.is_file()]
+    written = b"".join(one.read_bytes() for one in files).decode(errors="replace")
+    for token in tokens:
+        assert not any(token in text for text in (shown, printed, written))
+
+
+def write_files_of_a_person(place: Place) -> None:
+    """Have settings at home that would show a token, or keep one."""
+    (place.folder / ".curlrc").write_text("verbose\n")
+    config = place.folder / "aws-config"
+    config.write_text("[default]\ncli_history = enabled\noutput = json\ncli_pager = cat\n")
+    place.environment["AWS_CONFIG_FILE"] = str(config)
+
+
+def test_a_shell_whose_printf_is_a_program_is_refused(place: Place) -> None:
+    disabling = place.folder / "disabling.sh"
+    disabling.write_text("enable -n printf\n")
+    place.environment["BASH_ENV"] = str(disabling)
+
+    done = place.run("bash", ORDERS)
+
+    assert done.returncode == 2
+    assert "printf" in done.stderr
+    assert place.store.asked == []
 
 
 def test_what_finds_credentials_for_the_shell_takes_no_path_away(place: Place) -> None:
@@ -439,12 +594,16 @@ def test_a_call_of_node_that_is_refused_late_takes_what_another_has_read(place: 
     [
         "acme",
         "acme https://api.example 301",
-        "acme https://api.example 0",
-        "acme https://api.example -5",
-        "acme https://api.example soon",
-        "acme https://api.example 300 more",
-        "acme api.example",
         "acme http://api.example",
+        *rarely(
+            "acme https://api.example 0",
+            "acme https://api.example -5",
+            "acme https://api.example soon",
+            "acme https://api.example 300 more",
+            "acme api.example",
+            "acme http://127.0.0.1:80@api.example",
+            "acme http://127.0.0.1:",
+        ),
     ],
 )
 def test_it_says_how_it_is_used(kind: str, arguments: str, place: Place) -> None:

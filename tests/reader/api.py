@@ -38,8 +38,9 @@ class Api:
         if path == "/elsewhere":
             start_response("307 Temporary Redirect", [*headers, ("Location", self.redirect)])
             return [b""]
-        if path == "/guarded" and token in self.taken:
-            start_response("307 Temporary Redirect", [*headers, ("Location", "/here")])
+        if path.startswith("/guarded") and token in self.taken:
+            to = "/here" if path == "/guarded" else self.redirect
+            start_response("307 Temporary Redirect", [*headers, ("Location", to)])
             return [b""]
         if path == "/ordered":
             start_response("303 See Other", [*headers, ("Location", "/ordered/1")])

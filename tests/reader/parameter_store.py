@@ -65,6 +65,9 @@ class ParameterStore:
     failure: Failure | None = None
     throttles: int = 0  # as many of the next requests
     bad: set[str] = field(default_factory=set)  # tenants for whom it is down
+    refused_key: str = ""
+    refusal: Failure | None = None  # of who signs with that key
+    keys: list[str] = field(default_factory=list)
     raw: bytes | None = None
     denied_together: bool = False
     holds_together: bool = True
@@ -91,7 +94,9 @@ class ParameterStore:
         assert body["WithDecryption"] is True
         names = body.get("Names") or [body["Name"]]
         tenants = [name.removeprefix(f"{PATH}/") for name in names]
+        key = environ["HTTP_AUTHORIZATION"].partition("Credential=")[2].partition("/")[0]
         with self._lock:
+            self.keys.append(key)
             self.asked.append(tenants)
             self.user_agents.append(environ["HTTP_USER_AGENT"])
             self._in_flight.update(tenants)
@@ -99,7 +104,8 @@ class ParameterStore:
         for tenant in tenants:
             if tenant in self.held and (self.holds_together or "Name" in body):
                 assert self.held[tenant].wait(30)
-        status, answer = self._answer(tenants, is_one="Name" in body)
+        refusal = self.refusal if key == self.refused_key else None
+        status, answer = self._answer(tenants, refusal, is_one="Name" in body)
         with self._lock:
             self._in_flight.subtract(tenants)
         start_response(status, [("Content-Type", "application/x-amz-json-1.1")])
@@ -110,10 +116,14 @@ class ParameterStore:
             self.throttles -= 1
             return self.throttles >= 0
 
-    def _answer(self, tenants: list[str], *, is_one: bool) -> tuple[str, dict[str, Any]]:
+    def _answer(
+        self, tenants: list[str], refusal: Failure | None, *, is_one: bool
+    ) -> tuple[str, dict[str, Any]]:
         if self._is_throttled() or self.bad & set(tenants):
             return THROTTLED.status, {"__type": THROTTLED.code, "message": THROTTLED.message}
-        failure = self.failure or (DENIED if self.denied_together and not is_one else None)
+        failure = (
+            refusal or self.failure or (DENIED if self.denied_together and not is_one else None)
+        )
         found = [
             {"Name": f"{PATH}/{tenant}", "Value": self.tokens[tenant]}
             for tenant in tenants

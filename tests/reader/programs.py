@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import multiprocessing
 import os
 import re
 import signal
@@ -12,8 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import boto3
+import botocore.session
 import httpx
 import requests
+from botocore.credentials import DeferredRefreshableCredentials
 
 from tests.reader.parameter_store import claims
 from visma_tokens import ReadFailed, TokenError, TokenReader
@@ -131,6 +135,55 @@ def later() -> None:
     say(claims(tokens["acme"])["tenant"])
 
 
+def in_a_role() -> boto3.Session:
+    """Return a session in a role that the program has put into it."""
+    core = botocore.session.get_session()
+    keys = {"access_key": "old", "secret_key": "secret", "token": "role"}
+    keys["expiry_time"] = "2999-01-01T00:00:00Z"
+    role = DeferredRefreshableCredentials(lambda: keys, "assume-role")
+    setattr(core, "_credentials", role)  # noqa: B010  as such programs do: nothing else does it
+    return boto3.Session(botocore_session=core)
+
+
+def of_the_program() -> boto3.Session:
+    """Return a session whose settings the program has changed."""
+    core = botocore.session.get_session()
+    core.user_agent_extra = "mine"
+    return boto3.Session(botocore_session=core)
+
+
+SESSIONS: dict[str, Callable[[], boto3.Session | None]] = {
+    "none": lambda: None,
+    "default": lambda: boto3.setup_default_session(),  # noqa: PLW0108  and not its type
+    "default-profile": lambda: boto3.setup_default_session(profile_name="service"),
+    "default-region": lambda: boto3.setup_default_session(region_name="eu-north-1"),
+    "default-keys": lambda: boto3.setup_default_session(
+        aws_access_key_id="old", aws_secret_access_key="secret"
+    ),
+    "given": lambda: boto3.Session(region_name="eu-north-1"),
+    "given-profile": lambda: boto3.Session(profile_name="service"),
+    "given-agent": of_the_program,
+    "given-keys": lambda: boto3.Session("old", "secret"),
+    "given-role": in_a_role,
+}
+
+
+def rotation() -> None:
+    """Read while somebody replaces the keys, in a file or in this very environment."""
+    session = SESSIONS[os.environ["SESSION"]]()
+    tokens = TokenReader(session=session)
+    say(claims(tokens["acme"])["tenant"])
+    os.environ |= dict(pair.split("=") for pair in sys.stdin.readline().split())
+    for tenant in ("globex", "initech"):
+        try:
+            say(claims(tokens[tenant])["tenant"])
+        except ReadFailed as error:
+            say(error.detail)
+    used = session or boto3.DEFAULT_SESSION
+    credentials = used and used.get_credentials()
+    say(credentials and credentials.access_key)
+
+
 def no_threads() -> None:
     """Read on a loop where no thread can be started."""
     tokens = TokenReader()
@@ -151,6 +204,27 @@ def shared() -> None:
         session.auth, client.auth = RequestsToken("acme"), HttpxToken("acme")
         say(session.get(url, timeout=10).status_code)
         say(client.get(url).status_code)
+
+
+def get_by_requests(url: str, session: requests.Session) -> requests.Response:
+    return session.get(url, timeout=10)
+
+
+def get_by_httpx(url: str, auth: HttpxToken) -> httpx.Response:
+    return httpx.get(url, auth=auth, timeout=10)
+
+
+def pool() -> None:
+    """Have processes of a pool call an API, and return the answers."""
+    url = os.environ["API"]
+    session = requests.Session()
+    session.auth = RequestsToken("acme")
+    assert session.get(url, timeout=10).ok
+    auth = HttpxToken("acme", TokenReader())
+    with multiprocessing.get_context(os.environ["METHOD"]).Pool(1) as processes:
+        for _ in range(3):
+            say(processes.apply(get_by_requests, (url, session)).text)
+            say(processes.apply(get_by_httpx, (url, auth)).text)
 
 
 def failing() -> None:
@@ -189,6 +263,8 @@ PROGRAMS: dict[str, Callable[[], None]] = {
         later,
         no_threads,
         page,
+        pool,
+        rotation,
         shared,
     )
 }

@@ -247,6 +247,7 @@ async def async_pieces() -> AsyncIterator[bytes]:
 
 FORM = {"data": {"a": "1"}}
 FILES = {"files": {"upload": ("name.txt", b"content")}}
+SIX_BYTES = {"Content-Length": "6"}
 AGAIN: dict[str, list[tuple[Send, Body]]] = {
     "json": [(one, {"json": {"a": 1}}) for one in CALLERS.values()],
     "form": [(one, FORM) for one in CALLERS.values()],
@@ -263,6 +264,10 @@ AGAIN: dict[str, list[tuple[Send, Body]]] = {
         (by_httpx, {"content": io.BytesIO(b"file")}),
     ],
     "long-file": [(by_requests, {"data": io.BytesIO(b"x" * (KEPT_BYTES + 1))})],
+    "generator-of-known-length": [
+        (by_httpx, {"content": pieces(), "headers": SIX_BYTES}),
+        (by_httpx_async, {"content": async_pieces(), "headers": SIX_BYTES}),
+    ],
 }
 NOT_AGAIN: dict[str, tuple[Send, Callable[[], Body]]] = {
     "generator-requests": (by_requests, lambda: {"data": pieces()}),
@@ -305,6 +310,26 @@ def test_a_body_that_can_t_be_sent_again_is_not(
 
     assert len(api.calls) == 1
     assert rotated["acme"] == NEW  # the next call has it
+
+
+async def each(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        yield piece
+
+
+@pytest.mark.parametrize("send", [by_httpx, by_httpx_async])
+def test_a_body_that_is_longer_than_it_says_is_not_read_any_further(
+    send: Send, rotated: TokenReader, api: Api, url: str
+) -> None:
+    pieces = iter([b"123456", b"7", b"x" * KEPT_BYTES])
+    content = pieces if send is by_httpx else each(pieces)
+
+    with pytest.raises(httpx.LocalProtocolError) as caught:
+        send(rotated, url, {"content": content, "headers": SIX_BYTES})
+
+    assert len([*pieces]) == 1
+    assert caught.value.request.headers["Content-Length"] == "6"
+    assert api.calls == []
 
 
 def test_no_other_host_gets_the_token(
@@ -444,6 +469,47 @@ def test_the_time_of_the_repeated_call_is_told(rotated: TokenReader, api: Api, u
         session.auth = RequestsToken("acme", rotated)
 
         assert session.get(url, timeout=TEN_SECONDS).elapsed.total_seconds() > 0
+
+
+@pytest.mark.parametrize("kind", [str.__str__, str.encode])
+def test_a_header_that_another_authentication_has_rebuilt_is_ours_all_the_same(
+    kind: Callable[[str], Any], rotated: TokenReader, api: Api, url: str
+) -> None:
+    class Rebuilding(RequestsToken):
+        def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+            header = super().__call__(request).headers["Authorization"]
+            request.headers["Authorization"] = kind("".join(list(header)))
+            return request
+
+    api.taken = {NEW}
+
+    answer = requests.get(url, auth=Rebuilding("acme", rotated), timeout=TEN_SECONDS)
+
+    assert (answer.status_code, [call.token for call in api.calls]) == (200, [OLD, NEW])
+
+
+@pytest.mark.parametrize("can_be_read", [True, False])
+def test_a_header_that_is_not_ours_is_never_replaced(  # noqa: PLR0913  what it runs against
+    rotated: TokenReader,
+    store: ParameterStore,
+    clock: Clock,
+    api: Api,
+    url: str,
+    *,
+    can_be_read: bool,
+) -> None:
+    class Replacing(RequestsToken):
+        def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+            super().__call__(request).headers["Authorization"] = "Bearer of-somebody-else"
+            if not can_be_read:
+                store.failure, clock.now = DENIED, clock.now + 3601
+            return request
+
+    answer = requests.get(url, auth=Replacing("acme", rotated), timeout=TEN_SECONDS)
+
+    assert answer.status_code == 401
+    assert [call.token for call in api.calls] == ["of-somebody-else"]
+    assert len(store.asked) == (1 if can_be_read else 2)
 
 
 def test_hooks_of_a_session_see_the_last_answer_only(

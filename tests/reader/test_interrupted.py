@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.conftest import rarely
 from tests.reader.parameter_store import NOW, PATH, Clock, jwt
 from tests.reader.test_leaks import frames_of
 from visma_tokens import ReadFailed, TokenReader
@@ -35,7 +36,7 @@ class Clients(boto3.Session):
             get_parameter=lambda **asked: {"Parameter": parameter(asked["Name"])},
             get_parameters=lambda **asked: {"Parameters": [*map(parameter, asked["Names"])]},
             exceptions=SimpleNamespace(ParameterNotFound=KeyError),
-            meta=SimpleNamespace(region_name="eu-north-1"),
+            meta=SimpleNamespace(region_name="eu-north-1", endpoint_url="https://ssm.invalid"),
         )
 
 
@@ -79,15 +80,15 @@ CALLS: dict[str, Callable[[TokenReader], object]] = {
 }
 
 
-@pytest.mark.parametrize("what", CALLS)
-@pytest.mark.parametrize("is_kept", [False, True], ids=["nothing cached", "cached"])
-def test_at_any_line(what: str, *, is_kept: bool) -> None:
+@pytest.mark.parametrize("what", ["a look-up", "a task", *rarely("prefetch", "after a 401")])
+@pytest.mark.parametrize("before", ["nothing cached", *rarely("cached")])
+def test_at_any_line(what: str, before: str) -> None:
     lines = 0
     with ThreadPoolExecutor(1) as other:
         while True:
             clock = Clock()
             tokens = TokenReader(session=Clients(region_name="eu-north-1"), now=clock)
-            if is_kept:
+            if before == "cached":
                 tokens.prefetch(NAMES)
                 clock.now = NOW + 301
             interruption = interrupt_at(lines + 1, lambda: CALLS[what](tokens))  # noqa: B023  at once

@@ -1,8 +1,10 @@
 """No token is shown: not by what is printed, logged or raised, with all that is chained to it."""
 
 import asyncio
+import io
 import logging
 import pickle
+import secrets
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,11 +17,17 @@ import boto3
 import httpx
 import pytest
 import requests
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis.strategies import builds, characters, text
+from rich.console import Console
+from rich.traceback import Traceback
 
-from tests.reader.parameter_store import DENIED, NOW, Clock, ParameterStore, jwt
+from tests.reader.conftest import session
+from tests.reader.parameter_store import DENIED, NOW, Clock, Failure, ParameterStore, jwt
 from visma_tokens import TokenError, TokenReader
 from visma_tokens.httpx import VismaToken as HttpxToken
 from visma_tokens.requests import VismaToken as RequestsToken
+from visma_tokens.secret import Secret
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -176,6 +184,7 @@ class Interrupted(boto3.Session):
 
         return SimpleNamespace(
             get_parameter=get_parameter,
+            meta=SimpleNamespace(endpoint_url="https://ssm.invalid"),
             exceptions=SimpleNamespace(ParameterNotFound=KeyError),
         )
 
@@ -208,6 +217,45 @@ def test_nothing_that_is_printed_shows_a_token(tokens: TokenReader, store: Param
     assert repr(tokens["acme"]) == "'[secure]'"
 
 
+@pytest.mark.parametrize("length", [64, 90, 900])
+def test_a_debugger_that_cuts_long_texts_shows_no_token(
+    length: int, tokens: TokenReader, store: ParameterStore
+) -> None:
+    opaque = store.tokens["acme"] = secrets.token_hex(length // 2)
+    console = Console(file=io.StringIO(), width=200)
+
+    def fail() -> None:
+        token = tokens["acme"]
+        header = "Bearer " + token
+        with requests.Session() as session:
+            session.auth = RequestsToken("acme", tokens)
+            session.get(NOWHERE, timeout=10)
+        del token, header  # which were there until it failed
+
+    with pytest.raises(requests.ConnectionError) as caught:
+        fail()
+    frames = caught.tb.tb_next  # without this one
+    console.print(
+        Traceback.from_exception(
+            caught.type, caught.value, frames, show_locals=True, max_frames=100
+        )
+    )
+
+    assert isinstance(console.file, io.StringIO)
+    said = console.file.getvalue()
+    assert "token = '[secure]'" in said
+    assert not any(opaque[start : start + 8] in said for start in range(length - 7))
+
+
+def test_parts_of_a_token_hide_too() -> None:
+    token = Secret(TOKEN)
+
+    made = [token[:80], token[-80:], token[0], token[:9] + "…", "Bearer " + token]
+
+    assert set(map(repr, made)) == {"'[secure]'"}
+    assert made == [TOKEN[:80], TOKEN[-80:], TOKEN[0], f"{TOKEN[:9]}…", f"Bearer {TOKEN}"]
+
+
 def test_no_line_of_the_log_shows_a_token(
     tokens: TokenReader, store: ParameterStore, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -222,3 +270,97 @@ def test_no_line_of_the_log_shows_a_token(
     assert len(caplog.records) == 2
     for record in caplog.records:
         assert_silent(f"{record.getMessage()} {vars(record)}")
+
+
+ODD = "\x1b[2J\r\n\u202etxt\x9b31m\x00\u200f\ud800"
+NO_NAMES: list[Any] = [
+    ODD,
+    TOKEN,
+    f"Bearer {TOKEN}",
+    {"acme": TOKEN},
+    Secret("opaque-token"),
+    Secret(TOKEN),
+    TOKEN.encode(),
+]
+
+
+def assert_harmless(text: str) -> None:
+    assert all(one.isprintable() or one == "\n" for one in text)
+    assert_silent(text)
+    assert "opaque-token" not in text
+
+
+@pytest.mark.parametrize("number", range(len(NO_NAMES)))
+def test_what_is_taken_for_a_name_is_not_shown_if_it_may_be_a_token(
+    number: int, tokens: TokenReader, store: ParameterStore
+) -> None:
+    with pytest.raises((TokenError, TypeError)) as caught:
+        asyncio.run(tokens.aread(NO_NAMES[number]))
+
+    assert_harmless(f"{caught.value} {caught.value!r}")
+    assert store.asked == []
+
+
+@pytest.mark.parametrize("kind", [RequestsToken, HttpxToken])
+def test_arguments_in_the_wrong_order_show_no_token(
+    kind: Callable[[Any, Any], RequestsToken | HttpxToken],
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        kind({"acme": TOKEN}, "acme")
+
+    assert_harmless(f"{caught.value} {caught.value!r}")
+
+
+@settings(
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(failure=builds(Failure, code=text(), message=text(characters(codec=None))))
+@example(failure=Failure("AccessDeniedException", ODD))
+@example(failure=Failure("InvalidSignatureException", f"should have been\n'POST\n/{ODD}'"))
+@example(failure=Failure("ValidationException", "x" * 100_000))
+def test_what_aws_says_is_escaped_and_cut(
+    failure: Failure,
+    tokens: TokenReader,
+    store: ParameterStore,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.clear()
+    store.failure = None
+    clock.now += 1000
+    store.tokens["acme"] = jwt(expires_at=clock.now + 3600)
+    assert tokens["acme"]
+    store.failure = failure
+
+    clock.now += 301
+    assert tokens["acme"]  # which the log is told of
+    clock.now += 3600
+    with pytest.raises(TokenError) as caught:
+        tokens["acme"]
+
+    assert_harmless(shown(caught.value))
+    assert len(str(caught.value)) < 1000
+    for record in caplog.records:
+        assert_harmless(record.getMessage())
+
+
+def test_a_request_that_aws_quotes_is_not_said(store: ParameterStore, tokens: TokenReader) -> None:
+    quoted = "should have been 'POST x-amz-security-token:IQoJb3JpZ2luX2Vj'"
+    store.failure = Failure("SignatureDoesNotMatch", quoted, "403 Forbidden")
+
+    with pytest.raises(TokenError) as caught:
+        tokens["acme"]
+
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "SignatureDoesNotMatch" in shown
+    assert "IQoJ" not in shown
+
+
+@pytest.mark.parametrize("url", ["https://user:pa55@127.0.0.1:9", "https://user:pa55@a..b"])
+def test_a_password_in_a_url_is_not_said(url: str) -> None:
+    tokens = TokenReader(session=session(), endpoint_url=url)
+
+    with pytest.raises(TokenError) as caught:
+        tokens["acme"]
+
+    assert "pa55" not in "".join(traceback.format_exception(caught.value))

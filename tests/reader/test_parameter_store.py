@@ -4,8 +4,10 @@ import base64
 import json
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+import boto3
+import botocore.exceptions
 import pytest
 from moto import mock_aws
 
@@ -138,6 +140,7 @@ READ_LESS = (
     " higher throughput"
 )
 MEND = "Mend what AWS says there"
+MEND_SETTINGS = "Mend this process's AWS settings: Region, profile, credentials, endpoint"
 LATER = "Try again; if it lasts, see the AWS Health Dashboard"
 DENIES = "AWS denies reading /visma/tokens/acme"
 FAILED = "reading /visma/tokens/acme failed"
@@ -177,6 +180,71 @@ def test_an_error_of_aws(code: str, tokens: TokenReader, store: ParameterStore) 
     assert type(caught.value) is error
     assert (caught.value.detail, caught.value.remedy) == (detail, remedy)
     assert code in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://aws.invalid",
+        "HTTP://10.0.0.1:4566",
+        "http://127.aws.invalid",
+        "http://127.0.0.1.aws.invalid",
+        "http://127.0.0.1:x@aws.invalid",
+        "http://aws.invalid\\@127.0.0.1",  # which parsers read in two ways
+    ],
+)
+def test_no_token_is_read_in_clear_text(url: str, clock: Clock) -> None:
+    tokens = TokenReader(session=session(), endpoint_url=url, now=clock)
+
+    with pytest.raises(ReadFailed) as caught:
+        tokens["acme"]
+
+    assert caught.value.detail == (
+        "Parameter Store can't be asked: the endpoint is not https, so a token would be sent in"
+        " clear text; plain http is for loopback"
+    )
+    assert caught.value.remedy == MEND_SETTINGS
+
+
+class Unsigned(boto3.Session):
+    """Can't find credentials that are valid, and says so as botocore does."""
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__(region_name="eu-north-1")
+        self.why = why
+
+    def client(self, *_: object, **__: object) -> NoReturn:
+        raise self.why
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        botocore.exceptions.LoginRefreshRequired(),
+        botocore.exceptions.NoCredentialsError(),
+        botocore.exceptions.RefreshWithMFAUnsupportedError(),
+        botocore.exceptions.SSOTokenLoadError(error_msg="gone"),
+        botocore.exceptions.UnauthorizedSSOTokenError(),
+    ],
+    ids=lambda why: type(why).__name__,
+)
+def test_who_has_to_sign_in_is_told_to(why: Exception, clock: Clock) -> None:
+    tokens = TokenReader(session=Unsigned(why), now=clock)
+
+    with pytest.raises(ReadFailed) as caught:
+        tokens["acme"]
+
+    assert (caught.value.remedy, caught.value.__cause__) == (SIGN_IN, why)
+
+
+def test_an_error_that_may_quote_an_answer_is_not_said(clock: Clock) -> None:
+    tokens = TokenReader(session=Unsigned(RuntimeError(jwt())), now=clock)
+
+    with pytest.raises(ReadFailed) as caught:
+        tokens["acme"]
+
+    assert caught.value.detail == "Parameter Store can't be asked: RuntimeError"
+    assert (caught.value.remedy, caught.value.__cause__) == (MEND_SETTINGS, None)
 
 
 UNREADABLE = {

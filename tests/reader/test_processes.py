@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from local.authorization_server import serving_wsgi
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, rarely
 from tests.reader.api import Api
 from tests.reader.conftest import held
 from tests.reader.parameter_store import ParameterStore, asked, jwt, wait_until
@@ -145,6 +146,20 @@ def test_who_names_no_reader_shares_one(store: ParameterStore, served_url: str) 
     assert store.asked == [["acme"]]
 
 
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_processes_of_a_pool_return_answers_and_read_once_each(
+    method: str, store: ParameterStore, served_url: str
+) -> None:
+    token = store.tokens["acme"] = jwt(expires_at=FOR_EVER)
+    api = Api({token})
+
+    with serving_wsgi(api) as url:
+        output = output_of("pool", environment(served_url, API=url, METHOD=method))
+
+    assert output == ["welcome"] * 6
+    assert store.asked == [["acme"]] * (1 if method == "fork" else 2)  # which has the parent's
+
+
 def test_the_python_of_the_docs_runs(store: ParameterStore, served_url: str) -> None:
     store.tokens = {name: jwt(name, expires_at=FOR_EVER) for name in ("acme", "globex")}
     api = Api({store.tokens["acme"]})
@@ -185,6 +200,9 @@ REFUSAL = b"""<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><
 <Code>AccessDenied</Code><Message>Not authorized</Message></Error></ErrorResponse>"""
 ROLE = "arn:aws:iam::123456789012:role/service"
 MEND = "Mend this process's AWS settings: Region, profile, credentials, endpoint"
+CLEAR_TEXT = (
+    "the endpoint is not https, so a token would be sent in clear text; plain http is for loopback"
+)
 WANTING = {
     "credentials": (
         {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
@@ -200,13 +218,44 @@ WANTING = {
         f"[Errno 2] No such file or directory: '/gone'. {MEND}",
     ),
     "endpoint": ({"AWS_ENDPOINT_URL": "nowhere"}, f"Invalid endpoint: nowhere. {MEND}"),
+    "https": ({"AWS_ENDPOINT_URL_SSM": "http://aws.invalid"}, f"{CLEAR_TEXT}. {MEND}"),
 }
 
 
-@pytest.mark.parametrize("what", WANTING)
+@pytest.mark.parametrize(
+    "what", ["region", "file", *rarely("credentials", "profile", "endpoint", "https")]
+)
 def test_without_what_aws_needs(what: str, served_url: str) -> None:
     variables, why = WANTING[what]
 
     assert output_of("failing", environment(served_url, **variables)) == [
         f"ReadFailed: No token for acme: Parameter Store can't be asked: {why}"
     ]
+
+
+LOOPBACK = ["127.0.0.1", *rarely("localhost", "[::1]")]
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_loopback_is_asked_without_a_proxy(scheme: str, host: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(0)
+        url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
+        variables = environment(
+            f"{scheme}://{host}:9", HTTP_PROXY=url, HTTPS_PROXY=url, NO_PROXY=""
+        )
+
+        output = output_of("failing", variables)
+
+        assert "Could not connect to the endpoint" in output[0]
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+
+
+def test_what_is_elsewhere_is_asked_by_the_proxy() -> None:
+    proxies = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
+
+    output = output_of("failing", environment("https://aws.invalid", **proxies))
+
+    assert "Failed to connect to proxy" in output[0]

@@ -19,14 +19,14 @@ OURS = {  # who imports whom
     "flight": {"cache", "errors", "secret"},
     "outage": set(),
     "reader": {"cache", "errors", "flight", "outage", "parameter_store", "secret"},
-    "bearer": {"reader", "secret"},
-    "requests": {"bearer", "reader", "secret"},
-    "httpx": {"bearer", "reader", "secret"},
+    "bearer": {"errors", "reader", "secret"},
+    "requests": {"bearer", "reader"},
+    "httpx": {"bearer", "reader"},
 }
 LIBRARIES = {
-    "parameter_store": {"boto3", "botocore"},
+    "parameter_store": {"boto3", "botocore", "urllib3"},  # which comes with botocore
     "reader": {"boto3"},
-    "requests": {"requests"},
+    "requests": {"requests", "urllib3"},
     "httpx": {"httpx"},
 }
 
@@ -77,6 +77,7 @@ def test_the_wall_clock_decides() -> None:
     used = {one.stem: set(clocks.findall(one.read_text())) for one in MODULES}
 
     assert {name: those for name, those in used.items() if those} == {
+        "bearer": {"time.monotonic"},  # how long to wait for the body of a refusal
         "reader": {"time.time"},
         "requests": {"time.perf_counter"},  # how long the repeated call took
     }

@@ -9,20 +9,26 @@ import requests
 from aws_lambda_powertools.utilities.parameters import SSMProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.config import Config
+from urllib3.util import parse_url
 
 API = os.environ["API"]
 TOKEN = f"/visma/tokens/{os.environ['TENANT']}"
 CACHE_SECONDS = int(os.environ["CACHE_SECONDS"])  # 300 at most
 TIMEOUT = (5, 30)  # seconds to connect, to answer
+NO_PROXY = {"http": ""}  # plain http is for loopback
 
-ssm = SSMProvider(
-    boto_config=Config(
-        connect_timeout=3,  # seconds
-        read_timeout=5,
-        # reads share a quota with everybody in the account, so some are throttled
-        retries={"mode": "standard", "total_max_attempts": 5},
-    )
+config = Config(
+    connect_timeout=3,  # seconds
+    read_timeout=5,
+    # reads share a quota with everybody in the account, so some are throttled
+    retries={"mode": "standard", "total_max_attempts": 5},
 )
+ssm = SSMProvider(boto_config=config)
+endpoint = parse_url(ssm.client.meta.endpoint_url)
+if endpoint.scheme != "https":
+    if endpoint.host not in {"127.0.0.1", "localhost"}:
+        raise RuntimeError("AWS_ENDPOINT_URL is not https, so a token would be sent in clear text")
+    ssm = SSMProvider(boto_config=config.merge(Config(proxies={})))
 refused = ""  # the token that the API refused while nobody had another
 
 
@@ -61,5 +67,12 @@ def read_token(*, force_fetch: bool = False) -> str:
 
 def get(path: str, token: str) -> requests.Response:
     """Get a path of the API."""
-    headers = {"Authorization": f"Bearer {token}"}
-    return requests.get(API + path, headers=headers, timeout=TIMEOUT, allow_redirects=False)
+
+    def bearer(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {token}"
+        return request
+
+    # not in `headers`, which a ~/.netrc would replace
+    return requests.get(
+        API + path, auth=bearer, timeout=TIMEOUT, allow_redirects=False, proxies=NO_PROXY
+    )
