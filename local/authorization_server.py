@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
@@ -87,18 +88,24 @@ class Received:
     form: dict[str, str] = field(repr=False)
 
 
+@cache
+def _signing_key() -> RSAKey:
+    """Return the key that signs; it takes a while to make."""
+    return RSAKey.generate_key(2048)
+
+
 class VismaConnect:
     """The server's state; tests and demo set it while the server runs."""
 
     def __init__(self, *, lifetime: int = 3600) -> None:
-        """Make a signing key; `lifetime` is that of tokens, in seconds."""
+        """Begin without clients; `lifetime` is that of tokens, in seconds."""
         self.lifetime = lifetime
         self.clients: dict[str, Client] = {}
         self.faults: dict[str | None, Fault] = {}  # by tenant_id; None: everybody
         self.received: list[Received] = []
         self.limit: int | None = None  # requests, after which it wants to be left alone
         self.url = ""
-        self._key = RSAKey.generate_key(2048)
+        self._key = _signing_key()
 
     @property
     def token_endpoint(self) -> str:

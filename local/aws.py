@@ -4,11 +4,13 @@ import contextlib
 import json
 import os
 import platform
+import secrets
 import socket
 import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ import boto3
 from botocore.config import Config
 from cfnlint.decode import cfn_yaml
 
+from local.environment import isolated
 from local.processes import process, run, tail
 
 if TYPE_CHECKING:
@@ -36,7 +39,8 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parent.parent
 REGION = "eu-north-1"
-START_SECONDS = 30.0
+START_SECONDS = 120.0
+STARTS = 3  # another program may take the free port first
 TRUST = json.dumps(
     {
         "Version": "2012-10-17",
@@ -120,27 +124,31 @@ class Stack:
 @contextlib.contextmanager
 def ministack(folder: Path) -> Iterator[Account]:
     """Run MiniStack on a free port, with IAM enforced, until the block ends."""
-    _forget_aws_settings()
-    port = _free_port()
-    account = Account(f"http://127.0.0.1:{port}")
     temporary = folder / "ministack"
     temporary.mkdir()
-    env = _environment(account) | {
-        "AUTH": "true",
-        "BIND_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(port),
-        "MINISTACK_REGION": REGION,
-        "TMPDIR": str(temporary),
-    }
     log = folder / "ministack.log"
     command = [str(PROJECT / ".tools/ministack/bin/python"), "-m", "ministack"]
-    with process(command, env=env, cwd=folder, log=log) as running:
-        deadline = time.monotonic() + START_SECONDS
-        while not _answers(f"{account.endpoint}/_ministack/ready"):
-            if running.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"MiniStack did not start:\n{tail(log)}")
-            time.sleep(0.1)
-        yield account
+    for _ in range(STARTS):
+        port, edition = _free_port(), secrets.token_hex(8)
+        account = Account(f"http://127.0.0.1:{port}")
+        env = isolated(
+            os.environ,
+            temporary,
+            **account.environment,
+            AUTH="true",
+            BIND_HOST="127.0.0.1",
+            GATEWAY_PORT=str(port),
+            MINISTACK_EDITION=edition,  # tells it from another that has taken the port meanwhile
+            MINISTACK_REGION=REGION,
+        )
+        with process(command, env=env, cwd=folder, log=log) as running:
+            deadline = time.monotonic() + START_SECONDS
+            while running.poll() is None and time.monotonic() < deadline:
+                if edition in _health(account.endpoint):
+                    yield account
+                    return
+                time.sleep(0.1)
+    raise SystemExit(f"MiniStack did not start:\n{tail(log)}")
 
 
 def build(account: Account, folder: Path, *, template: Path = PROJECT / "template.yaml") -> None:
@@ -224,14 +232,16 @@ def _allow_misjudged(account: Account, role: str) -> None:
 
 def _sam(account: Account, folder: Path, *arguments: str) -> None:
     binaries = PROJECT / ".tools/sam/bin"
-    env = _environment(account) | {
-        "PATH": f"{binaries}:{os.environ['PATH']}",  # sam build wants python3.13 and its pip
-        "TMPDIR": str(folder),  # it leaves files behind
-        "SAM_CLI_TELEMETRY": "0",
-        "SAM_CLI_POLL_DELAY": "1",  # seconds
-    }
+    env = isolated(
+        os.environ,
+        folder,
+        **account.environment,
+        PATH=f"{binaries}:{os.environ['PATH']}",  # sam build wants python3.13 and its pip
+        SAM_CLI_TELEMETRY="0",
+        SAM_CLI_POLL_DELAY="1",  # seconds
+    )
     run(
-        [str(binaries / "sam"), *arguments],
+        [str(binaries / "sam"), *arguments, "--config-file", str(PROJECT / "local/sam.toml")],
         env=env,
         cwd=PROJECT,
         log=folder / f"sam-{arguments[0]}.log",
@@ -243,20 +253,6 @@ def _overrides(parameters: dict[str, str]) -> list[str]:
     return ["--parameter-overrides", *(f'{name}="{value}"' for name, value in parameters.items())]
 
 
-def _forget_aws_settings() -> None:
-    """Drop AWS settings from our environment: they may lead to a real account, or nowhere."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        del os.environ[name]
-    os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-
-
-def _environment(account: Account) -> dict[str, str]:
-    """Return an environment in which AWS is the account, and loopback is reached directly."""
-    others = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
-    direct = f"{others},127.0.0.1,localhost".lstrip(",")
-    return os.environ | account.environment | {"NO_PROXY": direct, "no_proxy": direct}
-
-
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -264,10 +260,10 @@ def _free_port() -> int:
         return port
 
 
-def _answers(url: str) -> bool:
+def _health(endpoint: str) -> str:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with direct.open(url, timeout=1):
-            return True
-    except OSError:
-        return False
+        with direct.open(f"{endpoint}/_ministack/health", timeout=1) as answer:
+            return str(answer.read(), "utf-8", "replace")
+    except (OSError, HTTPException):
+        return ""

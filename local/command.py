@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from local.aws import PROJECT
+from local.environment import isolated
 from local.processes import run
 
 UV = str(PROJECT / ".tools/uv/bin/uv")
@@ -15,7 +16,7 @@ def install(folder: Path) -> Path:
     python = str(environment / "bin/python")
 
     def uv(*arguments: str) -> None:
-        run([UV, *arguments], env=dict(os.environ), cwd=folder, log=log)
+        run([UV, *arguments], env=isolated(os.environ, folder), cwd=folder, log=log)
 
     uv("build", "--wheel", "--no-build-isolation", "--python", str(PROJECT / ".venv/bin/python"),
        "--out-dir", str(folder / "wheel"), str(PROJECT / "cli"))  # fmt: skip

@@ -17,6 +17,7 @@ from local.api import Api, make_app
 from local.authorization_server import SCOPES, VismaConnect, serving, serving_wsgi
 from local.aws import Account, Stack, build, deploy, log_lines, ministack
 from local.command import install
+from local.environment import isolated
 
 CLIENT_ID, CLIENT_SECRET = "demoapp", "not-a-real-secret"
 TENANTS = {
@@ -26,7 +27,7 @@ TENANTS = {
     "umbrella": "c2d8a1f4-6f1b-4f59-8a75-7d1e9b0c4d33",
 }
 NOT_GRANTED = "initech"
-SCHEDULE_SECONDS = 150.0
+SCHEDULE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,9 +165,11 @@ def show_status(console: Console, local: Local) -> None:
     """Print what `visma-tokens status` says, on the width of this console."""
     done = subprocess.run(  # noqa: S603  the command of this checkout
         [local.command, "status"],
-        env=os.environ | local.account.environment | {"COLUMNS": str(console.width)},
+        env=isolated(
+            os.environ, local.folder, **local.account.environment, COLUMNS=str(console.width)
+        ),
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     if done.returncode != 1:  # one tenant is not well, on purpose

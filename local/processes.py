@@ -5,11 +5,17 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from token_issuer.redaction import quote
+
 GRACE_SECONDS = 5.0
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LOOK_SECONDS = 0.5
+# Standard input stays open as long as we live. Once it ends, the whole group is killed.
+UNTIL_WE_END = 'exec 3<&0 </dev/null; { read -r _; kill -s KILL 0; } <&3 & exec "$@" 3<&-'
 
 
 @contextlib.contextmanager
@@ -19,15 +25,16 @@ def process(
     """Run a command as a session of its own, so that Ctrl-C reaches us first; end all of it."""
     with log.open("ab") as output, contextlib.ExitStack() as ending:
         with _signals_held():
-            running = subprocess.Popen(  # noqa: S603  the commands are ours
-                command,
+            started = subprocess.Popen(  # noqa: S603  the commands are ours
+                ["/bin/sh", "-c", UNTIL_WE_END, "sh", *command],
                 env=env,
                 cwd=cwd,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+            running = ending.enter_context(started)
             ending.callback(_end, running)
         yield running
 
@@ -42,8 +49,9 @@ def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path)
 
 
 def tail(log: Path, lines: int = 30) -> str:
-    """Return the last lines of a log."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    """Return the last lines of a log, as they may be shown on a terminal."""
+    last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+    return "\n".join(map(quote, last))
 
 
 def _end(running: subprocess.Popen[bytes]) -> None:
@@ -81,6 +89,18 @@ def raise_on_signals() -> None:
     """Let SIGTERM and SIGHUP end blocks as Ctrl-C does, and a second one not disturb the first."""
     for number in STOPPING:
         signal.signal(number, _interrupt)
+
+
+def end_with_parent() -> None:
+    """Stop this process as SIGTERM does once the process that started it is gone."""
+    parent, waiting = os.getppid(), threading.get_ident()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_SECONDS)
+        signal.pthread_kill(waiting, signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _interrupt(_number: int, _frame: object) -> None:

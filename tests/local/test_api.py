@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 from joserfc import jwt
-from joserfc.jwk import OctKey
+from joserfc.jwk import OctKey, RSAKey
 
 from local.api import Api
 from local.authorization_server import VismaConnect
@@ -95,7 +95,7 @@ def test_only_a_bearer_token_is_one(api: Api, visma_connect: VismaConnect) -> No
 
 
 def test_a_signature_by_somebody_else_is_refused(api: Api, visma_connect: VismaConnect) -> None:
-    foreign = VismaConnect().sign(claims(visma_connect))
+    foreign = jwt.encode({"alg": "RS256"}, claims(visma_connect), RSAKey.generate_key(2048))
     secret = OctKey.import_key("a-key-that-anybody-may-know-of-this-size")
     symmetric = jwt.encode({"alg": "HS256"}, claims(visma_connect), secret)
     own = visma_connect.sign(claims(visma_connect))

@@ -6,29 +6,51 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from local.demo import NOT_GRANTED, TENANTS
 from tests.conftest import PROJECT
+from tests.local.shell import ALL as ODD_SHELL
+from tests.local.shell import PROXIES
 
 pytestmark = pytest.mark.long
 
-DEMO_SECONDS = 180
+HANGS_SECONDS = 1800  # a demo takes two minutes, or several on a busy machine
+OTHERS_STACK = """
+version = 0.1
+[default.global.parameters]
+profile = "nobody"
+region = "mars-north-1"
+stack_name = "theirs"
+[default.build.parameters]
+use_container = true
+cached = "perhaps"
+template_file = "theirs.yaml"
+parameter_overrides = "Architecture=mips"
+"""
 
 
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("fresh") / "clone"
+    """Return one in an odd place, its environments made from a shell with odd settings."""
+    folder = tmp_path_factory.mktemp("fresh") / "the clône"
     subprocess.run(["git", "clone", "--quiet", PROJECT, folder], check=True)
+    (folder / "samconfig.toml").write_text(OTHERS_STACK)
+    reached = {name: value for name, value in ODD_SHELL.items() if name not in PROXIES}
+    subprocess.run(["make", "environments"], cwd=folder, env=os.environ | reached, check=True)
     return folder
 
 
-def start(clone: Path, temporary: Path) -> subprocess.Popen[str]:
-    env = os.environ | {"TMPDIR": str(temporary), "COLUMNS": "80"}
-    return subprocess.Popen(
+@contextmanager
+def demo(clone: Path, temporary: Path) -> Iterator[subprocess.Popen[str]]:
+    env = os.environ | ODD_SHELL | {"TMPDIR": str(temporary), "COLUMNS": "80"}
+    with subprocess.Popen(
         ["make", "demo"],
         cwd=clone,
         env=env,
@@ -36,12 +58,20 @@ def start(clone: Path, temporary: Path) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
-    )
+        umask=0o077,
+    ) as running:
+        net = threading.Timer(HANGS_SECONDS, running.kill)  # what it started ends with it
+        net.start()
+        try:
+            yield running
+        finally:
+            net.cancel()
 
 
 def processes_of(clone: Path) -> list[str]:
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    return [line for line in listed.stdout.splitlines() if str(clone) in line]
+    folder = str(clone.parent)  # of plain letters, which ps shows in any locale
+    return [line for line in listed.stdout.splitlines() if folder in line]
 
 
 def wait_for(words: str, running: subprocess.Popen[str]) -> str:
@@ -55,19 +85,26 @@ def wait_for(words: str, running: subprocess.Popen[str]) -> str:
 
 
 def without_figures(text: str) -> str:
-    """Return what stays the same from one demo to the next: no times, ports or fingerprints."""
+    """Return what stays the same from one demo to the next: no times, ports or fingerprints.
+
+    On a busy machine the wait of the failed tenant is over before the table is printed.
+    """
     words = (re.sub(r"^[0-9a-f]{8}$", "0", word) for word in text.split())
-    return " ".join(re.sub(r"\d+", "0", word) for word in words)
+    figures = " ".join(re.sub(r"\d+", "0", word) for word in words)
+    return re.sub(r"\b0 (s|min)\b|next run", "0 time", figures)
+
+
+def test_a_demo_on_a_busy_machine_shows_the_same_as_the_readme() -> None:
+    at_once, later = "initech   no token      26 s", "initech   no token      next run"
+
+    assert without_figures(at_once) == without_figures(later)
 
 
 def test_the_demo_shows_tokens_and_a_failure_with_its_remedy(clone: Path, tmp_path: Path) -> None:
-    started = time.monotonic()
-
-    with start(clone, tmp_path) as running:
+    with demo(clone, tmp_path) as running:
         output, _ = running.communicate()
 
     assert running.returncode == 0, output
-    assert time.monotonic() - started < DEMO_SECONDS
     for name in TENANTS:
         token, none = r"fresh +━+╌* \d+ min", "no token .*TokenRefused"
         row = rf"^ *{name} +{none if name == NOT_GRANTED else token}"
@@ -82,12 +119,67 @@ def test_the_demo_shows_tokens_and_a_failure_with_its_remedy(clone: Path, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_demo_that_is_killed_leaves_nothing_running(clone: Path, tmp_path: Path) -> None:
+    with demo(clone, tmp_path) as running:
+        wait_for("AWS (MiniStack)", running)
+        running.kill()
+        rest, _ = running.communicate()  # ends once all that write to it have ended
+
+    assert "Interrupted; everything is stopped." in rest
+    assert processes_of(clone) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("streams", "told"),
+    [
+        pytest.param("<&- >&- 2>&-", "", id="all of them closed"),
+        pytest.param("2>&1 | head -n 1", "Authorization server", id="a reader that has ended"),
+        pytest.param("2>&1 >/dev/full", "No space left on device. Everything is", id="a full disk"),
+    ],
+)
+def test_a_demo_ends_in_a_sentence_when_nobody_takes_what_it_prints(
+    streams: str, told: str, clone: Path, tmp_path: Path
+) -> None:
+    ended = subprocess.run(
+        ["sh", "-c", f"make demo {streams}"],
+        cwd=clone,
+        env=os.environ | ODD_SHELL | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert told in ended.stdout
+    assert (ended.returncode == 0) == ("/dev/full" not in streams), ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert processes_of(clone) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_demo_on_a_full_disk_ends_in_a_sentence(clone: Path, tmp_path: Path) -> None:
+    megabyte = 2048  # blocks of 512 bytes: no file may become larger
+    ended = subprocess.run(
+        ["sh", "-c", f"ulimit -f {megabyte}; make demo"],
+        cwd=clone,
+        env=os.environ | ODD_SHELL | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode != 0
+    assert "sam build failed with exit code" in ended.stderr
+    assert processes_of(clone) == []
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
 @pytest.mark.parametrize("moment", ["Authorization server", "AWS (MiniStack)", "Waiting"])
 def test_an_interrupted_demo_leaves_nothing_behind(
     moment: str, number: signal.Signals, clone: Path, tmp_path: Path
 ) -> None:
-    with start(clone, tmp_path) as running:
+    with demo(clone, tmp_path) as running:
         wait_for(moment, running)
         time.sleep(1)
         os.killpg(running.pid, number)
@@ -100,6 +192,24 @@ def test_an_interrupted_demo_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_linters_pass_from_the_oddest_shell(clone: Path, tmp_path: Path) -> None:
+    (tmp_path / ".cfnlintrc").write_text("regions: [mars-north-1]")
+    (tmp_path / ".aws").mkdir()
+    for name in ("config", "credentials"):
+        (tmp_path / ".aws" / name).write_text("of no format")
+
+    done = subprocess.run(
+        ["make", "check"],
+        cwd=clone,
+        env=os.environ | ODD_SHELL | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_make_alone_says_what_there_is(clone: Path) -> None:
     said = subprocess.run(["make"], cwd=clone, capture_output=True, text=True, check=True).stdout
 
@@ -107,7 +217,7 @@ def test_make_alone_says_what_there_is(clone: Path) -> None:
 
 
 def test_without_python_3_13_one_line_says_what_to_install(clone: Path, tmp_path: Path) -> None:
-    for tool in ("sh", "make", "test", "echo", "false"):
+    for tool in ("sh", "make", "sed", "tr", "test", "echo", "false"):
         (tmp_path / tool).symlink_to(shutil.which(tool) or tool)
     for python in ("python3.13", "python3", "python"):
         (tmp_path / python).symlink_to(tmp_path / "false")

@@ -1,0 +1,113 @@
+"""A person's shell with settings that are right elsewhere; each kind has broken something."""
+
+NOWHERE = "http://127.0.0.1:9"  # the discard port: nobody listens
+
+PROXIES = {
+    name: NOWHERE
+    for upper in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    for name in (upper, upper.lower())
+}
+ODD = {
+    "proxies": PROXIES,
+    "proxies, and hosts without": PROXIES | {"NO_PROXY": ".example", "no_proxy": "intranet"},
+    "the AWS CLI": {
+        "AWS_PROFILE": "nobody",
+        "AWS_DEFAULT_PROFILE": "nobody",
+        "AWS_REGION": "mars-north-1",
+        "AWS_ACCESS_KEY_ID": "theirs",
+        "AWS_SESSION_TOKEN": "theirs",
+        "AWS_ENDPOINT_URL": NOWHERE,
+        "AWS_ENDPOINT_URL_SSM": NOWHERE,
+        "AWS_ENDPOINT_URL_CLOUDFORMATION": NOWHERE,
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+        "AWS_CA_BUNDLE": "/nowhere/ca.pem",
+        "AWS_CONFIG_FILE": "/nowhere/config",
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "AWS_RETRY_MODE": "eternal",
+        "AWS_MAX_ATTEMPTS": "none",
+        "AWS_PAGER": "/nowhere/pager",
+        "AWS_DATA_PATH": "/nowhere",
+        "AWS_CLI_AUTO_PROMPT": "on",
+    },
+    "SAM CLI": {
+        "SAM_TEMPLATE_FILE": "/nowhere/template.yaml",
+        "SAM_DEBUG": "1",
+        "SAM_CLI_POLL_DELAY": "soon",
+        "DOCKER_HOST": "tcp://127.0.0.1:9",
+    },
+    "other emulators": {
+        "PERSIST_STATE": "1",
+        "LAMBDA_EXECUTOR": "docker",
+        "LAMBDA_STRICT": "1",
+        "SERVICES": "s3",
+        "USE_SSL": "1",
+        "LOCALSTACK_HOSTNAME": "localstack",
+        "MINISTACK_ACCOUNT_ID": "111111111111",
+    },
+    "the function's": {
+        "POWERTOOLS_LOG_LEVEL": "CRITICAL",
+        "POWERTOOLS_LOG_EVENT": "true",
+        "LOG_LEVEL": "CRITICAL",
+        "TENANTS_PATH": "/theirs",
+        "VISMA_TOKENS_STACK": "theirs",
+    },
+    "Python": {
+        "PYTHONHOME": "/nowhere",
+        "PYTHONSAFEPATH": "1",
+        "PYTHONOPTIMIZE": "2",
+        "PYTHONWARNINGS": "error",
+        "PYTHONUTF8": "0",
+        "PYTHONIOENCODING": "ascii",
+        "PYTHONSTARTUP": "/nowhere/startup.py",
+        "PYTHONBREAKPOINT": "nobody.home",
+        "VIRTUAL_ENV": "/nowhere",
+        "CONDA_PREFIX": "/nowhere",
+        "PYENV_VERSION": "2.7.18",
+    },
+    "pytest and linters": {
+        "PYTEST_ADDOPTS": "--no-such-option",
+        "PYTEST_PLUGINS": "nobody",
+        "COVERAGE_PROCESS_START": "/nowhere",
+        "MYPYPATH": "/nowhere",
+        "RUFF_CONFIG": "/nowhere/ruff.toml",
+    },
+    "pip and uv": {
+        "PIP_USER": "1",
+        "PIP_TARGET": "/nowhere",
+        "PIP_PREFIX": "/nowhere",
+        "PIP_REQUIRE_VIRTUALENV": "1",
+        "PIP_NO_DEPS": "1",
+        "PIP_ONLY_BINARY": ":none:",
+        "PIP_NO_BINARY": ":all:",
+        "PIP_CONSTRAINT": "/nowhere/constraints.txt",
+        "PIP_REQUIRE_HASHES": "1",
+        "UV_PYTHON": "2.7",
+        "UV_PROJECT": "/nowhere",
+        "UV_SYSTEM_PYTHON": "1",
+        "UV_EXCLUDE_NEWER": "2001-01-01",
+        "UV_NO_BINARY": "1",
+        "UV_PROJECT_ENVIRONMENT": "/nowhere",
+        "UV_BUILD_CONSTRAINT": "/nowhere/constraints.txt",
+    },
+    "shell, make, git and node": {
+        "BASH_ENV": "/nowhere/env",
+        "ENV": "/nowhere/env",
+        "CDPATH": "/",
+        "GREP_OPTIONS": "--no-such-option",
+        "POSIXLY_CORRECT": "1",
+        "MAKEFLAGS": "j8",
+        "GIT_DIR": "/nowhere",
+        "GIT_WORK_TREE": "/nowhere",
+        "NODE_OPTIONS": "--no-such-option",
+        "npm_config_prefix": "/nowhere",
+        "npm_config_offline": "true",
+        "BASH_FUNC_which%%": "() { echo nowhere; }",
+    },
+    "a locale that is not there": {"LC_ALL": "xx_XX.KOI8-R", "LANG": "C", "TZ": "Mars/Olympus"},
+    "folders that are not there": {
+        "TMPDIR": "/dev/null/x",
+        "HOME": "/dev/null/x",
+        "XDG_CACHE_HOME": "/dev/null/x",
+    },
+}
+ALL = {name: value for kind in ODD.values() for name, value in kind.items()}
