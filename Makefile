@@ -52,7 +52,7 @@ test: environments consumers ## Run all tests but the long ones
 
 .PHONY: coverage
 coverage: environments ## Run those of the issuer, and show what of src/ none of them runs
-	@$(RUN) -m pytest --cov --numprocesses 4 tests/issuer --ignore tests/issuer/simulation
+	@$(RUN) -m pytest --cov --numprocesses 4 tests/issuer tests/runs tests/contract
 
 .PHONY: test-long
 test-long: environments consumers ## Run the long ones: the promise, redeploys, the demo itself
@@ -64,7 +64,7 @@ bench: environments ## Measure it beside how others do it: some 20 minutes
 
 .PHONY: picture
 picture: environments ## Draw the dashboard of a simulated day: docs/operations.svg
-	@$(RUN) -m tests.watched.picture
+	@$(RUN) -m tests.helpers.picture
 
 .PHONY: check
 check: environments ## Run the linters: ruff, mypy --strict, cfn-lint, sam validate

@@ -25,7 +25,7 @@ from benchmarks.measuring import (
 )
 from benchmarks.prices import Counted
 from local.aws import Account, build
-from token_issuer.token_endpoint import EARLY_SECONDS
+from token_issuer.tokens.endpoint import EARLY_SECONDS
 
 TOKEN_SECONDS, AWS_SECONDS = 0.060, 0.015  # latency, as of a neighbouring Region and of one's own
 CALLS_PER_TOKEN = 2  # of AWS, one after the other: store, record

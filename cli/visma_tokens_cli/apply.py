@@ -21,7 +21,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from token_issuer.tenants import parse_configuration
+from token_issuer.tenants.configuration import parse_configuration
 from visma_tokens_cli.asking import confirm
 from visma_tokens_cli.documents import (
     OURS,

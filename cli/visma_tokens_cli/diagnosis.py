@@ -15,9 +15,9 @@ from token_issuer.errors import (
     StoreDenied,
     TenantRefused,
 )
-from token_issuer.ledger import Memory
+from token_issuer.ledger.records import Memory
 from token_issuer.settings import Settings
-from token_issuer.tenants import Configuration
+from token_issuer.tenants.configuration import Configuration
 from visma_tokens_cli.screen import listed, shown_span
 from visma_tokens_cli.status import TenantStatus
 

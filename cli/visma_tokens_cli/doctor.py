@@ -8,18 +8,17 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from token_issuer.credentials import read_credentials
+from token_issuer.clients.secrets_manager import read_credentials
 from token_issuer.errors import (
-    AWS_ERRORS,
     ClientFailed,
     ClientSecretUnreadable,
     IssuerError,
     StoreDenied,
     UnknownTenant,
-    aws_code,
 )
-from token_issuer.ledger import Memory
-from token_issuer.tenants import Configuration
+from token_issuer.foreign_errors import AWS_ERRORS, aws_code
+from token_issuer.ledger.records import Memory
+from token_issuer.tenants.configuration import Configuration
 from visma_tokens_cli import diagnosis
 from visma_tokens_cli.diagnosis import Check, Finding, State, broken, unknown
 from visma_tokens_cli.failures import DENIED, FAILURES, CommandFailed, Failure, explain

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from token_issuer.errors import DocumentInvalid, IssuerError, aws_code
-from token_issuer.pacing import Pacer
+from token_issuer.errors import DocumentInvalid, IssuerError
+from token_issuer.foreign_errors import aws_code
+from token_issuer.limits.pacer import Pacer
 from token_issuer.redaction import Quoted
-from token_issuer.tenants import Configuration, list_parameters, parse_configuration
+from token_issuer.tenants.configuration import Configuration, parse_configuration
+from token_issuer.tenants.parameters import list_parameters
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.options import NOT_WELL, UNCHANGED
 from visma_tokens_cli.screen import say

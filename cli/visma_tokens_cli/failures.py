@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
-from token_issuer.errors import IssuerError, LedgerUnreadable, StoreDenied, aws_code
+from token_issuer.errors import IssuerError, LedgerUnreadable, StoreDenied
+from token_issuer.foreign_errors import aws_code
 from token_issuer.redaction import quote
 from visma_tokens_cli.options import CANT, DEFECT, NOT_WELL, UNCHANGED
 from visma_tokens_cli.screen import print_json, say

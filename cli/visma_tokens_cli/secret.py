@@ -14,13 +14,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from token_issuer.credentials import (
-    AUTH_METHODS,
+from token_issuer.clients.credentials import AUTH_METHODS, parse_credentials
+from token_issuer.clients.secrets_manager import (
     CURRENT,
     MISSING,
     PENDING,
     PREVIOUS,
-    parse_credentials,
     read_credentials,
 )
 from token_issuer.errors import (
@@ -28,10 +27,10 @@ from token_issuer.errors import (
     ClientSecretInvalid,
     ClientSecretUnreadable,
     IssuerError,
-    aws_code,
 )
-from token_issuer.ledger import ClientRecord, Memory
-from token_issuer.tenants import NAME, NAME_WORDS
+from token_issuer.foreign_errors import aws_code
+from token_issuer.ledger.records import ClientRecord, Memory
+from token_issuer.names import NAME, NAME_WORDS
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.files import name_of, read_bytes
 from visma_tokens_cli.options import UNCHANGED

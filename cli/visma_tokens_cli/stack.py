@@ -20,12 +20,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from token_issuer.errors import SettingsInvalid, aws_code
-from token_issuer.ledger import Ledger, Memory
-from token_issuer.pacing import Clock, Pacer
-from token_issuer.renewal import last_tenants
+from token_issuer.errors import SettingsInvalid
+from token_issuer.foreign_errors import aws_code
+from token_issuer.ledger.records import Memory
+from token_issuer.ledger.table import Ledger
+from token_issuer.limits.deadline import Clock
+from token_issuer.limits.pacer import Pacer
 from token_issuer.settings import Settings, parse_settings
-from token_issuer.tenants import Configuration, read_tenants
+from token_issuer.tenants.configuration import Configuration
+from token_issuer.tenants.parameters import read_tenants
+from token_issuer.tenants.recall import last_tenants
 from visma_tokens_cli.answers import NotOfAws, check_answers
 from visma_tokens_cli.failures import SIGN_IN, CommandFailed
 from visma_tokens_cli.options import Options

@@ -17,10 +17,12 @@ from rich.live import Live
 from rich.table import Table
 
 from token_issuer.errors import IssuerError
-from token_issuer.ledger import Memory, Record
-from token_issuer.renewal import purpose_of, renew_at, waits
+from token_issuer.ledger.records import Memory, Record
 from token_issuer.settings import Settings
-from token_issuer.tenants import Configuration, Tenant
+from token_issuer.tenants.configuration import Configuration
+from token_issuer.tenants.documents import Tenant
+from token_issuer.tokens.plan import waits
+from token_issuer.tokens.renewal import purpose_of, renew_at
 from visma_tokens_cli.failures import FAILURES, SIGN_IN, explain
 from visma_tokens_cli.screen import Text, listed, out, plain, shown_span
 from visma_tokens_cli.stack import Stack, reads

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from token_issuer.errors import DocumentInvalid, IssuerError
-from token_issuer.pacing import Clock
-from token_issuer.tenants import check_document
+from token_issuer.limits.deadline import Clock
+from token_issuer.tenants.documents import check_document
 from visma_tokens_cli.asking import confirm
 from visma_tokens_cli.documents import (
     Documents,

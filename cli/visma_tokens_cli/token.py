@@ -13,9 +13,10 @@ from typing import Any, NoReturn
 
 from botocore.exceptions import ClientError
 
-from token_issuer.errors import IssuerError, LedgerUnreadable, aws_code
-from token_issuer.ledger import Memory, Record
-from token_issuer.tenants import NAME
+from token_issuer.errors import IssuerError, LedgerUnreadable
+from token_issuer.foreign_errors import aws_code
+from token_issuer.ledger.records import Memory, Record
+from token_issuer.names import NAME
 from visma_tokens_cli.failures import DENIED, CommandFailed
 from visma_tokens_cli.options import NOT_WELL
 from visma_tokens_cli.screen import labelled, out, plain, say, shown_span

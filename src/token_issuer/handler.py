@@ -12,23 +12,26 @@ import boto3
 from aws_lambda_powertools import Logger
 from botocore.config import Config
 
-from token_issuer.authorization_server import fetch_token
-from token_issuer.credentials import promote, read_credentials, read_stages, unstage
-from token_issuer.errors import RunCrashed, RunFailed, name_and_place
-from token_issuer.event_bus import EventBus
-from token_issuer.invocation import parse_invocation
-from token_issuer.issuance import Steps, issue_tokens
-from token_issuer.ledger import Ledger
-from token_issuer.pacing import REPORT_SECONDS, Clock, Pacer, last_turns
-from token_issuer.reading import Sources
-from token_issuer.removal import remove_tokens
-from token_issuer.rollover import Rollover
+from token_issuer.clients.secrets_manager import promote, read_credentials, read_stages, unstage
+from token_issuer.errors import RunCrashed, RunFailed
+from token_issuer.foreign_errors import name_and_place
+from token_issuer.gathering import Sources
+from token_issuer.issuing import Steps, issue_tokens
+from token_issuer.ledger.table import Ledger
+from token_issuer.limits.deadline import REPORT_SECONDS, Clock, last_turns
+from token_issuer.limits.pacer import Pacer
+from token_issuer.proving import Rollover
+from token_issuer.removing import remove_tokens
+from token_issuer.reporting.events import EventBus
+from token_issuer.reporting.report import Report
+from token_issuer.reporting.telemetry import Telemetry
 from token_issuer.run import Outside, run
 from token_issuer.settings import parse_settings
-from token_issuer.telemetry import Report, Telemetry
-from token_issuer.tenants import read_tenants
-from token_issuer.token_endpoint import TokenEndpoint
-from token_issuer.token_store import delete_tokens, read_versions, store_token
+from token_issuer.tenants.invocation import parse_invocation
+from token_issuer.tenants.parameters import read_tenants
+from token_issuer.tokens.endpoint import TokenEndpoint
+from token_issuer.tokens.oauth import fetch_token
+from token_issuer.tokens.store import delete_tokens, read_versions, store_token
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
+
 
 READS_PER_SECOND = 8  # of the account's 40, which consumers need; jitter may make it 9
 

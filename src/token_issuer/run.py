@@ -4,17 +4,21 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from token_issuer.authorization_server import AccessToken
-from token_issuer.errors import Deferred, IssuerError, failure_of
-from token_issuer.invocation import Invocation
-from token_issuer.ledger import Ledger
-from token_issuer.ownership import Ownership
-from token_issuer.pacing import Pacer
-from token_issuer.reading import Sources, gather
-from token_issuer.renewal import Facts, Plan, Removal, Renewal, is_too_short, plan_run
-from token_issuer.rollover import Notice, Promoted, Rollover
+from token_issuer.errors import Deferred, IssuerError
+from token_issuer.facts import Facts
+from token_issuer.foreign_errors import failure_of
+from token_issuer.gathering import Sources, gather
+from token_issuer.ledger.table import Ledger
+from token_issuer.limits.pacer import Pacer
+from token_issuer.proving import Notice, Promoted, Rollover
+from token_issuer.reporting.report import Report, few_of_each
+from token_issuer.reporting.telemetry import Telemetry
 from token_issuer.settings import Settings
-from token_issuer.telemetry import Report, Telemetry, few_of_each
+from token_issuer.tenants.invocation import Invocation
+from token_issuer.tokens.access_token import AccessToken
+from token_issuer.tokens.ownership import Ownership
+from token_issuer.tokens.plan import Plan, Removal, plan_run
+from token_issuer.tokens.renewal import Renewal, is_too_short
 
 type Outcome = AccessToken | IssuerError
 

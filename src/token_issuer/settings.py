@@ -41,6 +41,10 @@ class Settings:
     writes_per_second: float
     concurrency: int
 
+    def token_parameter(self, tenant: str) -> str:
+        """Return the name of the parameter that holds a tenant's token."""
+        return f"{self.tokens_path}/{tenant}"
+
 
 def parse_settings(environment: Mapping[str, str]) -> Settings:
     """Check the function's environment; raises SettingsInvalid naming the first bad variable."""

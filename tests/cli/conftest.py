@@ -12,11 +12,11 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner
 
-from tests.cli.deployed_aws import REGION, Deployed
-from tests.cli.invoked import Lambda, serving
-from tests.cli.terminal import ENVIRONMENT, run
-from tests.issuer.conftest import CREDENTIALS, fast_pacer
-from tests.issuer.outcomes.scripted_aws import serving_aws
+from tests.helpers.account import CREDENTIALS, fast_pacer
+from tests.helpers.deployed_aws import REGION, Deployed
+from tests.helpers.invoked import Lambda, serving
+from tests.helpers.scripted_aws import serving_aws
+from tests.helpers.terminal import ENVIRONMENT, run
 from visma_tokens_cli.commands import app
 from visma_tokens_cli.documents import Documents, Store, parse_documents
 

@@ -10,8 +10,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.deployed_aws import DOCUMENT, Deployed
 from tests.conftest import rarely
+from tests.helpers.deployed_aws import DOCUMENT, Deployed
 
 COMMANDS = {
     "status": ("status",),

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from tests.cli.applying import DENIED, before, fail, make_stack
 from tests.cli.conftest import PATH, Shelf, documents_of
-from tests.cli.invoked import NOTHING, Lambda, failed_run
+from tests.helpers.applying import DENIED, before, fail, make_stack
+from tests.helpers.invoked import NOTHING, Lambda, failed_run
 from visma_tokens_cli.apply import (
     ALONE,
     PACKED_BYTES,

@@ -25,10 +25,12 @@ from token_issuer.errors import (
     IssuerError,
     TokenRefused,
 )
-from token_issuer.ledger import Issued, Ledger, Memory, Record
+from token_issuer.ledger.records import Issued, Memory, Record
+from token_issuer.ledger.table import Ledger
 from token_issuer.redaction import Quoted
 from token_issuer.settings import Settings
-from token_issuer.tenants import Configuration, Tenant
+from token_issuer.tenants.configuration import Configuration
+from token_issuer.tenants.documents import Tenant
 from visma_tokens_cli.diagnosis import (
     Alarm,
     Check,

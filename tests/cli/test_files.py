@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.terminal import ENVIRONMENT, in_a_pipe, run
 from tests.conftest import rarely
+from tests.helpers.terminal import ENVIRONMENT, in_a_pipe, run
 
 DOCUMENT = b'{"client_id": "demoapp", "client_secret": "Kq7zR2pXw9"}'
 NOWHERE = ("--endpoint-url", "http://127.0.0.1:9", "--region", "eu-north-1")

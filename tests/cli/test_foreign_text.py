@@ -15,7 +15,7 @@ from rich.console import Group
 from rich.table import Table
 
 from tests.cli.conftest import Run
-from tests.cli.deployed_aws import Deployed
+from tests.helpers.deployed_aws import Deployed
 from visma_tokens_cli.screen import Console, Text, labelled
 from visma_tokens_cli.streams import printable
 

@@ -10,10 +10,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cli.applying import make_stack
-from tests.cli.invoked import HEAD, NOTHING, Lambda, answer, failed_run
-from tests.cli.terminal import run
 from tests.cli.test_stack import OUTPUTS, account
+from tests.helpers.applying import make_stack
+from tests.helpers.invoked import HEAD, NOTHING, Lambda, answer, failed_run
+from tests.helpers.terminal import run
 from token_issuer.errors import IssuerError, LedgerUnreadable, TenantsGone
 from token_issuer.redaction import Quoted
 from visma_tokens_cli.failures import CommandFailed

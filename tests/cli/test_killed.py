@@ -16,9 +16,9 @@ import pytest
 from local.authorization_server import serving_wsgi
 from tests.cli.conftest import PATH, Shelf
 from tests.conftest import PROJECT, Show
-from tests.issuer.conftest import CREDENTIALS, fast_pacer
-from tests.issuer.killed.wire import Wire
-from tests.issuer.outcomes.scripted_aws import ScriptedAws
+from tests.helpers.account import CREDENTIALS, fast_pacer
+from tests.helpers.scripted_aws import ScriptedAws
+from tests.helpers.wire import Wire
 from visma_tokens_cli.apply import apply_plan, plan
 from visma_tokens_cli.documents import Store
 
@@ -63,7 +63,7 @@ class Place:
         self, process: type[subprocess.Popen[bytes]] = subprocess.Popen
     ) -> subprocess.Popen[bytes]:
         return process(
-            [sys.executable, "-m", "tests.cli.applying", self.file],
+            [sys.executable, "-m", "tests.helpers.applying", self.file],
             cwd=PROJECT,
             env=os.environ | {"PYTHONPATH": "src:cli"},
             stdout=subprocess.DEVNULL,

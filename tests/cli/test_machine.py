@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.deployed_aws import Deployed
-from tests.cli.terminal import run
+from tests.helpers.deployed_aws import Deployed
+from tests.helpers.terminal import run
 
 KEYS = "aws_access_key_id = a\naws_secret_access_key = b\n"
 PASSWORD = "Kq7zR2pXw9"

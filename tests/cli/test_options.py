@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from local.authorization_server import serving_wsgi
-from tests.cli.terminal import ENVIRONMENT, run
 from tests.conftest import PROJECT
+from tests.helpers.terminal import ENVIRONMENT, run
 
 COMMANDS = [
     *("status", "add", "remove", "enable", "disable", "apply", "renew", "doctor", "token"),

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.cli.conftest import PATH, Shelf, documents_of
-from tests.cli.invoked import NOTHING
 from tests.cli.test_tenant import (
     Issuer,
     add,
@@ -17,8 +16,17 @@ from tests.cli.test_tenant import (
     issuer,
     remove,
 )
-from tests.issuer.test_names import ALL_PARAMETERS, KNOWN, LAST_GOOD, NAMES, issued_for, listed
-from token_issuer.tenants import Configuration, Tenant, parse_configuration
+from tests.helpers.invoked import NOTHING
+from tests.issuer.tenants.test_configuration import (
+    ALL_PARAMETERS,
+    KNOWN,
+    LAST_GOOD,
+    NAMES,
+    issued_for,
+    listed,
+)
+from token_issuer.tenants.configuration import Configuration, parse_configuration
+from token_issuer.tenants.documents import Tenant
 from visma_tokens_cli.documents import MOST_BYTES, parse_documents, switch_document
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.options import NOT_WELL, UNCHANGED, WELL

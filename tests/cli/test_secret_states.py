@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.deployed_aws import DOCUMENT, Deployed
-from token_issuer.ledger import ClientRecord, Fallback, Ledger
+from tests.helpers.deployed_aws import DOCUMENT, Deployed
+from token_issuer.ledger.records import ClientRecord, Fallback
+from token_issuer.ledger.table import Ledger
 from token_issuer.redaction import Quoted
 
 SECRET = "visma/clients/default"

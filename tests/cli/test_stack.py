@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from local.authorization_server import serving_wsgi
-from tests.cli.terminal import run
 from tests.conftest import rarely
-from tests.issuer.conftest import ENVIRONMENT
+from tests.helpers.account import ENVIRONMENT
+from tests.helpers.terminal import run
 
 OUTPUTS = """
 <member><OutputKey>LedgerTableName</OutputKey><OutputValue>ledger</OutputValue></member>

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.deployed_aws import Deployed
 from tests.conftest import rarely
+from tests.helpers.deployed_aws import Deployed
 
 type Arrange = Callable[[Deployed], object]
 

@@ -10,15 +10,17 @@ import boto3
 import pytest
 from rich.console import Console
 
-from tests.cli.applying import make_stack
 from tests.cli.conftest import Shelf
-from tests.cli.terminal import Child, end_of, in_a_pipe, on_terminal
 from tests.conftest import rarely
-from tests.issuer.conftest import make_settings
-from token_issuer.ledger import Failure, Issued, Ledger, Memory, Record
+from tests.helpers.account import make_settings
+from tests.helpers.applying import make_stack
+from tests.helpers.terminal import Child, end_of, in_a_pipe, on_terminal
+from token_issuer.ledger.records import Failure, Issued, Memory, Record
+from token_issuer.ledger.table import Ledger
 from token_issuer.redaction import Quoted
-from token_issuer.renewal import purpose_of
-from token_issuer.tenants import Configuration, Tenant, parse_configuration
+from token_issuer.tenants.configuration import Configuration, parse_configuration
+from token_issuer.tenants.documents import Tenant
+from token_issuer.tokens.renewal import purpose_of
 from visma_tokens_cli import commands, screen
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.status import (

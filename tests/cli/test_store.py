@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.applying import DENIED, before, fail
 from tests.cli.conftest import PATH, Shelf
+from tests.helpers.applying import DENIED, before, fail
 from visma_tokens_cli.documents import Parameter, Store
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.options import NOT_WELL, UNCHANGED

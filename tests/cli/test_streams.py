@@ -10,9 +10,9 @@ import pexpect
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.deployed_aws import REGION, Deployed
-from tests.cli.terminal import ENVIRONMENT, STYLE, Child, end_of, run
 from tests.conftest import rarely
+from tests.helpers.deployed_aws import REGION, Deployed
+from tests.helpers.terminal import ENVIRONMENT, STYLE, Child, end_of, run
 
 COMMAND = (sys.executable, "-m", "visma_tokens_cli")
 FILE = "tenants.json"

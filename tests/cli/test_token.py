@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Run
-from tests.cli.terminal import ENVIRONMENT
 from tests.conftest import PROJECT
-from token_issuer.ledger import Failure, Issued, Memory, Record
+from tests.helpers.terminal import ENVIRONMENT
+from token_issuer.ledger.records import Failure, Issued, Memory, Record
 from token_issuer.redaction import Quoted
 from visma_tokens_cli.token import (
     Stored,

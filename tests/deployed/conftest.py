@@ -12,9 +12,9 @@ from rich.console import Console
 from local.aws import Account
 from local.demo import Local, Progress, running, wait_for_run
 from local.environment import settle
-from tests.deployed.command import Command, environment_of
-from tests.local.shell import ALL as ODD_SHELL
-from tests.local.shell import PROXIES
+from tests.helpers.command import Command, environment_of
+from tests.helpers.shell import ALL as ODD_SHELL
+from tests.helpers.shell import PROXIES
 
 type Invoke = Callable[[object], dict[str, Any]]
 

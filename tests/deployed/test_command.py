@@ -8,7 +8,7 @@ import pytest
 
 from local.demo import NOT_GRANTED, TENANTS
 from tests.conftest import PROJECT
-from tests.deployed.command import Command
+from tests.helpers.command import Command
 
 
 def test_status_shows_the_worst_first_with_its_remedy(command: Command) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from local.aws import Account
 from local.demo import CLIENT_ID, CLIENT_SECRET, TENANTS
-from tests.cli.terminal import STYLE, Child
-from tests.cli.terminal import end_of as terminal_end_of
-from tests.deployed.command import Command
+from tests.helpers.command import Command
+from tests.helpers.terminal import STYLE, Child
+from tests.helpers.terminal import end_of as terminal_end_of
 
 QUESTION = "Remove tenant soylent from /visma/tenants/soylent? [y/N] "
 DOCUMENT = '{"scope": "", "enabled": false}'

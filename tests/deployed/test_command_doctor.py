@@ -10,8 +10,8 @@ import pytest
 from local.aws import Account
 from local.demo import NOT_GRANTED, TENANTS, Local
 from tests.conftest import PROJECT
-from tests.deployed.command import FIND, Command, Done, credentials_for
 from tests.deployed.conftest import Invoke, turn_schedule
+from tests.helpers.command import FIND, Command, Done, credentials_for
 
 MALFORMED = '{"Kq7zR2pXw9-Lm4Tb8YcH6v": "Lm4Tb8YcH6v-Kq7zR2pXw9"}'
 

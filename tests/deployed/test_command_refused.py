@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from local.authorization_server import serving_wsgi
 from local.demo import Local
-from tests.deployed.command import FIND, Done, credentials_for, environment_of
+from tests.helpers.command import FIND, Done, credentials_for, environment_of
 from visma_tokens_cli.commands import app
 
 TENANT, OTHER = ["--tenant-id", "af1140c1-52e0-46c7-b684-df894d4b8a5a"], ["--scope", "any"]

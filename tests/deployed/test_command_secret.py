@@ -4,8 +4,8 @@ import json
 
 from local.aws import Account
 from local.demo import CLIENT_ID, CLIENT_SECRET, Local
-from tests.deployed.command import Command, Done
 from tests.deployed.conftest import Invoke
+from tests.helpers.command import Command, Done
 
 NEW, WRONG = "one-more-that-is-not-real", "one-that-the-portal-has-never-shown"
 

@@ -11,7 +11,7 @@ import pytest
 from local.authorization_server import SCOPES
 from local.aws import Account
 from local.demo import CLIENT_ID, TENANTS, Local
-from tests.deployed.command import Command
+from tests.helpers.command import Command
 
 IDS = {name: str(uuid4()) for name in ("soylent", "vandelay", "wonka")}
 GRANTED = ("vandelay", "wonka")

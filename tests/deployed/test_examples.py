@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 from local.api import TAKEN
 from local.aws import PROJECT, REGION, TRUST, Account
 from local.demo import TENANTS, Local
-from tests.deployed.command import credentials_of, environment_of, role_with
-from tests.examples.programs import NO_ANSWER, PROGRAMS, program, variables
+from tests.helpers.command import credentials_of, environment_of, role_with
+from tests.helpers.example_programs import NO_ANSWER, PROGRAMS, program, variables
 
 
 @pytest.fixture

@@ -27,10 +27,10 @@ from local.authorization_server import Fault
 from local.aws import PROJECT, Account, build, deploy
 from local.demo import CLIENT_ID, CLIENT_SECRET, NOT_GRANTED, TENANTS, Local
 from tests.conftest import Event, Show
-from tests.deployed.command import credentials_of, environment_of
 from tests.deployed.conftest import Invoke
-from tests.deployed.front import Front, standing_before
-from tests.examples.programs import COMMANDS, LAMBDA, NO_ANSWER, PROGRAMS, program
+from tests.helpers.command import credentials_of, environment_of
+from tests.helpers.example_programs import COMMANDS, LAMBDA, NO_ANSWER, PROGRAMS, program
+from tests.helpers.front import Front, standing_before
 
 pytestmark = pytest.mark.long
 

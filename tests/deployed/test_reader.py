@@ -10,7 +10,7 @@ import pytest
 
 from local.aws import REGION, Account
 from local.demo import TENANTS, Local
-from tests.reader.parameter_store import Clock, claims
+from tests.helpers.parameter_store import Clock, claims
 from visma_tokens import NoSuchToken, ReadDenied, TokenReader
 
 REMEDY = "Attach the policy in the output ReadTokensPolicyArn of the issuer's stack to this role"

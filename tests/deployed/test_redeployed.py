@@ -19,7 +19,7 @@ from local.aws import REGION, Account, Stack, deploy
 from local.demo import NOT_GRANTED, TENANTS, Local
 from tests.conftest import PROJECT, Event, counts
 from tests.deployed.conftest import Invoke
-from tests.deployed.opaque_server import CLIENT_ID, CLIENT_SECRET
+from tests.helpers.opaque_server import CLIENT_ID, CLIENT_SECRET
 
 pytestmark = pytest.mark.long
 
@@ -57,7 +57,7 @@ def assert_readable(consumer: Account, names: list[str] = TOKENS) -> None:
 
 @pytest.fixture
 def opaque_endpoint(tmp_path: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.deployed.opaque_server", str(tmp_path / "db.sqlite3")]
+    command = [sys.executable, "-m", "tests.helpers.opaque_server", str(tmp_path / "db.sqlite3")]
     with (
         (tmp_path / "log").open("w") as log,
         subprocess.Popen(

@@ -6,7 +6,8 @@ from local.aws import Account, log_lines
 from local.demo import CLIENT_ID, CLIENT_SECRET, Local
 from tests.conftest import Event, counts
 from tests.deployed.conftest import Invoke, versions
-from token_issuer.ledger import ClientRecord, Ledger
+from token_issuer.ledger.records import ClientRecord
+from token_issuer.ledger.table import Ledger
 
 SECRET_ID = "visma/clients/default"
 NEW, WRONG = "another-that-is-not-real", "none-that-the-portal-knows"

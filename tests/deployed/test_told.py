@@ -12,8 +12,8 @@ from local.aws import Account
 from local.demo import CLIENT_ID, Local
 from tests.conftest import Event
 from tests.deployed.conftest import Invoke
-from token_issuer.event_bus import SOURCE
-from token_issuer.telemetry import NAMESPACE
+from token_issuer.reporting.events import SOURCE
+from token_issuer.reporting.telemetry import NAMESPACE
 
 TENANT = "cyberdyne"  # a name that no other test has had a token for
 TENANT_ID = str(uuid4())

@@ -22,7 +22,7 @@ from local.api import OTHERS, REVOKED, TAKEN, Api, make_app
 from local.authorization_server import VismaConnect, serving_wsgi
 from local.demo import TENANTS
 from tests.conftest import PROJECT, rarely
-from tests.examples.programs import (
+from tests.helpers.example_programs import (
     COMMANDS,
     NO_ANSWER,
     PROGRAMS,
@@ -31,8 +31,8 @@ from tests.examples.programs import (
     program,
     variables,
 )
+from tests.helpers.parameter_store import DENIED, ParameterStore, wait_until
 from tests.reader.conftest import held
-from tests.reader.parameter_store import DENIED, ParameterStore, wait_until
 from tests.reader.test_processes import environment
 
 type StartResponse = Callable[..., object]
@@ -169,7 +169,7 @@ def test_it_is_cached_for_five_minutes_also_while_summer_time_ends(kind: str, pl
     (programs / "date").chmod(0o755)
     place.environment |= {
         "CLOCK": str(clock),
-        "NODE_OPTIONS": f"--import={PROJECT / 'tests/examples/clock.mjs'}",
+        "NODE_OPTIONS": f"--import={PROJECT / 'tests/helpers/clock.mjs'}",
         "PATH": f"{programs}:{place.environment['PATH']}",
         "TZ": "Europe/Oslo",
     }

@@ -15,7 +15,7 @@ from cfnlint.decode import cfn_yaml
 
 from local.authorization_server import SCOPES
 from tests.conftest import PROJECT
-from token_issuer.tenants import Tenant, check_document
+from token_issuer.tenants.documents import Tenant, check_document
 
 EXAMPLES = PROJECT / "examples"
 KUBERNETES = EXAMPLES / "kubernetes/external-secret.yaml"

@@ -16,8 +16,8 @@ import pytest
 
 from local.demo import NOT_GRANTED, TENANTS
 from tests.conftest import PROJECT
-from tests.local.shell import ALL as ODD_SHELL
-from tests.local.shell import PROXIES
+from tests.helpers.shell import ALL as ODD_SHELL
+from tests.helpers.shell import PROXIES
 
 pytestmark = pytest.mark.long
 

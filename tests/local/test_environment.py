@@ -21,7 +21,7 @@ from local import environment
 from local.authorization_server import serving_wsgi
 from local.aws import Account, build
 from tests.conftest import PROJECT
-from tests.local.shell import ALL, NOWHERE, PROXIES
+from tests.helpers.shell import ALL, NOWHERE, PROXIES
 
 HARMLESS = {"LC_ALL", "LANG", "TZ", "HOME", *PROXIES, "NO_PROXY", "no_proxy"}
 OURS = {"PYTHONUTF8", "MAKEFLAGS", "XDG_CACHE_HOME", "npm_config_cache"}  # what the Makefile says

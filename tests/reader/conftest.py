@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from local.authorization_server import serving_wsgi
-from tests.reader.parameter_store import DOWN, NOW, Clock, ParameterStore, jwt, wait_until
+from tests.helpers.parameter_store import DOWN, NOW, Clock, ParameterStore, jwt, wait_until
 from visma_tokens import TokenReader
 
 

@@ -12,9 +12,9 @@ import pytest
 import requests
 
 from local.authorization_server import serving_wsgi
-from tests.reader.api import Api
+from tests.helpers.parameter_store import DENIED, Clock, ParameterStore, jwt
+from tests.helpers.refusing_api import Api
 from tests.reader.conftest import held, until_asked
-from tests.reader.parameter_store import DENIED, Clock, ParameterStore, jwt
 from visma_tokens import NoSuchToken, TokenReader, Tokens
 from visma_tokens.httpx import KEPT_BYTES
 from visma_tokens.httpx import VismaToken as HttpxToken

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.helpers.parameter_store import ParameterStore, asked, jwt, wait_until
 from tests.reader.conftest import held, until_asked, wait_for
-from tests.reader.parameter_store import ParameterStore, asked, jwt, wait_until
 from visma_tokens import NoSuchToken, TokenReader
 
 

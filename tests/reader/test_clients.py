@@ -13,8 +13,8 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3 import Retry
 
 from local.authorization_server import serving_wsgi
-from tests.reader.api import Api
-from tests.reader.parameter_store import ParameterStore
+from tests.helpers.parameter_store import ParameterStore
+from tests.helpers.refusing_api import Api
 from tests.reader.test_401 import NEW, OLD, TEN_SECONDS, rotated  # noqa: F401  a fixture
 from visma_tokens import TokenReader
 from visma_tokens.bearer import may_be_short

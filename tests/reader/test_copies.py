@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from local.authorization_server import serving_wsgi
-from tests.reader.api import Api
-from tests.reader.parameter_store import ParameterStore, jwt
+from tests.helpers.parameter_store import ParameterStore, jwt
+from tests.helpers.refusing_api import Api
 from tests.reader.test_401 import NEW, OLD, TEN_SECONDS, rotated  # noqa: F401  a fixture
 from visma_tokens import TokenReader
 from visma_tokens.httpx import VismaToken as HttpxToken

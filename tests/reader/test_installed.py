@@ -10,15 +10,15 @@ import pytest
 
 from local.authorization_server import serving_wsgi
 from tests.conftest import PROJECT
-from tests.reader.api import Api
-from tests.reader.parameter_store import ParameterStore
+from tests.helpers.parameter_store import ParameterStore
+from tests.helpers.refusing_api import Api
 from tests.reader.test_processes import environment
 
 pytestmark = pytest.mark.long
 
 UV = str(PROJECT / ".tools/uv/bin/uv")
 OURS = str(PROJECT / ".venv/bin/python")
-CONSUMER = str(PROJECT / "tests/reader/consumer.py")
+CONSUMER = str(PROJECT / "tests/helpers/consumer.py")
 
 
 def run(*command: str, folder: Path, **variables: str) -> str:

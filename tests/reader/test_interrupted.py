@@ -13,7 +13,7 @@ import boto3
 import pytest
 
 from tests.conftest import rarely
-from tests.reader.parameter_store import NOW, PATH, Clock, jwt
+from tests.helpers.parameter_store import NOW, PATH, Clock, jwt
 from tests.reader.test_leaks import frames_of
 from visma_tokens import ReadFailed, TokenReader
 

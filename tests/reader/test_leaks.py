@@ -22,8 +22,8 @@ from hypothesis.strategies import builds, characters, text
 from rich.console import Console
 from rich.traceback import Traceback
 
+from tests.helpers.parameter_store import DENIED, NOW, Clock, Failure, ParameterStore, jwt
 from tests.reader.conftest import session
-from tests.reader.parameter_store import DENIED, NOW, Clock, Failure, ParameterStore, jwt
 from visma_tokens import TokenError, TokenReader
 from visma_tokens.httpx import VismaToken as HttpxToken
 from visma_tokens.requests import VismaToken as RequestsToken

@@ -11,12 +11,12 @@ import botocore.exceptions
 import pytest
 from moto import mock_aws
 
+from tests.helpers.parameter_store import DENIED, NOW, Clock, Failure, ParameterStore, jwt
 from tests.reader.conftest import session
-from tests.reader.parameter_store import DENIED, NOW, Clock, Failure, ParameterStore, jwt
-from token_issuer.authorization_server import AccessToken
-from token_issuer.pacing import Clock as IssuersClock
-from token_issuer.pacing import Pacer
-from token_issuer.token_store import store_token
+from token_issuer.limits.deadline import Clock as IssuersClock
+from token_issuer.limits.pacer import Pacer
+from token_issuer.tokens.access_token import AccessToken
+from token_issuer.tokens.store import store_token
 from visma_tokens import (
     NoSuchToken,
     ReadDenied,

@@ -13,9 +13,9 @@ import pytest
 
 from local.authorization_server import serving_wsgi
 from tests.conftest import PROJECT, rarely
-from tests.reader.api import Api
+from tests.helpers.parameter_store import ParameterStore, asked, jwt, wait_until
+from tests.helpers.refusing_api import Api
 from tests.reader.conftest import held
-from tests.reader.parameter_store import ParameterStore, asked, jwt, wait_until
 
 FOR_EVER = 10_000_000_000  # an expiry by the real clock
 SECONDS = 60
@@ -42,7 +42,7 @@ def environment(url: str, **variables: str) -> dict[str, str]:
 @contextmanager
 def program(name: str, variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.reader.programs", name],
+        [sys.executable, "-m", "tests.helpers.reader_programs", name],
         cwd=PROJECT,
         env=variables,
         stdin=subprocess.PIPE,

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.conftest import Show, rarely
+from tests.helpers.parameter_store import ParameterStore, claims, jwt
 from tests.reader.conftest import session
-from tests.reader.parameter_store import ParameterStore, claims, jwt
 from visma_tokens import TokenExpired, TokenReader
 
 TENANTS = [f"t{number}" for number in range(5)]

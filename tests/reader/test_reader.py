@@ -13,8 +13,7 @@ import pytest
 from botocore.exceptions import CredentialRetrievalError
 
 from local.authorization_server import serving_wsgi
-from tests.reader.conftest import all_held, cache, held, served_in_an_outage, session, wait_for
-from tests.reader.parameter_store import (
+from tests.helpers.parameter_store import (
     DENIED,
     DOWN,
     NOW,
@@ -27,6 +26,7 @@ from tests.reader.parameter_store import (
     jwt,
     wait_until,
 )
+from tests.reader.conftest import all_held, cache, held, served_in_an_outage, session, wait_for
 from visma_tokens import (
     NoSuchToken,
     ReadDenied,

@@ -4,8 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.reader.conftest import held, served_in_an_outage, wait_for
-from tests.reader.parameter_store import (
+from tests.helpers.parameter_store import (
     DENIED,
     NOW,
     Clock,
@@ -14,6 +13,7 @@ from tests.reader.parameter_store import (
     jwt,
     wait_until,
 )
+from tests.reader.conftest import held, served_in_an_outage, wait_for
 from visma_tokens import NoSuchToken, TokenReader
 
 

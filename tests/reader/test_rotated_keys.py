@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import rarely
-from tests.reader.parameter_store import Failure, ParameterStore, asked, jwt, wait_until
+from tests.helpers.parameter_store import Failure, ParameterStore, asked, jwt, wait_until
 from tests.reader.test_processes import FOR_EVER, SECONDS, SIGN_IN, environment, output_of, program
 
 NAMES = ["acme", "globex", "initech"]

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from local.authorization_server import serving_wsgi
+from tests.helpers.parameter_store import DENIED, NOW, Clock, ParameterStore, claims, jwt
 from tests.reader.conftest import session
-from tests.reader.parameter_store import DENIED, NOW, Clock, ParameterStore, claims, jwt
 from visma_tokens import NoSuchToken, ReadDenied, TokenExpired, TokenReader
 
 LONG_AGO = NOW - 1e6

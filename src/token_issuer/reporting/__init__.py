@@ -1,0 +1,1 @@
+"""What a run says: report, log lines, metrics, events."""

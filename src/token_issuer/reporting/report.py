@@ -1,0 +1,166 @@
+"""What a run came to: counts, failures, and what a dry run plans."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from token_issuer.errors import Deferred, DocumentInvalid, IssuerError, TenantRefused
+from token_issuer.redaction import quote
+
+FAILURES_SHOWN, FAILURES_BYTES = 100, 250_000
+PLANNED_SHOWN, PLANNED_BYTES = 1000, 700_000  # Lambda takes 6 MB in all
+ALIKE_SHOWN = 3  # of one parameter's failures
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What a run came to; failures are keyed by tenant, or by a parameter that can't be read.
+
+    Those of `unserved` were known before anybody was asked; a tenant may be in both, since it goes
+    on with its last good document.
+    `notices` are of client secrets, and hit nobody by themselves.
+    `expiries` are those of the tokens of configured, enabled tenants. Before this run, `refused`
+    had no token and a refusal, and the last attempt of `doubtful` was refused.
+    """
+
+    started_at: datetime
+    finished_at: datetime
+    skipped: bool = False
+    issued: int = 0
+    fresh: int = 0
+    removed: int = 0
+    configured: int = 0
+    vanished: int = 0
+    unreadable: int = 0
+    unserved: dict[str, IssuerError] = field(default_factory=dict)
+    failures: dict[str, IssuerError] = field(default_factory=dict)
+    deferred: dict[str, Deferred] = field(default_factory=dict)
+    expiries: dict[str, datetime] = field(default_factory=dict)
+    refused: frozenset[str] = frozenset()
+    doubtful: frozenset[str] = frozenset()
+    throttled: int = 0
+    writes_per_second: float | None = None
+    notices: list[IssuerError] = field(default_factory=list)
+    too_short: list[str] = field(default_factory=list)
+    planned: list[tuple[str, str, str]] | None = None  # tenant, action, because
+    homes: Mapping[str, str] = field(default_factory=dict)  # parameters by tenant
+
+    @property
+    def all_failures(self) -> list[tuple[str, IssuerError]]:
+        """Return what went wrong, and what is wrong with documents or the event."""
+        return [*self.failures.items(), *self.unserved.items()]
+
+    @property
+    def told_failures(self) -> list[tuple[str, IssuerError]]:
+        """Return all failures, but a few of each parameter's, and how many more there are.
+
+        Of those that were asked for, a few of each parameter come first, so that none hides others.
+        """
+        ranks: Counter[str] = Counter()
+        few: list[tuple[str, IssuerError]] = []
+        more: list[tuple[str, IssuerError]] = []
+        for subject, error in self.failures.items():
+            home = self.homes.get(subject, subject)
+            ranks[home] += 1
+            (few if ranks[home] <= ALIKE_SHOWN else more).append((subject, error))
+        return [*few, *more, *few_of_each(self.unserved)]
+
+    @property
+    def soonest_expiry_seconds(self) -> int | None:
+        """Return how long the shortest-lived token still lives; negative when it has expired."""
+        return self._seconds_to(self.expiries)
+
+    @property
+    def refused_now(self) -> frozenset[str]:
+        """Return who is refused in this run, or was and has had no token nor another answer."""
+        return frozenset(
+            name for name, one in self.failures.items() if isinstance(one, TenantRefused)
+        ) | {
+            name
+            for name in self.refused
+            if self.expiries.get(name, self.finished_at) <= self.finished_at
+        }
+
+    @property
+    def expired_and_refused(self) -> frozenset[str]:
+        """Return whose token has expired since it is lastingly refused."""
+        return frozenset(
+            name
+            for name in self.refused_now
+            if self.expiries.get(name, self.finished_at) <= self.finished_at
+        )
+
+    def soonest_expiry_seconds_without(self, others: Collection[str]) -> int | None:
+        """Return how long the shortest-lived token still lives, without those of others."""
+        return self._seconds_to(
+            {name: end for name, end in self.expiries.items() if name not in others}
+        )
+
+    def _seconds_to(self, expiries: dict[str, datetime]) -> int | None:
+        if not expiries:
+            return None
+        return int((min(expiries.values()) - self.finished_at).total_seconds())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the function's answer: exact counts, and the first of the failures."""
+        answer: dict[str, Any] = {
+            "issued": self.issued,
+            "fresh": self.fresh,
+            "failed": len(self.all_failures),
+            "deferred": len(self.deferred),
+            "removed": self.removed,
+            "soonest_expiry_seconds": self.soonest_expiry_seconds,
+            "failures": _fitting(
+                (
+                    {
+                        "tenant": quote(subject),
+                        "reason": error.reason,
+                        "detail": error.detail,
+                        "remedy": error.remedy,
+                    }
+                    for subject, error in self.told_failures[:FAILURES_SHOWN]
+                ),
+                FAILURES_BYTES,
+            ),
+        }
+        if self.planned is not None:
+            answer["planned"] = _fitting(
+                (
+                    {"tenant": quote(tenant), "action": action, "because": quote(because)}
+                    for tenant, action, because in self.planned[:PLANNED_SHOWN]
+                ),
+                PLANNED_BYTES,
+            )
+            if more := len(self.planned) - len(answer["planned"]):
+                answer["planned_more"] = more
+        return answer | ({"skipped": True} if self.skipped else {})
+
+
+def few_of_each(failures: Mapping[str, IssuerError]) -> list[tuple[str, IssuerError]]:
+    """Return three of each parameter's failures, and one that counts the others."""
+    told: list[tuple[str, IssuerError]] = []
+    counts: Counter[str] = Counter()
+    for subject, error in failures.items():
+        parameter = error.parameter if isinstance(error, DocumentInvalid) else ""
+        counts[parameter] += 1
+        if not parameter or counts[parameter] <= ALIKE_SHOWN:
+            told.append((subject, error))
+    for parameter, count in counts.items():
+        if parameter and count > ALIKE_SHOWN:
+            why = f"{parameter}: {count - ALIKE_SHOWN} more tenants in it have errors"
+            told.append((parameter, DocumentInvalid(why, parameter=parameter)))
+    return told
+
+
+def _fitting(rows: Iterable[dict[str, str]], most: int) -> list[dict[str, str]]:
+    """Return the first rows that have so many bytes, however they are encoded."""
+    fitting = []
+    for row in rows:
+        most -= len(json.dumps(row))
+        if most < 0:
+            break
+        fitting.append(row)
+    return fitting

@@ -1,0 +1,29 @@
+"""Pure: records → the tenants that their tokens were issued for."""
+
+import json
+
+from token_issuer.errors import DocumentInvalid
+from token_issuer.ledger.records import Memory, Record
+from token_issuer.tenants.documents import Tenant, check_document
+
+
+def tenant_of(name: str, purpose: str, document: str) -> Tenant | None:
+    """Return the tenant that a token was issued for; None where the purpose can't be read."""
+    try:
+        members = json.loads(purpose)
+        kept = {one: members[one] for one in ("tenant_id", "scope", "client")}
+        text = json.dumps({one: value for one, value in kept.items() if value is not None})
+        return check_document(name, text, document)
+    except (DocumentInvalid, KeyError, RecursionError, TypeError, ValueError):
+        return None
+
+
+def last_tenant(record: Record) -> Tenant | None:
+    """Return the tenant that the last token was issued for; None where that isn't known."""
+    issued = record.issued
+    return tenant_of(record.tenant, issued.purpose, issued.document) if issued else None
+
+
+def last_tenants(memory: Memory) -> dict[str, Tenant]:
+    """Return the tenants that the ledger knows, as their tokens were issued for."""
+    return {name: one for name, record in memory.records.items() if (one := last_tenant(record))}

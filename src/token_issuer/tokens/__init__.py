@@ -1,0 +1,1 @@
+"""From the request for a token to its parameter."""

@@ -1,0 +1,121 @@
+"""Which tenant may start next: one of a client at first, none where a breaker is open."""
+
+from collections import deque
+from collections.abc import Iterator
+
+from token_issuer.clients.versions import ClientSecret
+from token_issuer.errors import (
+    ClientFailed,
+    Deferred,
+    EndpointBreakerOpen,
+    EndpointFailed,
+    IssuerError,
+    LedgerUnwritable,
+    NoTimeLeft,
+    ParameterUnwritable,
+    StoreBreakerOpen,
+    StoreDenied,
+    StoreFailed,
+    StoreUnavailable,
+    Unexpected,
+)
+from token_issuer.limits.breaker import Breaker, asks_for_long
+from token_issuer.tenants.documents import Tenant
+from token_issuer.tokens.access_token import AccessToken
+from token_issuer.tokens.renewal import Renewal
+
+UNANSWERED = 5  # tenants of a client in a row, after which no more of them are asked for
+UNSTORED = 3  # tokens in a row, after which no more are asked for at all
+UNWRITABLE = 20  # parameters before any token could be stored, likewise
+OF_THE_NAME = {  # codes for a name that Parameter Store doesn't take: the path is in all of them
+    "HierarchyLevelLimitExceededException",
+    "ParameterPatternMismatchException",
+    "ValidationException",
+}
+
+type Outcome = AccessToken | IssuerError
+
+
+class StoreTurns:
+    """Whether tokens can be stored; where some in a row could not, no more are asked for.
+
+    A parameter that can't be written is its own tenant's trouble, once a token could be stored.
+    """
+
+    def __init__(self) -> None:
+        """Nothing has been stored yet."""
+        self.stopped: StoreBreakerOpen | None = None
+        self._has_stored = False
+        self._breaker, self._unwritable = Breaker(UNSTORED), Breaker(UNWRITABLE)
+
+    def settle(self, outcome: Outcome) -> None:
+        """Count what came of a tenant."""
+        self._has_stored |= isinstance(outcome, AccessToken | LedgerUnwritable)
+        is_failure = isinstance(outcome, StoreDenied | StoreUnavailable)
+        if isinstance(outcome, ParameterUnwritable) and not self._has_stored:
+            self._unwritable.failed()
+            is_failure = outcome.code in OF_THE_NAME
+        if is_failure:
+            self._breaker.failed()
+        elif isinstance(outcome, AccessToken | ParameterUnwritable | LedgerUnwritable):
+            self._breaker.worked()
+        if isinstance(outcome, StoreFailed) and (self._breaker.is_open or self._unwritable.is_open):
+            why = f"Several tokens in a row could not be stored: {outcome.detail}"
+            self.stopped = self.stopped or StoreBreakerOpen(why)
+
+
+class ClientTurns:
+    """The tenants of one client that wait, and whether they may start.
+
+    They start one at a time until the authorization server has given one of them an OAuth answer,
+    so that a dead client secret costs a refusal for each version of it, not for each tenant.
+    """
+
+    def __init__(self, secret: ClientSecret, store: StoreTurns) -> None:
+        """Take the secret to ask with."""
+        self.secret = secret
+        self.waiting: deque[tuple[int, Renewal]] = deque()
+        self.is_on_trial = True
+        self._store = store
+        self._running = 0
+        self._breaker = Breaker(UNANSWERED)
+        self._stopped: ClientFailed | EndpointBreakerOpen | None = None
+
+    @property
+    def stopped(self) -> ClientFailed | Deferred | None:
+        """Return why no more is asked for."""
+        return self._stopped or self._store.stopped
+
+    def may_start(self) -> bool:
+        """Tell whether one more tenant may start."""
+        if not self.waiting or self.stopped:
+            return False
+        return self._running == 0 or not self.is_on_trial
+
+    def start(self) -> Renewal:
+        """Return the next tenant, which is under way now."""
+        self._running += 1
+        return self.waiting.popleft()[1]
+
+    def settle(self, tenant: Tenant, outcome: Outcome) -> None:
+        """Count what came of a tenant."""
+        self._running -= 1
+        if isinstance(outcome, EndpointFailed):
+            self._breaker.failed(for_long=asks_for_long(outcome))
+            if self._breaker.is_open:
+                why = f"Client {self.secret.client} is not asked for any more: {outcome.detail}"
+                self._stopped = self._stopped or EndpointBreakerOpen(why)
+        elif isinstance(outcome, ClientFailed):
+            self._stopped = outcome
+        elif not isinstance(outcome, Deferred | Unexpected):
+            self._breaker.worked()
+            self.is_on_trial = False
+            self.secret.worked(tenant.name if isinstance(outcome, AccessToken) else None)
+        if self._stopped:
+            self.secret.close(self._stopped)
+
+    def given_up(self) -> Iterator[tuple[Renewal, IssuerError]]:
+        """Yield the tenants that were not started, and why."""
+        why = self.stopped or NoTimeLeft("The run ended before its turn")
+        for _, renewal in self.waiting:
+            yield renewal, why

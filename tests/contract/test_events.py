@@ -1,0 +1,329 @@
+"""Events on the default bus, as a rule that matches their source receives them."""
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from aws_lambda_powertools import Logger
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.stub import Stubber
+
+from local.authorization_server import Client, Fault, VismaConnect
+from tests.conftest import PROJECT, Event, counts
+from tests.helpers.account import CLIENT_SECRET, Account, Log, Run, tenant_id
+from token_issuer.errors import EventUndelivered
+from token_issuer.handler import events_client
+from token_issuer.limits.deadline import TELL_SECONDS
+from token_issuer.reporting.events import SOURCE, EventBus
+from token_issuer.reporting.telemetry import Telemetry
+
+NEW = "new-7zR2pXw9Lm4Tb8YcH6vKq"
+SAMPLES = sorted((PROJECT / "events/put").glob("*.json"))
+
+type Received = Callable[[], list[tuple[str, dict[str, Any]]]]
+
+
+@pytest.fixture
+def received(account: Account) -> Received:
+    """Return a reader of kind and detail of the events that came since it was last called."""
+    assert account
+    sqs, events = boto3.client("sqs"), boto3.client("events")
+    url = sqs.create_queue(QueueName="events")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    events.put_rule(Name="all", EventPattern=json.dumps({"source": [SOURCE]}))
+    events.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arn["QueueArn"]}])
+
+    def receive() -> list[tuple[str, dict[str, Any]]]:
+        found = []
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                event = json.loads(message["Body"])
+                assert event["source"] == SOURCE
+                assert event["detail"].pop("stack") == "issuer"
+                found.append((event["detail-type"], event["detail"]))
+        return found
+
+    return receive
+
+
+def test_a_tenant_fails_and_recovers(
+    account: Account, run: Run, received: Received, visma_connect: VismaConnect
+) -> None:
+    account.configure("acme")
+    visma_connect.clients["default-id"].tenants.discard(tenant_id("acme"))
+    run()
+    run({"force": True})
+
+    [(kind, detail)] = received()
+    assert kind == "Token Issuance Failing"
+    assert (detail["tenant"], detail["client"]) == ("acme", "default")
+    assert (detail["reason"], detail["code"]) == ("TokenRefused", "invalid_tenant")
+    assert detail["token_expires_at"] is None
+    assert "grant the application" in detail["remedy"]
+
+    visma_connect.clients["default-id"].tenants.add(tenant_id("acme"))
+    run({"force": True})
+    run({"force": True})
+
+    [(kind, detail)] = received()
+    assert kind == "Token Issuance Recovered"
+    assert (detail["tenant"], detail["client"]) == ("acme", "default")
+
+
+def test_what_passes_is_not_told(
+    account: Account, run: Run, received: Received, visma_connect: VismaConnect
+) -> None:
+    account.configure("acme")
+    visma_connect.faults[tenant_id("acme")] = Fault(status=503)
+
+    run()
+
+    assert received() == []
+
+
+def test_a_removed_token_is_told(account: Account, run: Run, received: Received) -> None:
+    account.configure("acme")
+    run()
+    account.configure("acme", enabled=False)
+
+    run()
+
+    assert received() == [("Token Removed", {"tenant": "acme", "because": "disabled"})]
+
+
+def test_a_token_for_another_company_is_told(
+    account: Account, run: Run, received: Received
+) -> None:
+    account.configure("acme")
+    run()
+    account.configure("acme", tenant_id=tenant_id("other"))
+
+    run()
+
+    kinds = received()
+    assert [kind for kind, _ in kinds] == ["Token Issuance Failing", "Tenant Reassigned"]
+    detail = kinds[1][1]
+    assert (detail["tenant"], detail["client"]) == ("acme", "default")
+    assert tenant_id("acme") in detail["detail"]
+    assert tenant_id("other") in detail["detail"]
+    assert "CloudTrail" in detail["remedy"]
+
+
+def put_secret(account: Account, secret: str, stage: str) -> None:
+    document = {"client_id": "default-id", "client_secret": secret}
+    account.secretsmanager.put_secret_value(
+        SecretId="visma/clients/default", SecretString=json.dumps(document), VersionStages=[stage]
+    )
+
+
+@pytest.fixture
+def app(account: Account, visma_connect: VismaConnect) -> Client:
+    account.configure("acme")
+    return visma_connect.clients["default-id"]
+
+
+def test_a_promoted_client_secret_is_told(
+    account: Account, app: Client, run: Run, received: Received
+) -> None:
+    app.client_secrets.add(NEW)
+    put_secret(account, NEW, "AWSPENDING")
+
+    run()
+
+    [(kind, detail)] = received()
+    assert kind == "Client Secret Promoted"
+    assert (detail["client"], detail["tenant"]) == ("default", "acme")
+    assert NEW not in str(detail)
+
+
+def test_a_refused_client_secret_is_told_once_and_when_it_is_refused_again(
+    account: Account, app: Client, run: Run, received: Received
+) -> None:
+    run()
+    put_secret(account, NEW, "AWSCURRENT")
+
+    for _ in range(2):
+        assert counts(run({"force": True})) == {"issued": 1}
+    [(kind, detail)] = received()
+    assert (kind, detail["reason"]) == ("Client Secret Refused", "ClientSecretFallback")
+
+    app.client_secrets.clear()
+    for event in ({"force": True}, {}, {"force": True}):
+        run(event)
+    [(kind, detail)] = received()
+    assert (kind, detail["reason"]) == ("Client Secret Refused", "ClientRefused")
+
+    app.client_secrets |= {NEW}
+    run({"force": True})
+    assert received() == []
+    app.client_secrets.clear()
+    run({"force": True})
+    assert [detail["reason"] for _, detail in received()] == ["ClientRefused"]
+
+
+def test_a_pending_client_secret_that_is_refused_is_told(
+    account: Account, app: Client, run: Run, received: Received
+) -> None:
+    put_secret(account, NEW, "AWSPENDING")
+
+    run()
+    run()
+
+    assert app.client_secrets == {CLIENT_SECRET}
+    [(kind, detail)] = received()
+    assert (kind, detail["reason"]) == ("Client Secret Refused", "PendingSecretRefused")
+
+
+@pytest.mark.parametrize("name", ["dry_run", "probe"])
+def test_a_dry_run_and_a_probe_tell_nothing(
+    name: str, app: Client, run: Run, event: Event, received: Received
+) -> None:
+    app.tenants.clear()
+
+    run(event(name))
+
+    assert received() == []
+
+
+ENTRY_REFUSED = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+
+
+@pytest.mark.parametrize("is_call", [True, False], ids=["the call", "its entry"])
+def test_without_events_a_run_goes_on_and_says_so(  # noqa: PLR0913  what a test is given
+    account: Account,
+    app: Client,
+    run: Run,
+    log: Log,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_call: bool,
+) -> None:
+    monkeypatch.setenv("CONCURRENCY", "1")  # else both may be tried side by side
+    account.configure("globex")
+    account.configure("hooli")
+    app.tenants.difference_update({tenant_id("acme"), tenant_id("hooli")})
+
+    with Stubber(events_client()) as stubber:
+        for _ in ("acme", "hooli"):
+            if is_call:
+                stubber.add_client_error("put_events", "AccessDeniedException")
+            else:
+                stubber.add_response("put_events", ENTRY_REFUSED)
+        assert counts(run()) == {"issued": 1, "failed": 2}
+        stubber.assert_no_pending_responses()
+
+    [line] = [line for line in log() if line["message"] == "Events undelivered"]
+    assert (line["level"], line["warning"], line["events"]) == ("WARNING", "EventUndelivered", 2)
+    code = "AccessDeniedException" if is_call else "InternalFailure"
+    assert line["detail"] == f"Putting Token Issuance Failing failed: {code}"
+    assert ("events:PutEvents" in line["remedy"]) is is_call
+
+
+def test_a_call_of_the_bus_takes_no_longer_than_the_deadline_reckons_with() -> None:
+    config: Any = events_client().meta.config
+
+    attempts = config.retries["total_max_attempts"]
+    assert attempts == 2
+    seconds = attempts * (config.connect_timeout + config.read_timeout) + (attempts - 1)
+    assert seconds <= TELL_SECONDS  # a second between two attempts at most
+
+
+def test_after_some_that_could_not_be_put_the_others_are_tried_until_five_in_a_row_fail(
+    log: Log,
+) -> None:
+    tried = []
+    taken = {0, 5}
+
+    def put(_: str, detail: Mapping[str, object]) -> None:
+        tried.append(detail["tenant"])
+        if detail["tenant"] not in {f"t{number}" for number in taken}:
+            raise EventUndelivered("nobody takes it")
+
+    telemetry = Telemetry(Logger(service="token-issuer"), "issuer", put)
+    for number in range(20):
+        telemetry.token_removed(f"t{number}", because="disabled")
+
+    assert tried == [f"t{number}" for number in range(11)]
+    assert len(log()) == 20
+
+
+def test_a_bus_that_is_not_reached_takes_no_event(environment: dict[str, str]) -> None:
+    nowhere = boto3.client(
+        "events",
+        region_name=environment["AWS_DEFAULT_REGION"],
+        endpoint_url="http://127.0.0.1:9",
+        config=Config(
+            signature_version=UNSIGNED, connect_timeout=1, retries={"total_max_attempts": 1}
+        ),
+    )
+
+    with pytest.raises(EventUndelivered, match="Putting Token Removed failed: EndpointConn"):
+        EventBus(lambda: nowhere).put("Token Removed", {})
+
+
+@pytest.mark.parametrize("entries", [[], [{}, {}], None], ids=["none", "two", "no list"])
+def test_a_defect_of_the_bus_is_no_failure_of_ours(entries: object) -> None:
+    client: Any = SimpleNamespace(put_events=lambda **_: {"Entries": entries})
+
+    with pytest.raises(EventUndelivered, match=r"Token Removed failed: .*Error in events.py"):
+        EventBus(lambda: client).put("Token Removed", {})
+
+
+def test_a_detail_that_is_no_json_is_no_failure_of_ours_either() -> None:
+    client: Any = SimpleNamespace(put_events=lambda **_: {"Entries": [{}]})
+
+    with pytest.raises(EventUndelivered, match="TypeError"):
+        EventBus(lambda: client).put("Token Removed", {"at": object()})
+
+
+def test_the_client_is_made_by_one_at_a_time() -> None:
+    making = Barrier(2, timeout=0.3)
+    client: Any = SimpleNamespace(put_events=lambda **_: {"Entries": [{}]})
+
+    def make() -> Any:  # noqa: ANN401  a part of boto3's
+        with pytest.raises(BrokenBarrierError):
+            making.wait()  # for a second one
+        making.reset()
+        return client
+
+    bus = EventBus(make)
+    with ThreadPoolExecutor(2) as pool:
+        for put in [pool.submit(bus.put, "Token Removed", {}) for _ in range(2)]:
+            put.result()
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
+def test_the_samples_are_of_what_is_put(
+    sample: Path, account: Account, app: Client, run: Run, received: Received
+) -> None:
+    """Make each kind of event once, and compare its members and their types."""
+    account.configure("globex")
+    run()
+    app.tenants.discard(tenant_id("acme"))
+    run({"force": True})
+    app.tenants.add(tenant_id("acme"))
+    put_secret(account, NEW, "AWSPENDING")
+    run({"force": True})
+    app.client_secrets.add(NEW)
+    account.configure("globex", enabled=False)
+    app.tenants.add(tenant_id("another"))
+    account.configure("acme", tenant_id=tenant_id("another"))
+    run({"force": True})
+    kinds = dict(received())
+
+    content = json.loads(sample.read_text())
+
+    assert sample.stem == content["detail-type"].lower().replace(" ", "-")
+    assert len(SAMPLES) == len(kinds) == 6
+    shown = {name: type(value) for name, value in content["detail"].items() if name != "stack"}
+    put = kinds[content["detail-type"]]
+    assert shown == {name: type(value) for name, value in put.items()}
+    assert (content["source"], content["detail"]["stack"]) == (SOURCE, "token-issuer")

@@ -1,0 +1,67 @@
+"""What the command shares with the function, and that its wheel carries it."""
+
+import ast
+import tomllib
+from pathlib import Path
+
+from tests.conftest import PROJECT
+
+SHARED = {
+    "clients",
+    "errors",
+    "foreign_errors",
+    "ledger",
+    "limits",
+    "names",
+    "redaction",
+    "settings",
+    "tenants",
+    "tokens",
+}
+NEEDED = {"requests", "urllib3", "aws_lambda_powertools"}  # by the function, and not by the command
+
+
+def imported(module: Path, package: str) -> set[str]:
+    """Return the modules of a package that one imports."""
+    names = [
+        node.module
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module
+    ]
+    return {one.partition(".")[2] for one in names if one.partition(".")[0] == package}
+
+
+def test_the_command_shares_documents_ledger_and_secrets_with_the_function() -> None:
+    modules = (PROJECT / "cli/visma_tokens_cli").glob("*.py")
+    rooms = {name.partition(".")[0] for one in modules for name in imported(one, "token_issuer")}
+
+    assert rooms == SHARED
+
+
+def test_the_function_imports_nothing_of_the_command() -> None:
+    modules = (PROJECT / "src/token_issuer").rglob("*.py")
+
+    assert not {name for one in modules for name in imported(one, "visma_tokens_cli")}
+
+
+def test_the_wheel_carries_the_function_whole() -> None:
+    settings = tomllib.loads((PROJECT / "cli/pyproject.toml").read_text())
+    carried = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+
+    assert carried == {"../src/token_issuer": "token_issuer"}
+
+
+def test_what_the_command_imports_of_it_needs_no_more_than_the_command_has() -> None:
+    left = {
+        name
+        for one in (PROJECT / "cli/visma_tokens_cli").glob("*.py")
+        for name in imported(one, "token_issuer")
+    }
+    seen: set[str] = set()
+    while left:
+        name = left.pop()
+        seen.add(name)
+        module = PROJECT / f"src/token_issuer/{name.replace('.', '/')}.py"
+        left |= imported(module, "token_issuer") - seen
+        assert not any(imported(module, needed) for needed in NEEDED), name
+        assert not {f"import {needed}" for needed in NEEDED} & set(module.read_text().splitlines())

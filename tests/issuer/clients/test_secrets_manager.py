@@ -1,0 +1,233 @@
+import json
+import traceback
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from moto import mock_aws
+
+from token_issuer.clients.credentials import ClientCredentials
+from token_issuer.clients.secrets_manager import promote, read_credentials, read_stages
+from token_issuer.errors import ClientSecretInvalid, ClientSecretUnreadable, PendingSecretUndecided
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+V1, V2 = (f"0b7d2b1e-3a52-4f6e-9a39-00000000000{number}" for number in (1, 2))
+SECRET = {"client_id": "demoapp", "client_secret": "correct-horse-battery-staple"}
+
+
+@pytest.fixture
+def secretsmanager() -> "Iterator[SecretsManagerClient]":
+    with mock_aws():
+        yield boto3.client("secretsmanager", region_name="eu-north-1")
+
+
+def test_the_secret_of_a_client_is_read(secretsmanager: "SecretsManagerClient") -> None:
+    secret = secretsmanager.create_secret(
+        Name="visma/clients/sales", SecretString=json.dumps(SECRET)
+    )
+
+    credentials = read_credentials(secretsmanager, "visma/clients", "sales")
+
+    assert credentials == ClientCredentials(
+        client_id="demoapp",
+        client_secret="correct-horse-battery-staple",
+        auth_method="client_secret_post",
+        version=secret["VersionId"],
+    )
+
+
+@pytest.mark.parametrize("method", ["client_secret_post", "client_secret_basic"])
+def test_the_auth_method_may_be_said(method: str, secretsmanager: "SecretsManagerClient") -> None:
+    text = json.dumps(SECRET | {"auth_method": method})
+    secretsmanager.create_secret(Name="visma/clients/default", SecretString=text)
+
+    credentials = read_credentials(secretsmanager, "visma/clients", "default")
+
+    assert credentials.auth_method == method
+
+
+def test_the_client_secret_does_not_print() -> None:
+    credentials = ClientCredentials(**SECRET, auth_method="client_secret_post", version="v1")
+
+    assert "correct-horse" not in f"{credentials} {credentials!r}"
+
+
+def test_what_is_not_json_is_not_quoted(secretsmanager: "SecretsManagerClient") -> None:
+    secretsmanager.create_secret(Name="visma/clients/default", SecretString="correct-horse")
+
+    with pytest.raises(ClientSecretInvalid) as caught:
+        read_credentials(secretsmanager, "visma/clients", "default")
+
+    assert caught.value.__suppress_context__  # a JSONDecodeError carries the whole document
+    assert "horse" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_unreachable_service_is_named() -> None:
+    nobody = boto3.client(
+        "secretsmanager",
+        endpoint_url="http://127.0.0.1:1",
+        region_name="eu-north-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+    )
+
+    with pytest.raises(ClientSecretUnreadable, match="EndpointConnectionError"):
+        read_credentials(nobody, "visma/clients", "default")
+    with pytest.raises(ClientSecretUnreadable, match=r"versions of secret .* EndpointConnection"):
+        read_stages(nobody, "visma/clients", "default")
+    with pytest.raises(PendingSecretUndecided, match="EndpointConnectionError"):
+        promote(nobody, "visma/clients", "default", V2, V1)
+
+
+@pytest.mark.parametrize(
+    ("arrange", "code", "detail", "remedy"),
+    [
+        pytest.param(
+            lambda _: None,
+            "ResourceNotFoundException",
+            "Reading secret visma/clients/default failed: ResourceNotFoundException",
+            "Create the secret",
+            id="there is none",
+        ),
+        pytest.param(
+            lambda aws: aws.create_secret(Name="visma/clients/default"),
+            "NoValue",
+            "Secret visma/clients/default has no value yet",
+            "visma-tokens secret stage",
+            id="it has no value yet",
+        ),
+        pytest.param(
+            lambda aws: (
+                aws.create_secret(Name="visma/clients/default", SecretString=json.dumps(SECRET)),
+                aws.delete_secret(SecretId="visma/clients/default"),
+            ),
+            "ScheduledForDeletion",
+            "Secret visma/clients/default is scheduled for deletion",
+            "aws secretsmanager restore-secret",
+            id="it is scheduled for deletion",
+        ),
+        pytest.param(
+            lambda aws: (
+                aws.create_secret(Name="visma/clients/default"),
+                aws.delete_secret(SecretId="visma/clients/default"),
+            ),
+            "ScheduledForDeletion",
+            "Secret visma/clients/default is scheduled for deletion",
+            "aws secretsmanager restore-secret",
+            id="it is scheduled for deletion, and has no value",
+        ),
+    ],
+)
+def test_why_a_secret_has_no_value_is_said_with_what_to_do(
+    arrange: "Callable[[SecretsManagerClient], object]",
+    code: str,
+    detail: str,
+    remedy: str,
+    secretsmanager: "SecretsManagerClient",
+) -> None:
+    arrange(secretsmanager)
+
+    with pytest.raises(ClientSecretUnreadable) as caught:
+        read_credentials(secretsmanager, "visma/clients", "default")
+
+    assert (caught.value.code, caught.value.detail) == (code, detail)
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize("code", ["ResourceNotFoundException", "InvalidRequestException"])
+@pytest.mark.parametrize("is_described", [True, False], ids=["described", "not described"])
+def test_a_state_that_explains_nothing_leaves_the_failure_as_it_is(
+    code: str, *, is_described: bool
+) -> None:
+    """As where somebody has changed the secret meanwhile, or the role may not describe it."""
+    secretsmanager = boto3.client("secretsmanager", region_name="eu-north-1")
+    with Stubber(secretsmanager) as stubber:
+        stubber.add_client_error("get_secret_value", code)
+        if is_described:
+            stages = {"VersionIdsToStages": {V1: ["AWSCURRENT"]}}
+            stubber.add_response("describe_secret", stages)
+        else:
+            stubber.add_client_error("describe_secret", "AccessDeniedException")
+
+        with pytest.raises(ClientSecretUnreadable, match=f"failed: {code}") as caught:
+            read_credentials(secretsmanager, "visma/clients", "default")
+
+    assert caught.value.code == code
+
+
+def stage(secretsmanager: "SecretsManagerClient", *stages: str) -> str:
+    return secretsmanager.put_secret_value(
+        SecretId="visma/clients/default",
+        SecretString=json.dumps(SECRET | {"client_secret": "another"}),
+        VersionStages=list(stages),
+    )["VersionId"]
+
+
+def test_a_version_is_read_by_its_stage(secretsmanager: "SecretsManagerClient") -> None:
+    secretsmanager.create_secret(Name="visma/clients/default", SecretString=json.dumps(SECRET))
+    version = stage(secretsmanager, "AWSPENDING")
+
+    pending = read_credentials(secretsmanager, "visma/clients", "default", "AWSPENDING")
+    current = read_credentials(secretsmanager, "visma/clients", "default")
+
+    assert (pending.client_secret, pending.version) == ("another", version)
+    assert current.client_secret == SECRET["client_secret"]
+
+
+def test_an_odd_version_is_the_same_wherever_it_is_read(
+    secretsmanager: "SecretsManagerClient",
+) -> None:
+    """Whoever stages a client secret chooses its id, which the ledger keeps."""
+    odd = "\x1b[2J\u202e0b7d2b1e-3a52-4f6e-9a39-00000000"
+    text = json.dumps(SECRET)
+    secretsmanager.create_secret(
+        Name="visma/clients/default", SecretString=text, ClientRequestToken=odd
+    )
+
+    version = read_credentials(secretsmanager, "visma/clients", "default").version
+
+    assert version == r"\x1b[2J\u202e0b7d2b1e-3a52-4f6e-9a39-00000000"
+    assert read_stages(secretsmanager, "visma/clients", "default") == {"AWSCURRENT": version}
+
+
+def test_a_stage_without_a_version_cannot_be_read(secretsmanager: "SecretsManagerClient") -> None:
+    secretsmanager.create_secret(Name="visma/clients/default", SecretString=json.dumps(SECRET))
+
+    with pytest.raises(ClientSecretUnreadable, match="ResourceNotFoundException"):
+        read_credentials(secretsmanager, "visma/clients", "default", "AWSPENDING")
+
+
+def test_stages_are_read_and_moved(secretsmanager: "SecretsManagerClient") -> None:
+    first = secretsmanager.create_secret(
+        Name="visma/clients/default", SecretString=json.dumps(SECRET)
+    )["VersionId"]
+    second = stage(secretsmanager, "AWSPENDING")
+    before = read_stages(secretsmanager, "visma/clients", "default")
+
+    promote(secretsmanager, "visma/clients", "default", second, first)
+
+    assert before == {"AWSCURRENT": first, "AWSPENDING": second}
+    assert read_stages(secretsmanager, "visma/clients", "default") == {
+        "AWSCURRENT": second,
+        "AWSPREVIOUS": first,
+    }
+
+
+def test_a_label_that_cannot_be_taken_off_leaves_the_promotion_as_it_is() -> None:
+    secretsmanager = boto3.client("secretsmanager", region_name="eu-north-1")
+    move = {"SecretId": "visma/clients/default", "VersionStage": "AWSCURRENT"}
+    with Stubber(secretsmanager) as stubber:
+        stubber.add_response(
+            "update_secret_version_stage",
+            {},
+            move | {"MoveToVersionId": V2, "RemoveFromVersionId": V1},
+        )
+        stubber.add_client_error("update_secret_version_stage", "ThrottlingException")
+
+        promote(secretsmanager, "visma/clients", "default", V2, V1)
+        stubber.assert_no_pending_responses()

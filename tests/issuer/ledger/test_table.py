@@ -1,0 +1,715 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from tests.helpers.account import Account
+from tests.helpers.fuzzed_table import Table
+from tests.helpers.memory_ledger import MemoryLedger
+from token_issuer.errors import LedgerUnreadable, LedgerUnwritable
+from token_issuer.ledger.records import (
+    ClientRecord,
+    Failure,
+    Fallback,
+    Issued,
+    Memory,
+    Owner,
+    Pending,
+    Record,
+)
+from token_issuer.ledger.table import Ledger
+from token_issuer.redaction import Quoted
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+ISSUED = Issued(
+    issued_at=NOW,
+    expires_at=NOW + timedelta(hours=1),
+    fingerprint="0123456789abcdef",
+    scope=Quoted("a b"),
+    parameter="/visma/tokens/acme",
+    version=5,
+    client_secret_version="v1",
+    purpose="{}",
+    document="/visma/tenants/acme",
+)
+FAILURE = Failure(
+    reason="TokenRefused",
+    code=Quoted("invalid_tenant"),
+    detail=Quoted("invalid_tenant: no"),
+    failed_at=NOW,
+    count=3,
+    waits=2,
+    next_attempt_at=NOW + timedelta(minutes=7, seconds=30),
+    purpose="{}",
+    client_secret_version="v1",
+)
+FAILURE_ITEM = {
+    "reason": {"S": "TokenRefused"},
+    "detail": {"S": "no"},
+    "failed_at": {"S": "2026-11-24T12:00:00.000Z"},
+    "waits": {"N": "2"},
+    "purpose": {"S": "{}"},
+    "client_secret_version": {"S": "v1"},
+}
+PENDING_ITEM = {
+    "version": {"S": "v2"},
+    "reason": {"S": "PendingSecretUndecided"},
+    "detail": {"S": "HTTP 503"},
+    "tried_at": {"S": "2026-11-24T12:00:00.000Z"},
+    "refusals": {"N": "2"},
+}
+FALLBACK_ITEM = {
+    "version": {"S": "v1"},
+    "stage": {"S": "AWSPREVIOUS"},
+    "detail": {"S": "invalid_client"},
+    "since": {"S": "2026-11-24T12:00:00.000Z"},
+}
+PENDING = Pending(
+    version="v2",
+    reason="PendingSecretUndecided",
+    detail=Quoted("HTTP 503"),
+    tried_at=NOW,
+    refusals=2,
+    tried="acme",
+)
+FALLBACK = Fallback(
+    version="v1", stage="AWSPREVIOUS", current="v2", detail=Quoted("invalid_client"), since=NOW
+)
+RECORD = Record(tenant="acme", client="default", attempted_at=NOW, issued=ISSUED)
+
+
+@pytest.fixture(params=["DynamoDB", "memory", "table"])
+def ledger(request: pytest.FixtureRequest, empty_account: Account) -> Ledger:
+    """Return the ledger, that of simulations, and the one on the table of the many cases."""
+    if request.param == "table":
+        return Table().ledger
+    return empty_account.ledger if request.param == "DynamoDB" else MemoryLedger()
+
+
+@pytest.fixture
+def table(empty_account: Account) -> Ledger:
+    return empty_account.ledger
+
+
+def set_schema(account: Account, schema: str) -> None:
+    account.dynamodb.update_item(
+        TableName="ledger",
+        Key={"key": {"S": "tenant#acme"}},
+        UpdateExpression="SET #schema = :schema",
+        ExpressionAttributeNames={"#schema": "schema"},
+        ExpressionAttributeValues={":schema": {"N": schema}},
+    )
+
+
+def version_of(ledger: Ledger) -> int | None:
+    record = ledger.read().records.get("acme")
+    return record.issued.version if record and record.issued else None
+
+
+def test_an_empty_ledger_knows_nothing(ledger: Ledger) -> None:
+    assert ledger.read() == Memory(records={}, documents={}, checked="")
+
+
+def test_a_token_is_read_as_it_was_recorded(ledger: Ledger) -> None:
+    ledger.record_token(RECORD, None)
+
+    assert ledger.read().records == {"acme": RECORD}
+
+
+def test_a_token_without_a_scope_too(ledger: Ledger) -> None:
+    silent = replace(RECORD, issued=replace(ISSUED, scope=None))
+
+    ledger.record_token(silent, None)
+
+    assert ledger.read().records == {"acme": silent}
+
+
+def test_a_failure_leaves_what_is_known_of_the_token_and_a_token_ends_the_failure(
+    ledger: Ledger,
+) -> None:
+    failed = replace(RECORD, failure=FAILURE)
+    ledger.record_token(RECORD, None)
+
+    ledger.record_failure(replace(failed, issued=None))
+    assert ledger.read().records == {"acme": failed}
+
+    ledger.record_token(replace(RECORD, issued=replace(ISSUED, version=6)), failed)
+    assert ledger.read().records["acme"].failure is None
+
+
+@pytest.mark.parametrize("failure", [FAILURE, replace(FAILURE, code=None, next_attempt_at=None)])
+def test_a_tenant_may_have_failed_only(failure: Failure, ledger: Ledger) -> None:
+    record = Record(tenant="acme", client="default", attempted_at=NOW, failure=failure)
+
+    ledger.record_failure(record)
+
+    assert ledger.read().records == {"acme": record}
+
+
+def test_times_can_be_read_in_the_console(table: Ledger, empty_account: Account) -> None:
+    table.record_token(RECORD, None)
+
+    [item] = empty_account.dynamodb.scan(TableName="ledger")["Items"]
+    assert item["key"] == {"S": "tenant#acme"}
+    assert item["schema"] == {"N": "1"}
+    assert item["expires_at"] == {"S": "2026-11-24T13:00:00.000Z"}
+
+
+def test_of_two_tokens_the_one_that_was_stored_last_stands(ledger: Ledger) -> None:
+    ledger.record_token(RECORD, None)
+    stored_before = replace(RECORD, issued=replace(ISSUED, version=4))
+
+    ledger.record_token(stored_before, None)
+    assert version_of(ledger) == 5
+
+    ledger.record_token(replace(RECORD, issued=replace(ISSUED, version=6)), None)
+    assert version_of(ledger) == 6
+
+
+def test_versions_start_anew_after_a_deletion(ledger: Ledger) -> None:
+    ledger.record_token(RECORD, None)
+    anew = replace(RECORD, issued=replace(ISSUED, version=1))
+
+    ledger.record_token(anew, RECORD)
+
+    assert version_of(ledger) == 1
+
+
+def test_a_record_of_another_schema_counts_as_none_and_is_overwritten(
+    table: Ledger, empty_account: Account
+) -> None:
+    table.record_token(RECORD, None)
+    set_schema(empty_account, "2")
+    assert table.read().records == {}
+
+    table.record_token(replace(RECORD, issued=replace(ISSUED, version=1)), None)
+
+    assert version_of(table) == 1
+
+
+def test_a_failure_leaves_nothing_of_another_schema(table: Ledger, empty_account: Account) -> None:
+    table.record_token(RECORD, None)
+    set_schema(empty_account, "2")
+    assert table.read().records == {}
+    failed = replace(RECORD, issued=None, failure=FAILURE)
+
+    table.record_failure(failed)
+
+    assert table.read().records == {"acme": failed}
+
+
+def test_a_token_without_a_scope_takes_its_predecessors_away(ledger: Ledger) -> None:
+    ledger.record_token(RECORD, None)
+    later = replace(RECORD, issued=replace(ISSUED, version=6, scope=None))
+
+    ledger.record_token(later, RECORD)
+
+    assert ledger.read().records == {"acme": later}
+
+
+def test_a_token_is_lost_until_there_is_another(ledger: Ledger) -> None:
+    ledger.record_token(RECORD, None)
+
+    assert ledger.mark_lost(RECORD, NOW)
+    assert ledger.mark_lost(RECORD, NOW + timedelta(minutes=5))
+
+    lost = replace(RECORD, issued=replace(ISSUED, lost_at=NOW))
+    assert ledger.read().records == {"acme": lost}
+    ledger.record_token(replace(RECORD, issued=replace(ISSUED, version=6)), lost)
+    assert not ledger.mark_lost(RECORD, NOW)
+    assert ledger.read().records == {"acme": replace(RECORD, issued=replace(ISSUED, version=6))}
+
+
+ODD: dict[str, Any] = {  # nothing that a member of ours may be
+    "a set of texts": {"SS": ["2026-11-24T12:00:00.000Z"]},
+    "a set of numbers": {"NS": ["1"]},
+    "a list": {"L": [{"S": "a"}]},
+    "a map": {"M": {"version": {"N": "1"}}},
+    "maps in maps": {"M": {"M": {"M": {"M": {"S": "a"}}}}},
+    "binary": {"B": b"2026-11-24T12:00:00.000Z"},
+    "true": {"BOOL": True},
+    "null": {"NULL": True},
+    "half a number": {"N": "1.5"},
+    "less than nothing": {"N": "-1"},
+    "more than any": {"N": "99999999999999999999999999999999999999"},
+    "a huge number": {"N": "1E+125"},
+}
+NOT_TIMES = {
+    "a word": "yesterday",
+    "no text at all": "",
+    "the first year": "0001-01-01T00:00:00.000Z",
+    "the last year": "9999-12-31T23:59:59.999Z",
+    "the year 10000": "10000-01-01T00:00:00.000Z",
+    "no time zone": "2026-11-24T12:00:00.000",
+    "another time zone": "2026-11-24T12:00:00.000+02:00",
+    "a time zone that leads before the first year": "0001-01-01T00:00:00.000+14:00",
+    "no day": "2026-02-30T12:00:00.000Z",
+    "no milliseconds, so that texts don't compare": "2026-11-24T12:00:00Z",
+    "the digits of another script": "2026-11-24T12:00:00.00\u0660Z",
+    "seconds since 1970": "1795521600",
+}
+FULL = replace(
+    RECORD,
+    issued=replace(ISSUED, lost_at=NOW, may_live_until=NOW),
+    failure=replace(FAILURE, told_at=NOW),
+)
+TIMES = ["attempted_at", "issued_at", "expires_at", "lost_at", "may_live_until"]
+FAILURE_TIMES = ["failed_at", "next_attempt_at", "told_at"]
+
+
+def items(account: Account) -> dict[str, dict[str, Any]]:
+    return {one["key"]["S"]: one for one in account.dynamodb.scan(TableName="ledger")["Items"]}
+
+
+def record_all(table: Ledger) -> None:
+    table.record_token(replace(FULL, failure=None), None)
+    table.record_failure(FULL)
+
+
+def put(account: Account, item: dict[str, Any]) -> None:
+    account.dynamodb.put_item(TableName="ledger", Item=item)
+
+
+def test_an_item_with_a_member_of_another_kind_counts_as_missing(
+    table: Ledger, empty_account: Account
+) -> None:
+    record_all(table)
+    item = items(empty_account)["tenant#acme"]
+    failure: dict[str, Any] = item["failure"]["M"]
+    broken = [
+        *((item | {name: odd}, name) for name in item.keys() - {"key"} for odd in ODD.values()),
+        *(
+            (item | {"failure": {"M": failure | {name: odd}}}, name)
+            for name in failure
+            for odd in ODD.values()
+        ),
+        *((item | {name: {"S": text}}, name) for name in TIMES for text in NOT_TIMES.values()),
+        *(
+            (item | {"failure": {"M": failure | {name: {"S": text}}}}, name)
+            for name in FAILURE_TIMES
+            for text in NOT_TIMES.values()
+        ),
+    ]
+
+    taken = []
+    for one, name in broken:
+        put(empty_account, one)
+        if table.read() != Memory(records={}, documents={}, checked=""):
+            taken.append((name, one))
+
+    assert taken == []
+    assert len(broken) > 300
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param({"failure": {"M": {}}}, id="half a failure"),
+        pytest.param({"failure": {"S": "TokenRefused"}}, id="a text as a failure"),
+        pytest.param(
+            {"failure": {"M": FAILURE_ITEM | {"count": {"S": "3"}}}}, id="a text as count"
+        ),
+        pytest.param({"client": {"S": "no name of a client"}}, id="a client of another name"),
+        pytest.param({"client": {"M": {}}}, id="a map as a client"),
+        pytest.param({"expires_at": {"S": "2026-11-26T12:00:00.000Z"}}, id="two days of life"),
+        pytest.param(
+            {
+                "failure": {
+                    "M": FAILURE_ITEM | {"next_attempt_at": {"S": "2126-11-24T12:00:00.000Z"}}
+                }
+            },
+            id="a century to wait",
+        ),
+        pytest.param({"schema": {"N": "2"}}, id="another schema"),
+        pytest.param({"schema": {"S": "1"}}, id="a text as the schema"),
+        pytest.param({"version": {"N": "1E+125"}}, id="a version that none comes after"),
+        pytest.param({"version": {"NS": ["5"]}}, id="several versions"),
+        pytest.param({"version": {"N": "-5"}}, id="a version below nothing"),
+        pytest.param({"attempted_at": {"S": "soon"}}, id="no time"),
+    ],
+)
+def test_what_comes_after_replaces_an_item_that_counts_as_missing(
+    broken: dict[str, Any], table: Ledger, empty_account: Account
+) -> None:
+    """Also where versions have started anew since, after a deletion."""
+    record_all(table)
+    item = items(empty_account)["tenant#acme"] | broken
+    put(empty_account, item)
+    assert table.read().records == {}
+    failed = Record(tenant="acme", client="default", attempted_at=NOW, failure=FAILURE)
+
+    table.record_failure(failed)
+    assert table.read().records == {"acme": failed}
+
+    put(empty_account, item)
+    assert table.read().records == {}
+    anew = replace(RECORD, issued=replace(ISSUED, version=1))
+    table.record_token(anew, None)
+    assert table.read().records == {"acme": anew}
+
+
+def test_a_token_that_was_recorded_since_a_broken_item_was_read_stands(
+    table: Ledger, empty_account: Account
+) -> None:
+    table.record_token(RECORD, None)
+    put(empty_account, items(empty_account)["tenant#acme"] | {"attempted_at": {"N": "7"}})
+    assert table.read().records == {}
+    other = replace(RECORD, issued=replace(ISSUED, version=7))
+    empty_account.ledger.record_token(other, None)
+
+    table.record_token(replace(RECORD, issued=replace(ISSUED, version=6)), None)
+    assert empty_account.ledger.read().records == {"acme": other}
+
+    table.record_failure(Record(tenant="acme", client="default", attempted_at=NOW, failure=FAILURE))
+    assert empty_account.ledger.read().records == {"acme": replace(other, failure=FAILURE)}
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "åcme", "x" * 65, "acme\n"])
+def test_an_item_of_a_name_that_no_tenant_can_have_counts_as_missing(
+    name: str, table: Ledger, empty_account: Account
+) -> None:
+    """Parameter Store would refuse to look at all ten of a request for it."""
+    table.record_token(RECORD, None)
+    put(empty_account, items(empty_account)["tenant#acme"] | {"key": {"S": f"tenant#{name}"}})
+
+    assert table.read().records == {"acme": RECORD}
+
+
+def test_what_is_read_is_printable_and_of_limited_length(
+    table: Ledger, empty_account: Account
+) -> None:
+    """Whoever may write the ledger does not decide what a terminal does."""
+    record_all(table)
+    item = items(empty_account)["tenant#acme"]
+    evil: dict[str, Any] = {"S": f"\u001b[2J\u202e{'x' * 20_000}"}
+    failure = item["failure"]["M"] | {"detail": evil, "code": evil, "reason": evil}
+    put(empty_account, item | {"failure": {"M": failure}, "scope": evil, "document": evil})
+
+    record = table.read().records["acme"]
+
+    assert record.failure is not None
+    assert record.issued is not None
+    for text in (record.failure.detail, record.failure.code, record.failure.reason):
+        assert text is not None
+        assert text.isprintable()
+        assert len(text) == 500
+    assert f"{record.issued.scope}{record.issued.document}".isprintable()
+    assert len(record.issued.document) < 20_000
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param({"key": {"S": "document#/a"}}, id="a document without a text"),
+        pytest.param({"key": {"S": "document#/a"}, "text": {"N": "7"}}, id="a number as a text"),
+        pytest.param({"key": {"S": "document#/a"}, "text": {"B": b"{}"}}, id="a binary as a text"),
+        pytest.param({"key": {"S": "lease"}, "checked": {"N": "7"}}, id="a number as a bookmark"),
+        pytest.param({"key": {"S": "lease"}, "checked": {"SS": ["a"]}}, id="a set as a bookmark"),
+        pytest.param({"key": {"S": "else"}, "n": {"N": "1.5"}}, id="something else"),
+        pytest.param({"key": {"S": "tenant"}}, id="a tenant without a name"),
+        pytest.param({"key": {"S": "#"}}, id="no kind and no name"),
+    ],
+)
+def test_what_else_a_person_wrote_is_left_out(
+    broken: dict[str, dict[str, str]], table: Ledger, empty_account: Account
+) -> None:
+    table.record_token(RECORD, None)
+    empty_account.dynamodb.put_item(TableName="ledger", Item=broken)
+
+    assert table.read() == Memory(records={"acme": RECORD}, documents={}, checked="")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        ClientRecord(client="default", pending=PENDING, fallback=FALLBACK),
+        ClientRecord(client="default", pending=PENDING),
+        ClientRecord(client="default", fallback=replace(FALLBACK, current=None)),
+    ],
+    ids=["both", "pending", "fallback"],
+)
+def test_what_is_remarkable_of_a_client_secret_is_kept_and_forgotten(
+    record: ClientRecord, ledger: Ledger
+) -> None:
+    ledger.record_client(ClientRecord(client="default", pending=PENDING, fallback=FALLBACK))
+
+    ledger.record_client(record)
+
+    assert ledger.read().clients == {"default": record}
+    ledger.record_client(ClientRecord(client="default"))
+    assert ledger.read() == Memory(records={}, documents={}, checked="")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param({"schema": {"N": "2"}}, id="another schema"),
+        pytest.param({"pending": {"S": "v2"}}, id="a text as what is pending"),
+        pytest.param({"fallback": {"M": {"version": {"N": "2"}}}}, id="a number as a version"),
+        pytest.param(
+            {"pending": {"M": PENDING_ITEM | {"tried_at": {"S": "soon"}}}}, id="when tried"
+        ),
+        pytest.param(
+            {"pending": {"M": PENDING_ITEM | {"next_attempt_at": {"S": "2999-01-01"}}}}, id="a date"
+        ),
+        pytest.param(
+            {
+                "pending": {
+                    "M": PENDING_ITEM | {"next_attempt_at": {"S": "2126-11-24T12:00:00.000Z"}}
+                }
+            },
+            id="a century to wait",
+        ),
+        pytest.param(
+            {"fallback": {"M": FALLBACK_ITEM | {"since": {"S": "ever"}}}}, id="since when"
+        ),
+        pytest.param({"key": {"S": "client#no name"}, "pending": {"M": PENDING_ITEM}}, id="a name"),
+        pytest.param({"told_at": {"S": "yesterday"}}, id="a text as when it was told"),
+        pytest.param({"told_at": {"M": {"ClientRefused": {"S": "yesterday"}}}}, id="no time"),
+        pytest.param({"told_at": {"M": {"ClientRefused": {"N": "7"}}}}, id="a number as a time"),
+    ],
+)
+def test_a_client_record_that_a_person_broke_counts_as_none(
+    broken: dict[str, dict[str, object]], table: Ledger, empty_account: Account
+) -> None:
+    item: dict[str, Any] = {"key": {"S": "client#default"}, "schema": {"N": "1"}} | broken
+    empty_account.dynamodb.put_item(TableName="ledger", Item=item)
+
+    assert table.read() == Memory(records={}, documents={}, checked="")
+
+
+@pytest.mark.parametrize("kind", ["tenant", "document", "lease", "clients", "Client", "else"])
+def test_only_an_item_of_a_client_is_read_as_one(
+    kind: str, table: Ledger, empty_account: Account
+) -> None:
+    members: dict[str, Any] = {"schema": {"N": "1"}, "pending": {"M": PENDING_ITEM}}
+    put(empty_account, {"key": {"S": f"{kind}#default"}} | members)
+    assert table.read() == Memory(records={}, documents={}, checked="")
+
+    put(empty_account, {"key": {"S": "client#default"}} | members)
+    assert table.read().clients.keys() == {"default"}
+
+
+def test_a_life_is_shortened_and_never_lengthened(ledger: Ledger) -> None:
+    ledger.record_token(RECORD, None)
+
+    for minutes in (45, 30, 50):
+        ledger.shorten("acme", NOW + timedelta(minutes=minutes))
+
+    issued = ledger.read().records["acme"].issued
+    assert issued is not None
+    assert issued.expires_at == NOW + timedelta(minutes=30)
+    assert issued.may_live_until == ISSUED.expires_at
+
+
+def test_no_more_life_is_recorded_than_a_token_has(ledger: Ledger) -> None:
+    exact = ISSUED.expires_at + timedelta(microseconds=999_999)
+
+    ledger.record_token(replace(RECORD, issued=replace(ISSUED, expires_at=exact)), None)
+
+    issued = ledger.read().records["acme"].issued
+    assert issued is not None
+    assert exact - timedelta(milliseconds=1) < issued.expires_at <= exact
+
+
+def test_a_failure_leaves_a_later_token_as_it_is(ledger: Ledger) -> None:
+    """As when a run for named tenants has stored one meanwhile."""
+    following = replace(RECORD, issued=replace(ISSUED, version=6))
+    ledger.record_token(following, None)
+
+    ledger.record_failure(replace(RECORD, failure=FAILURE))
+
+    assert ledger.read().records == {"acme": replace(following, failure=FAILURE)}
+
+
+def test_a_document_is_kept_and_dropped(ledger: Ledger) -> None:
+    ledger.keep_document("/visma/tenants/acme", "{}")
+    assert ledger.read().documents == {"/visma/tenants/acme": "{}"}
+
+    ledger.drop_document("/visma/tenants/acme")
+    assert ledger.read().documents == {}
+
+
+def test_a_record_is_dropped_and_another_token_that_was_recorded_meanwhile_is_lost(
+    ledger: Ledger,
+) -> None:
+    ledger.record_token(RECORD, None)
+
+    ledger.drop_record(replace(RECORD, issued=None, failure=FAILURE), NOW)
+    assert ledger.read().records == {"acme": RECORD}
+    ledger.drop_record(replace(RECORD, issued=replace(ISSUED, version=4)), NOW)
+    assert ledger.read().records == {"acme": replace(RECORD, issued=replace(ISSUED, lost_at=NOW))}
+
+    ledger.drop_record(RECORD, NOW)
+    assert ledger.read().records == {}
+    ledger.drop_record(RECORD, NOW)
+    assert ledger.read().records == {}
+
+
+def test_a_record_of_a_failure_is_dropped(ledger: Ledger) -> None:
+    failed = Record(tenant="acme", client="default", attempted_at=NOW, failure=FAILURE)
+    ledger.record_failure(failed)
+
+    ledger.drop_record(failed, NOW)
+
+    assert ledger.read().records == {}
+
+
+OWNER = Owner(tenant_id="7", client="sales")
+
+
+def test_whose_token_a_tenant_had_outlives_its_record(ledger: Ledger) -> None:
+    failed = Record(tenant="hooli", client="default", attempted_at=NOW, failure=FAILURE)
+    ledger.record_token(replace(RECORD, owner=OWNER), None)
+    ledger.record_failure(replace(failed, owner=Owner(tenant_id=None, client="default")))
+    owners = ledger.read().owners
+    assert owners == {"acme": OWNER, "hooli": Owner(tenant_id=None, client="default")}
+
+    for record in (RECORD, failed):
+        ledger.drop_record(record, NOW)
+
+    assert ledger.read() == Memory(records={}, documents={}, checked="", owners=owners)
+    ledger.record_token(RECORD, None)  # of which nobody was told
+    ledger.record_failure(failed)
+    assert ledger.read().records == {"acme": RECORD, "hooli": failed}
+    assert ledger.read().owners == owners
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [*ODD.values(), {"M": {}}, {"M": {"client": {"S": "a b"}}}]
+    + [{"M": {"client": {"S": "a"}, "tenant_id": odd}} for odd in ODD.values()],
+)
+def test_an_owner_that_a_person_wrote_is_none(
+    owner: dict[str, Any], table: Ledger, empty_account: Account
+) -> None:
+    item = {"key": {"S": "tenant#acme"}, "schema": {"N": "1"}, "owner": owner}
+    put(empty_account, item)
+
+    assert table.read().owners == {}
+
+
+# The lease
+
+
+def lease_until(ledger: Ledger, minutes: int, holder: str, now: datetime = NOW) -> bool:
+    with ledger.lease(holder, now=now, until=now + timedelta(minutes=minutes)) as taken:
+        return taken
+
+
+def test_one_run_has_the_lease_and_gives_it_back(ledger: Ledger) -> None:
+    with ledger.lease("one", now=NOW, until=NOW + timedelta(minutes=5)) as taken:
+        assert taken
+        assert not lease_until(ledger, 5, "two")
+        assert not lease_until(ledger, 5, "two", NOW + timedelta(minutes=4, seconds=59))
+
+    assert lease_until(ledger, 5, "two")
+
+
+def test_a_lease_is_void_at_its_end_and_not_given_back_by_who_has_lost_it(ledger: Ledger) -> None:
+    later = NOW + timedelta(minutes=5)
+    with ledger.lease("killed", now=NOW, until=later):
+        with ledger.lease("next", now=later, until=later + timedelta(minutes=5)) as taken:
+            assert taken
+            ledger.keep_checked("acme")
+            assert not lease_until(ledger, 5, "third", later)
+        assert ledger.read().checked == "acme"
+
+
+def test_a_run_that_raises_gives_the_lease_back(ledger: Ledger) -> None:
+    with (
+        pytest.raises(KeyError),
+        ledger.lease("one", now=NOW, until=NOW + timedelta(minutes=5)),
+    ):
+        raise KeyError
+
+    assert lease_until(ledger, 5, "two")
+
+
+def test_one_lost_lease_does_not_free_anothers(ledger: Ledger) -> None:
+    later = NOW + timedelta(minutes=5)
+    first = ledger.lease("killed", now=NOW, until=later)
+    first.__enter__()
+    second = ledger.lease("next", now=later, until=later + timedelta(minutes=5))
+    second.__enter__()
+
+    first.__exit__(None, None, None)
+
+    assert not lease_until(ledger, 5, "third", later)
+    second.__exit__(None, None, None)
+
+
+def test_who_has_the_lease_may_ask_again(ledger: Ledger) -> None:
+    """The SDK repeats a request whose answer was lost."""
+    with ledger.lease("one", now=NOW, until=NOW + timedelta(minutes=5)):
+        assert lease_until(ledger, 5, "one")
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_a_lease_that_a_person_wrote_is_void(
+    odd: dict[str, Any], table: Ledger, empty_account: Account
+) -> None:
+    """Nothing else would end it."""
+    put(empty_account, {"key": {"S": "lease"}, "holder": odd, "held_until": odd})
+
+    assert lease_until(table, 5, "one")
+
+
+@pytest.mark.parametrize(("minutes", "is_void"), [(9, False), (11, True)])
+def test_a_lease_from_the_future_is_void(minutes: int, ledger: Ledger, *, is_void: bool) -> None:
+    """A run was killed, and the clock set back."""
+    end = NOW + timedelta(minutes=minutes)
+    with ledger.lease("killed", now=end - timedelta(minutes=5), until=end):
+        assert lease_until(ledger, 5, "next") is is_void
+
+
+# What fails
+
+
+def test_all_pages_are_read(environment: dict[str, str]) -> None:
+    dynamodb = boto3.client("dynamodb", region_name=environment["AWS_DEFAULT_REGION"])
+    key = {"key": {"S": "document#/a"}, "text": {"S": "{}"}}
+    with Stubber(dynamodb) as stubber:
+        request = {"TableName": "ledger", "ConsistentRead": True}
+        last = {"LastEvaluatedKey": {"key": {"S": "document#/a"}}}
+        stubber.add_response("scan", {"Items": [key], **last}, request)
+        second = {"key": {"S": "document#/b"}, "text": {"S": "{}"}}
+        stubber.add_response(
+            "scan", {"Items": [second]}, request | {"ExclusiveStartKey": last["LastEvaluatedKey"]}
+        )
+
+        assert Ledger(dynamodb, "ledger").read().documents == {"/a": "{}", "/b": "{}"}
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
+def test_what_cannot_be_read_or_written_is_said(code: str, environment: dict[str, str]) -> None:
+    dynamodb = boto3.client("dynamodb", region_name=environment["AWS_DEFAULT_REGION"])
+    with Stubber(dynamodb) as stubber:
+        for operation in ("scan", "update_item", "update_item", "delete_item"):
+            stubber.add_client_error(operation, code)
+        ledger = Ledger(dynamodb, "ledger")
+
+        with pytest.raises(LedgerUnreadable, match=f"Reading ledger failed: {code}"):
+            ledger.read()
+        with pytest.raises(LedgerUnreadable, match=f"Writing lease to ledger failed: {code}"):
+            lease_until(ledger, 5, "one")
+        with pytest.raises(LedgerUnwritable, match=f"Writing tenant#acme to .* failed: {code}"):
+            ledger.record_token(RECORD, None)
+        with pytest.raises(LedgerUnwritable, match="document#/a"):
+            ledger.drop_document("/a")
+
+
+def test_an_unreachable_ledger_is_named() -> None:
+    nobody = boto3.client(
+        "dynamodb",
+        endpoint_url="http://127.0.0.1:1",
+        region_name="eu-north-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+    )
+
+    with pytest.raises(LedgerUnreadable, match="EndpointConnectionError"):
+        Ledger(nobody, "ledger").read()

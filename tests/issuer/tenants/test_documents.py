@@ -1,0 +1,463 @@
+import json
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from moto import mock_aws
+
+from tests.helpers.account import ended_pacer, fast_pacer
+from token_issuer.errors import DocumentInvalid, TenantsUnreadable
+from token_issuer.tenants.configuration import Configuration, parse_configuration
+from token_issuer.tenants.documents import Tenant, check_document
+from token_issuer.tenants.parameters import read_tenants
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_ssm.literals import ParameterTypeType
+    from mypy_boto3_ssm.type_defs import ParameterTypeDef
+
+PATH = "/visma/tenants"
+FULL = {
+    "tenant_id": "af1140c1-52e0-46c7-b684-df894d4b8a5a",
+    "scope": "vismanet_erp_service_api:read visma.net.erp.salesorder:read",
+    "client": "sales",
+    "enabled": False,
+    "note": "ticket 4711",
+}
+
+
+def parameter(name: str, value: object, kind: "ParameterTypeType" = "String") -> "ParameterTypeDef":
+    text = value if isinstance(value, str) else json.dumps(value)
+    return {"Name": f"{PATH}/{name}", "Value": text, "Type": kind}
+
+
+def parse(
+    *parameters: "ParameterTypeDef",
+    last_good: dict[str, str] | None = None,
+    known: dict[str, Tenant] | None = None,
+) -> Configuration:
+    return parse_configuration(parameters, PATH, last_good or {}, known or {})
+
+
+def had(name: str, place: str) -> dict[str, Tenant]:
+    """Return a tenant as its token was issued for it, and where it was then."""
+    return {name: check_document(name, '{"scope": "had"}', f"{PATH}/{place}")}
+
+
+def pack(name: str, **documents: object) -> "ParameterTypeDef":
+    return parameter(name, {"tenants": documents})
+
+
+def test_a_document_says_all_there_is_to_say() -> None:
+    configuration = parse(parameter("acme", FULL))
+
+    assert configuration.tenants["acme"] == Tenant(
+        name="acme",
+        tenant_id="af1140c1-52e0-46c7-b684-df894d4b8a5a",
+        scope="vismanet_erp_service_api:read visma.net.erp.salesorder:read",
+        client="sales",
+        enabled=False,
+        document=f"{PATH}/acme",
+    )
+    assert configuration.invalid == {}
+
+
+def test_only_the_scope_is_required() -> None:
+    configuration = parse(parameter("acme", {"scope": ""}))
+
+    assert configuration.tenants["acme"] == Tenant(
+        name="acme",
+        tenant_id=None,
+        scope="",
+        client="default",
+        enabled=True,
+        document=f"{PATH}/acme",
+    )
+
+
+def test_one_parameter_holds_many_tenants_in_order_of_their_names() -> None:
+    packed = {"tenants": {"globex": {"scope": "b"}, "acme": {"scope": "a"}}}
+
+    configuration = parse(parameter("packed-1", packed), parameter("hooli", {"scope": "c"}))
+
+    assert list(configuration.tenants) == ["acme", "globex", "hooli"]
+    assert configuration.tenants["globex"].scope == "b"
+
+
+def test_a_bad_document_costs_no_other_in_the_same_parameter() -> None:
+    packed = {"tenants": {"acme": {}, "globex": {"scope": ""}}}
+
+    configuration = parse(parameter("packed-1", packed))
+
+    assert configuration.tenants.keys() == {"globex"}
+    assert configuration.invalid.keys() == {"acme"}
+
+
+def test_nesting_without_end_is_an_error() -> None:
+    configuration = parse(parameter("acme", "[" * 100_000))
+
+    assert "nested too deeply" in configuration.invalid["/visma/tenants/acme"].detail
+
+
+def test_a_name_of_64_characters_is_one() -> None:
+    assert list(parse(parameter("a" * 64, {"scope": ""})).tenants) == ["a" * 64]
+
+
+@pytest.fixture
+def ssm(monkeypatch: pytest.MonkeyPatch) -> "SSMClient":
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    return boto3.client("ssm", region_name="eu-north-1")
+
+
+@pytest.mark.parametrize("count", [0, 10, 11, 21])
+def test_all_pages_are_read(count: int, ssm: "SSMClient") -> None:
+    with mock_aws():
+        for number in range(count):
+            ssm.put_parameter(Name=f"{PATH}/t{number}", Value='{"scope": ""}', Type="String")
+        ssm.put_parameter(Name="/visma/elsewhere", Value='{"scope": ""}', Type="String")
+
+        configuration = read_tenants(ssm, PATH, {}, pacer=fast_pacer())
+
+    assert configuration.tenants.keys() == {f"t{number}" for number in range(count)}
+
+
+def test_nested_and_encrypted_parameters_are_listed_too(ssm: "SSMClient") -> None:
+    with mock_aws():
+        ssm.put_parameter(Name=f"{PATH}/eu/acme", Value='{"scope": ""}', Type="String")
+        ssm.put_parameter(Name=f"{PATH}/globex", Value='{"scope": ""}', Type="SecureString")
+
+        configuration = read_tenants(ssm, PATH, {}, pacer=fast_pacer())
+
+    assert configuration.tenants == {}
+    assert configuration.invalid.keys() == {f"{PATH}/eu/acme", f"{PATH}/globex"}
+
+
+def test_a_listing_that_cannot_be_asked_for_is_no_listing() -> None:
+    nobody = boto3.client(
+        "ssm",
+        endpoint_url="http://127.0.0.1:1",
+        region_name="eu-north-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+    with pytest.raises(TenantsUnreadable, match="EndpointConnectionError"):
+        read_tenants(nobody, PATH, {}, pacer=fast_pacer())
+
+
+def test_a_listing_that_takes_too_long_is_said() -> None:
+    with pytest.raises(TenantsUnreadable, match="ended before its turn"):
+        read_tenants(boto3.client("ssm", "eu-north-1"), PATH, {}, pacer=ended_pacer())
+
+
+# Last good documents
+
+GOOD = {"tenants": {"acme": {"scope": "a"}, "globex": {"scope": "b"}}}
+KEPT = {f"{PATH}/packed": json.dumps(GOOD)}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(parameter("packed", "{"), id="malformed"),
+        pytest.param(parameter("packed", {"tenants": {}, "tenant": {}}), id="an unknown member"),
+        pytest.param(parameter("packed", GOOD, "StringList"), id="another type"),
+    ],
+)
+def test_a_parameter_that_cannot_be_used_goes_on_as_it_was(broken: "ParameterTypeDef") -> None:
+    configuration = parse(broken, last_good=KEPT)
+
+    assert configuration.tenants == parse(parameter("packed", GOOD)).tenants
+    assert configuration.invalid.keys() == {f"{PATH}/packed"}
+    assert json.loads(configuration.good_texts[f"{PATH}/packed"]) == GOOD
+
+
+def test_one_bad_document_of_many_goes_on_and_the_others_are_what_they_are_now() -> None:
+    now = {"tenants": {"acme": {"scop": "a"}, "globex": {"scope": "c"}, "hooli": {"scope": "d"}}}
+
+    configuration = parse(parameter("packed", now), last_good=KEPT)
+
+    scopes = {name: tenant.scope for name, tenant in configuration.tenants.items()}
+    assert scopes == {"acme": "a", "globex": "c", "hooli": "d"}
+    assert configuration.invalid.keys() == {"acme"}
+    good = {"tenants": {name: {"scope": scope} for name, scope in scopes.items()}}
+    assert json.loads(configuration.good_texts[f"{PATH}/packed"]) == good
+
+
+def test_a_document_that_is_taken_out_is_gone() -> None:
+    configuration = parse(parameter("packed", {"tenants": {}}), last_good=KEPT)
+
+    assert configuration.tenants == {}
+    assert configuration.good_texts == {f"{PATH}/packed": '{"tenants": {}}'}
+    assert parse(parameter("packed", "{"), last_good=configuration.good_texts).tenants == {}
+
+
+def test_a_parameter_without_tenants_takes_no_name() -> None:
+    empty = parameter("acme", {"tenants": {}})
+
+    configuration = parse(empty, parameter("packed", {"tenants": {"acme": {"scope": "a"}}}))
+
+    assert configuration.invalid == {}
+    assert configuration.tenants.keys() == {"acme"}
+
+
+def test_a_good_text_is_kept_as_it_is() -> None:
+    text = '{ "scope": "a" }'
+
+    assert parse(parameter("acme", text)).good_texts == {f"{PATH}/acme": text}
+
+
+def test_what_an_earlier_version_took_for_good_is_used_as_far_as_it_can_be() -> None:
+    kept = {f"{PATH}/packed": json.dumps({"tenants": {"acme": {"scope": "a"}, "globex": {}}})}
+
+    configuration = parse(parameter("packed", "{"), last_good=kept)
+
+    assert configuration.tenants.keys() == {"acme"}
+    assert parse(parameter("packed", "{"), last_good={f"{PATH}/packed": "["}).tenants == {}
+
+
+def test_a_document_is_checked_as_it_will_be_read() -> None:
+    home = "/visma/tenants/acme"
+
+    tenant = check_document("acme", '{"scope": "a:read"}', home)
+
+    assert (tenant.name, tenant.scope, tenant.document) == ("acme", "a:read", home)
+    with pytest.raises(DocumentInvalid, match="unknown members: colour"):
+        check_document("acme", '{"scope": "", "colour": "red"}', home)
+
+
+# A name in several places
+
+OURS = {"tenant_id": "af1140c1-52e0-46c7-b684-df894d4b8a5a", "scope": "ours"}
+THEIRS = {"tenant_id": "11111111-52e0-46c7-b684-df894d4b8a5a", "scope": "theirs"}
+OFF = {"enabled": False}
+BROKEN = {"scop": "ours"}
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("last_good", [{}, {f"{PATH}/acme": json.dumps(THEIRS)}])
+def test_a_tenants_own_parameter_decides(last_good: dict[str, str], *, enabled: bool) -> None:
+    """Whoever may write another parameter could else take the tenant over, or turn it on."""
+    own = parameter("globex", OURS | {"enabled": enabled})
+    theirs = THEIRS | {"enabled": not enabled}
+    packed = [pack("acme", globex=theirs), pack("packed", globex=theirs)]
+
+    found = parse(*packed, own, last_good=last_good, known=had("globex", "acme"))
+
+    tenant = found.tenants["globex"]
+    assert (tenant.scope, tenant.enabled, tenant.document) == ("ours", enabled, f"{PATH}/globex")
+    assert found.invalid.keys() == {"globex"}
+    error = found.invalid["globex"]
+    places = f"{PATH}/acme and in {PATH}/globex and in {PATH}/packed"
+    assert error.detail == f"Tenant globex follows its own parameter; it is in {places}"
+    assert error.code == "overridden"
+
+
+def test_a_packed_parameter_of_the_tenants_own_name_decides_too() -> None:
+    found = parse(pack("acme", acme=OURS, hooli=OURS), pack("packed", acme=THEIRS | OFF))
+
+    assert found.tenants["acme"].scope == "ours"
+    assert found.tenants["acme"].enabled
+    assert found.tenants.keys() == {"acme", "hooli"}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param(parameter("globex", "{"), id="not JSON"),
+        pytest.param(parameter("globex", OURS, "SecureString"), id="another type"),
+        pytest.param(parameter("globex", BROKEN), id="an unknown member"),
+        pytest.param(pack("globex", globex=BROKEN), id="packed in its own"),
+    ],
+)
+def test_a_tenants_own_parameter_decides_though_it_cannot_be_used(
+    broken: "ParameterTypeDef",
+) -> None:
+    packed = pack("acme", globex=THEIRS)
+
+    new = parse(packed, broken)
+    known = parse(packed, broken, last_good={f"{PATH}/globex": json.dumps(OURS)})
+
+    assert new.tenants == {}
+    assert known.tenants["globex"].scope == "ours"
+    assert "globex follows its own parameter" in known.invalid["globex"].detail
+
+
+def test_a_parameter_that_packed_others_keeps_its_own_name_though_it_cannot_be_read() -> None:
+    """What is in it now may disable the tenant."""
+    own = parameter("globex", '{"scope": "ours", "enabled": false')
+    packed_before = {f"{PATH}/globex": json.dumps({"tenants": {"hooli": OURS}})}
+
+    found = parse(pack("acme", globex=THEIRS), own, last_good=packed_before)
+
+    assert found.tenants.keys() == {"hooli"}
+    assert found.invalid.keys() == {"globex", f"{PATH}/globex"}
+
+
+def test_an_own_parameter_that_cannot_be_used_is_not_followed() -> None:
+    found = parse(pack("acme", globex=THEIRS), parameter("globex", "{"))
+
+    assert found.invalid["globex"].detail.startswith(
+        "Tenant globex is not served: its own parameter can't be used; it is in"
+    )
+
+
+def test_a_nested_parameter_is_not_the_tenants_own() -> None:
+    found = parse(parameter("team/globex", THEIRS | OFF), pack("packed", globex=OURS))
+
+    assert found.tenants["globex"].scope == "ours"
+    assert found.tenants["globex"].enabled
+    assert found.invalid.keys() == {f"{PATH}/team/globex"}
+
+
+KEEPS: dict[str, dict[str, Any]] = {
+    "its last good text": {"last_good": {f"{PATH}/packed": json.dumps(GOOD)}},
+    "its token": {"known": had("acme", "packed")},
+    "a text, though a token came from the other": {
+        "last_good": {f"{PATH}/packed": json.dumps(GOOD)},
+        "known": had("acme", "more"),
+    },
+    "both texts, and its token": {
+        "last_good": {f"{PATH}/packed": json.dumps(GOOD), f"{PATH}/more": json.dumps(GOOD)},
+        "known": had("acme", "packed"),
+    },
+}
+
+
+@pytest.mark.parametrize("known", KEEPS.values(), ids=KEEPS)
+def test_a_tenant_in_two_packed_parameters_stays_with_the_one_that_had_it(
+    known: dict[str, Any],
+) -> None:
+    more = pack("more", acme=THEIRS, hooli={"scope": "y"})
+
+    found = parse(more, pack("packed", acme=OURS), **known)
+
+    assert found.tenants["acme"].document == f"{PATH}/packed"
+    assert found.tenants["acme"].scope == "ours"  # as it is now: its owner may still change it
+    assert found.invalid.keys() == {"acme"}
+    places = f"{PATH}/more and in {PATH}/packed"
+    detail = f"Tenant acme stays with {PATH}/packed; it is in {places}"
+    assert found.invalid["acme"].detail == detail
+    assert found.invalid["acme"].code == "twice"
+    kept = {"tenants": {"hooli": {"scope": "y"}}}
+    assert json.loads(found.good_texts[f"{PATH}/more"]) == kept
+    assert json.loads(found.good_texts[f"{PATH}/packed"]) == {"tenants": {"acme": OURS}}
+
+
+def test_a_tenant_whose_packed_document_breaks_goes_on_with_the_last_good_one() -> None:
+    found = parse(pack("more", acme=THEIRS), pack("packed", acme=BROKEN), last_good=KEPT)
+
+    assert found.tenants["acme"].scope == "a"
+    assert "unknown members: scop" in found.invalid["acme"].detail
+    unreadable = parse(pack("more", acme=THEIRS), parameter("packed", "{"), last_good=KEPT)
+    assert unreadable.tenants["acme"].scope == "a"
+
+
+def test_a_new_tenant_in_two_packed_parameters_is_not_served() -> None:
+    found = parse(pack("more", acme=THEIRS), pack("packed", acme=OURS))
+
+    assert found.tenants == {}
+    places = f"{PATH}/more and in {PATH}/packed"
+    assert found.invalid["acme"].detail == f"Tenant acme is not served; it is in {places}"
+    again = parse(pack("more", acme=THEIRS), pack("packed", acme=OURS), last_good=found.good_texts)
+    assert again.tenants == {}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        pytest.param([parameter("acme", BROKEN)], id="its own is broken"),
+        pytest.param([parameter("acme", "{")], id="its own is not JSON"),
+        pytest.param([parameter("acme", "{"), pack("more", acme=THEIRS)], id="packed, too"),
+        pytest.param([pack("packed", acme=BROKEN)], id="broken in a packed one"),
+        pytest.param([parameter("packed", "{")], id="a packed one is not JSON"),
+        pytest.param([pack("more", acme=THEIRS), pack("new", acme=OURS)], id="packed is renamed"),
+    ],
+)
+def test_without_a_document_to_go_on_with_a_tenant_stays_as_its_token_was_issued_for(
+    parameters: "list[ParameterTypeDef]",
+) -> None:
+    known = had("acme", "packed")
+
+    found = parse(*parameters, known=known)
+
+    assert found.tenants == known
+    assert found.invalid
+    again = parse(*parameters, known=known, last_good=found.good_texts)
+    assert again.tenants == known
+    off = parse(*parameters, pack("off", acme=OFF), known=known)
+    assert off.tenants["acme"].enabled is (parameters[0]["Name"] == f"{PATH}/acme")
+    assert parse(*parameters).tenants == {}
+
+
+def test_a_tenant_that_was_taken_out_of_a_packed_parameter_stays_out() -> None:
+    left = {f"{PATH}/packed": json.dumps({"tenants": {"globex": OURS}})}
+
+    found = parse(parameter("packed", "{"), last_good=left, known=had("acme", "packed"))
+
+    assert found.tenants.keys() == {"globex"}
+
+
+def test_a_tenant_that_its_own_parameter_had_is_new_to_two_packed_ones() -> None:
+    packed = [pack("more", acme=THEIRS), pack("packed", acme=OURS)]
+    before = parse(parameter("acme", OURS), *packed)
+
+    assert parse(*packed, last_good=before.good_texts).tenants == {}
+
+
+@pytest.mark.parametrize("off", ["more", "packed"])
+def test_either_of_two_packed_parameters_disables_a_tenant(off: str) -> None:
+    packed = [pack(name, acme=OURS | (OFF if name == off else {})) for name in ("more", "packed")]
+
+    found = parse(*packed, last_good=KEPT)
+
+    assert not found.tenants["acme"].enabled
+    assert f"is disabled, since {PATH}/{off} says so" in found.invalid["acme"].detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"tenants": {"acme": {"scope": "x", "enabled": false}, "acme": {"scope": "x"}}}',
+        '{"tenants": {"acme": {"scope": "x"}, "acme": {"scope": "x", "enabled": false}}}',
+        '{"tenants": {"acme": {"scope": "x", "enabled": false, "enabled": true}}}',
+        '{"tenants": {"acme": {"scop": "x", "enabled": false}}}',
+        '{"tenants": {"acme": {"enabled": false}}}',
+    ],
+)
+def test_who_is_disabled_in_a_document_that_cannot_be_used_is_disabled(text: str) -> None:
+    found = parse(parameter("packed", text), last_good=KEPT)
+
+    assert not found.tenants["acme"].enabled
+    assert found.tenants["acme"].scope == "a"
+    assert found.invalid.keys() == {"acme"}
+
+
+def test_a_name_twice_in_one_parameter_goes_on_as_it_was() -> None:
+    text = '{"tenants": {"acme": {"scope": "x"}, "acme": {"scope": "y"}}}'
+
+    found = parse(parameter("packed", text), last_good=KEPT)
+
+    assert found.tenants["acme"].scope == "a"
+    detail = f"Tenant acme stays with {PATH}/packed; it is in {PATH}/packed, more than once"
+    assert found.invalid["acme"].detail == detail
+    assert parse(parameter("packed", text)).tenants == {}
+
+
+def test_a_name_in_many_places_is_one_error_with_three_of_them() -> None:
+    found = parse(*(pack(f"packed-{number:03}", acme=OURS) for number in range(150)))
+
+    places = " and in ".join(f"{PATH}/packed-{number:03}" for number in range(3))
+    assert {name: error.detail for name, error in found.invalid.items()} == {
+        "acme": f"Tenant acme is not served; it is in {places} and in 147 more"
+    }
+
+
+def test_a_packed_name_is_never_taken_for_a_parameter() -> None:
+    """Else an error of the one would hide that of the other."""
+    found = parse(parameter("globex", "{"), pack("packed", **{f"{PATH}/globex": OURS}))
+
+    assert found.invalid.keys() == {f"{PATH}/globex", f"'{PATH}/globex'"}

@@ -1,0 +1,161 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from token_issuer.errors import IssuerError, LedgerUnwritable, StoreDenied
+from token_issuer.ledger.records import Issued, Record
+from token_issuer.removing import remove_tokens
+from token_issuer.tokens.plan import Removal
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+def removal(tenant: str, *, is_ours: bool = True) -> Removal:
+    parameter = f"/visma/tokens/{tenant}"
+    issued = Issued(
+        issued_at=NOW,
+        expires_at=NOW + timedelta(hours=1),
+        fingerprint="0123456789abcdef",
+        scope=None,
+        parameter=parameter,
+        version=1,
+        client_secret_version="v1",
+        purpose="{}",
+        document="/visma/tenants/acme",
+    )
+    record = Record(tenant=tenant, client="default", attempted_at=NOW, issued=issued)
+    return Removal(record=record, parameter=parameter if is_ours else None, because="disabled")
+
+
+class World:
+    """A ledger and a store that note what they are told, in which some things fail."""
+
+    def __init__(self, failing: dict[str, Exception] | None = None) -> None:
+        self.failing = failing or {}
+        self.replaced: set[str] = set()  # tenants that have a new token meanwhile
+        self.done: list[str] = []
+        self.seconds_left = 60.0
+
+    def step(self, verb: str, name: str) -> None:
+        if error := self.failing.get(f"{verb} {name}"):
+            raise error
+        self.done.append(f"{verb} {name}")
+
+    def mark_lost(self, record: Record, _at: datetime) -> bool:
+        self.step("mark", record.tenant)
+        return record.tenant not in self.replaced
+
+    def delete_tokens(self, parameters: list[str]) -> dict[str, IssuerError]:
+        self.done.append(f"delete {len(parameters)}")
+        failures = {one: self.failing.get(f"delete {one.rpartition('/')[2]}") for one in parameters}
+        for failure in failures.values():
+            if failure and not isinstance(failure, IssuerError):
+                raise failure
+        return {one: why for one, why in failures.items() if isinstance(why, IssuerError)}
+
+    def drop_record(self, record: Record, _at: datetime) -> None:
+        self.step("drop", record.tenant)
+
+    def remove(self, *removals: Removal) -> dict[str, IssuerError | None]:
+        outcomes = remove_tokens(
+            removals,
+            NOW,
+            mark_lost=self.mark_lost,
+            delete_tokens=self.delete_tokens,
+            drop_record=self.drop_record,
+            time_left=lambda: self.seconds_left,
+        )
+        return {one.record.tenant: failure for one, failure in outcomes}
+
+
+def test_a_token_is_marked_then_deleted_then_forgotten() -> None:
+    world = World()
+
+    assert world.remove(removal("acme")) == {"acme": None}
+
+    assert world.done == ["mark acme", "delete 1", "drop acme"]
+
+
+def test_ten_are_deleted_at_once() -> None:
+    world = World()
+
+    assert len(world.remove(*(removal(f"t{number}") for number in range(12)))) == 12
+
+    assert [one for one in world.done if one.startswith("delete")] == ["delete 10", "delete 2"]
+
+
+def test_a_token_that_came_meanwhile_stays() -> None:
+    world = World()
+    world.replaced = {"acme"}
+
+    assert world.remove(removal("acme"), removal("globex")) == {"globex": None}
+
+    assert world.done == ["mark acme", "mark globex", "delete 1", "drop globex"]
+
+
+def test_a_parameter_that_is_not_ours_is_forgotten_only() -> None:
+    world = World()
+
+    assert world.remove(removal("acme", is_ours=False)) == {"acme": None}
+
+    assert world.done == ["delete 0", "drop acme"]
+
+
+@pytest.mark.parametrize(
+    ("step", "done"),
+    [
+        ("mark", ["delete 0"]),
+        ("delete", ["mark acme", "delete 1"]),
+        ("drop", ["mark acme", "delete 1"]),
+    ],
+)
+def test_what_fails_is_told_and_nothing_follows_it(step: str, done: list[str]) -> None:
+    error = StoreDenied("no") if step == "delete" else LedgerUnwritable("no")
+    world = World({f"{step} acme": error})
+
+    assert world.remove(removal("acme")) == {"acme": error}
+
+    assert world.done == done
+
+
+@pytest.mark.parametrize("step", ["mark", "delete", "drop"])
+def test_a_defect_stops_no_other_removal_and_is_not_quoted(step: str) -> None:
+    world = World({f"{step} t3": ZeroDivisionError("the token is t-t3")})
+
+    outcomes = world.remove(*(removal(f"t{number}") for number in range(12)))
+
+    hit = {f"t{number}" for number in range(10)} if step == "delete" else {"t3"}
+    failures = {name: why for name, why in outcomes.items() if why}
+    assert failures.keys() == hit
+    assert all(why.reason == "Unexpected" for why in failures.values())
+    assert all(why.detail.startswith("ZeroDivisionError in ") for why in failures.values())
+    assert {f"drop t{number}" for number in range(12)} - {f"drop {name}" for name in hit} == {
+        one for one in world.done if one.startswith("drop")
+    }
+
+
+def test_without_time_to_finish_nothing_is_begun() -> None:
+    world = World()
+    world.seconds_left = 15.9  # each call takes 7 seconds at most, the report 2
+
+    [failure] = world.remove(removal("acme")).values()
+
+    assert failure is not None
+    assert failure.reason == "NoTimeLeft"
+    assert world.done == ["delete 0"]
+
+
+def test_what_there_is_no_time_to_forget_is_marked_and_comes_again() -> None:
+    world = World()
+
+    def delete(parameters: list[str]) -> dict[str, IssuerError]:
+        world.seconds_left = 15.9
+        return World.delete_tokens(world, parameters)
+
+    world.delete_tokens = delete  # type: ignore[method-assign]
+
+    [failure] = world.remove(removal("acme")).values()
+
+    assert failure is not None
+    assert failure.reason == "NoTimeLeft"
+    assert world.done == ["mark acme", "delete 1"]

@@ -1,0 +1,256 @@
+"""Runs that are killed at any call, or that run two at once: nothing is lost, the next mends it."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from local.authorization_server import SCOPES, VismaConnect, make_app, serving_wsgi
+from tests.conftest import PROJECT, Show, counts
+from tests.helpers.account import (
+    CLIENT_SECRET,
+    CREDENTIALS,
+    ENVIRONMENT,
+    Account,
+    lambda_context,
+    tenant_id,
+)
+from tests.helpers.scripted_aws import ScriptedAws
+from tests.helpers.wire import Wire
+from token_issuer import handler
+from token_issuer.ledger.records import Issued
+
+pytestmark = pytest.mark.long
+
+ANYWHERE = 60  # kills by chance, besides one on either side of each call
+SEED = 5  # of which tokens live longer: a second one of `changed` does not
+PENDING_SECRET = "pending-7zR2pXw9Lm4Tb8YcH6vKq"
+NAMED = {"tenants": ["changed", "fresh", "lost", "missing"], "force": True}
+LAST = {"tenants": ["fresh"], "force": True}  # for whom the pending secret will be proved
+AT_ONCE = 20  # pairs of runs
+PERIOD = timedelta(minutes=5)
+LIVE = ("changed", "fresh", "refused", "vanished")  # have a token before, and nobody touches it
+SERVED = ("changed", "fresh", "lost", "missing")  # have one after the next run that is right
+NAMES = {tenant_id(name): name for name in (*LIVE, *SERVED, "disabled")}
+
+
+class ManyLifetimes(VismaConnect):
+    """Some tokens live longer, and no two tenants' equally long, else a lot would order them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seed: float = 0
+        self.times: Counter[str] = Counter()
+
+    def access_token(self, *, user: Any, **details: Any) -> str:  # noqa: ANN401  Authlib's
+        self.times[user] += 1
+        chance = random.Random(f"{self.seed} {user} {self.times[user]}")  # noqa: S311  no secret
+        apart = 2 * 60 * sorted(NAMES).index(user)  # seconds
+        self.lifetime = chance.choice((2400, 3600)) + apart
+        return super().access_token(user=user, **details)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """The servers, and what is in them."""
+
+    wire: Wire
+    aws: ScriptedAws
+    visma_connect: ManyLifetimes
+    environment: pytest.MonkeyPatch
+
+    def arrange(self, seed: int | None = None) -> Account:
+        """Have a run behind us, and tenants in every state that the next one meets."""
+        self.visma_connect.seed = random.random() if seed is None else seed  # noqa: S311
+        self.visma_connect.times.clear()
+        self.aws.reset()
+        account = Account(self.visma_connect)
+        account.make_ledger()
+        client = account.add_client()
+        for name in (*LIVE, "lost", "disabled"):
+            account.configure(name)
+        assert counts(self.run()) == {"issued": 6}
+        assert counts(self.run(LAST)) == {"issued": 1}
+        account.configure("changed", scope=SCOPES[1])
+        account.configure("missing")
+        account.configure("refused", scope=SCOPES[1])
+        account.configure("disabled", enabled=False)
+        client.tenants.remove(tenant_id("refused"))
+        account.put_token("lost", "by hand")
+        account.ssm.delete_parameter(Name="/visma/tenants/vanished")
+        client.client_secrets.add(PENDING_SECRET)
+        account.secretsmanager.put_secret_value(
+            SecretId="visma/clients/default",
+            SecretString=json.dumps({"client_id": "default-id", "client_secret": PENDING_SECRET}),
+            VersionStages=["AWSPENDING"],
+        )
+        return account
+
+    def run(self, event: object = None, ticks: int = 0) -> dict[str, Any]:
+        """Run in this process, some ticks later."""
+        later = SimpleNamespace(now=lambda zone: datetime.now(zone) + ticks * PERIOD)
+        self.environment.setattr(handler, "datetime", later)
+        return handler.lambda_handler(event or {}, lambda_context())
+
+    def start(self, event: object, request_id: str = "only") -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.helpers.killed_function", json.dumps(event), request_id],
+            cwd=PROJECT,
+            env=os.environ | {"PYTHONPATH": "src"},
+            stdout=subprocess.DEVNULL,
+        )
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with ExitStack() as stack:
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        wire, aws, visma_connect = Wire(NAMES), ScriptedAws(), ManyLifetimes()
+        aws.url = stack.enter_context(serving_wsgi(wire.around(aws)))
+        visma_connect.url = stack.enter_context(serving_wsgi(wire.around(make_app(visma_connect))))
+        variables = (
+            ENVIRONMENT
+            | CREDENTIALS
+            | {
+                "AWS_ENDPOINT_URL": aws.url,
+                "TOKEN_ENDPOINT": visma_connect.token_endpoint,
+            }
+        )
+        for name, value in variables.items():
+            environment.setenv(name, value)
+        handler.aws_clients.cache_clear()
+        stack.callback(handler.aws_clients.cache_clear)
+        yield Place(wire=wire, aws=aws, visma_connect=visma_connect, environment=environment)
+
+
+def expiry(account: Account, token: str, name: str) -> datetime:
+    claims = account.visma_connect.claims(token)
+    assert claims["tenant_id"] == tenant_id(name)
+    return datetime.fromtimestamp(claims["exp"], UTC)
+
+
+def recorded(account: Account) -> dict[str, Issued]:
+    records = account.ledger.read().records
+    return {name: record.issued for name, record in records.items() if record.issued}
+
+
+def assert_nothing_lost(account: Account) -> None:
+    """Each live token is there or has a successor, and the ledger claims no more than it has."""
+    tokens, records = account.tokens(), recorded(account)
+    assert set(LIVE) <= tokens.keys()
+    assert set(LIVE) <= records.keys()
+    for name, issued in records.items():
+        if name not in ("lost", "disabled"):  # a person overwrote it; it is being removed
+            expires_at = expiry(account, tokens[name], name)
+            assert datetime.now(UTC) < issued.expires_at <= expires_at, name
+
+
+def assert_recorded(account: Account) -> None:
+    """The ledger knows the tokens that are stored, and no others."""
+    names = [f"/visma/tokens/{name}" for name in account.tokens()]
+    stored = account.ssm.get_parameters(Names=names)["Parameters"]
+    assert {one["Name"]: one["Version"] for one in stored} == {
+        issued.parameter: issued.version for issued in recorded(account).values()
+    }
+
+
+def assert_promoted(account: Account) -> None:
+    """The pending secret is the current one, and the one before is still there."""
+    secret = account.secretsmanager.describe_secret(SecretId="visma/clients/default")
+    current, previous = (
+        json.loads(
+            account.secretsmanager.get_secret_value(
+                SecretId="visma/clients/default", VersionStage=stage
+            )["SecretString"]
+        )["client_secret"]
+        for stage in ("AWSCURRENT", "AWSPREVIOUS")
+    )
+    assert (current, previous) == (PENDING_SECRET, CLIENT_SECRET)
+    assert sorted(secret["VersionIdsToStages"].values()) == [["AWSCURRENT"], ["AWSPREVIOUS"]]
+
+
+def assert_mended(place: Place, account: Account) -> None:
+    """The next run makes good what is missing, and the one after it finds nothing to do."""
+    report = place.run(ticks=1)
+    assert "skipped" not in report
+    assert [one["tenant"] for one in report["failures"]] == ["refused"]
+    assert_nothing_lost(account)
+    assert datetime.now(UTC) < expiry(account, account.tokens()["lost"], "lost")
+    assert account.tokens().keys() == {*LIVE, *SERVED}
+    assert_recorded(account)
+    assert recorded(account)["changed"].scope == SCOPES[1]
+    assert_promoted(account)
+    assert counts(place.run(ticks=2)) == {"fresh": 4, "failed": 1}
+
+
+def kill(place: Place, number: int, *, after: bool, seed: int | None = None) -> str | None:
+    """Kill the run at the call of this number, see what is left, and return the call."""
+    account = place.arrange(seed)
+    with place.start({}) as process:
+        place.wire.watch(process, number, after=after)
+        assert process.wait(60) in {0, -signal.SIGKILL}
+        place.wire.victim = None
+    assert_nothing_lost(account)
+    assert_mended(place, account)
+    return place.wire.calls[number - 1] if process.returncode < 0 else None
+
+
+def table(title: str, killed: Counter[str]) -> str:
+    rows = (f"{times:4} {call}" for call, times in killed.items())
+    return "\n".join([f"{killed.total()} {title}:", *rows])
+
+
+def test_a_run_killed_on_either_side_of_each_call(place: Place, show: Show) -> None:
+    place.environment.setenv("CONCURRENCY", "1")
+    killed: Counter[str] = Counter()
+    number = 1
+    while call := kill(place, number, after=False, seed=SEED):
+        assert kill(place, number, after=True, seed=SEED) == call
+        killed[f"before and after {number}: {call}"] += 2
+        number += 1
+
+    show(table("kills, one tenant at a time", killed))
+    assert killed.total() > 40
+    assert any("#may_live_until" in call for call in killed)  # a shorter life is noted
+
+
+def test_a_run_killed_anywhere_while_tenants_go_side_by_side(place: Place, show: Show) -> None:
+    killed: Counter[str] = Counter()
+    while killed.total() < ANYWHERE:
+        after = random.random() < 0.5  # noqa: S311
+        call = kill(place, random.randrange(8, 38), after=after)  # noqa: S311
+        killed[f"{'after' if after else 'before'} {call}"] += call is not None
+
+    show(table("kills, tenants side by side", +killed))
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param(({}, {}), id="full ones"),
+        pytest.param(({}, NAMED), id="a full one and one for names"),
+        pytest.param((NAMED, NAMED), id="for the same names"),
+    ],
+)
+def test_two_runs_at_once(events: tuple[object, object], place: Place) -> None:
+    place.wire.delay = 0.1
+    for _ in range(AT_ONCE):
+        account = place.arrange()
+        with place.start(events[0], "one") as one, place.start(events[1], "other") as other:
+            place.wire.watch(one)
+            assert one.wait(60) == other.wait(60) == 0
+            place.wire.victim = None
+        assert_nothing_lost(account)
+        assert_recorded(account)
+        assert_mended(place, account)

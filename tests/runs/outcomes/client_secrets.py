@@ -1,0 +1,112 @@
+"""Client secrets that can't be read or used, or look as if they couldn't."""
+
+import json
+from collections.abc import Callable
+
+from tests.helpers.account import tenant_id
+from tests.helpers.scene import Case, Scene
+
+CLIENT_ID, CLIENT_SECRET = "default-id", "the-very-secret-of-this-case"
+HIT = frozenset({"acme", "globex"})  # the client's tenants; hooli has another client
+
+
+def secret(words: str, value: str | bytes | dict[str, object], detail: str) -> Case:
+    content = json.dumps(value) if isinstance(value, dict) else value
+
+    def arrange(scene: Scene) -> None:
+        scene.replace_secret(content)
+        scene.secrets.append(CLIENT_SECRET)
+
+    return Case(
+        words=words,
+        arrange=arrange,
+        reason="ClientSecretInvalid",
+        detail=detail,
+        failures=HIT,
+        kept=HIT,
+    )
+
+
+def unreadable(words: str, code: str) -> Case:
+    return Case(
+        words=words,
+        arrange=lambda scene: scene.aws.fail(
+            "GetSecretValue", code, SecretId="visma/clients/default"
+        ),
+        reason="ClientSecretUnreadable",
+        detail=f"Reading secret visma/clients/default failed: {code}",
+        failures=HIT,
+        kept=HIT,
+    )
+
+
+def without_value(words: str, state: str, arrange: Callable[[Scene], object]) -> Case:
+    return Case(
+        words=words,
+        arrange=arrange,
+        reason="ClientSecretUnreadable",
+        detail=f"Secret visma/clients/default {state}",
+        failures=HIT,
+        kept=HIT,
+    )
+
+
+def drop_value(scene: Scene) -> None:
+    scene.drop_secret()
+    scene.account.secretsmanager.create_secret(Name="visma/clients/default")
+
+
+def beyond_latin_1(method: str) -> Case:
+    odd = "blåbær€-пароль-秘密"
+
+    def arrange(scene: Scene) -> None:
+        members = {"client_id": CLIENT_ID, "client_secret": odd, "auth_method": method}
+        scene.replace_secret(json.dumps(members))
+        scene.secrets.append(odd)
+        client = scene.visma_connect.add_client(CLIENT_ID, odd)
+        client.tenants.update(tenant_id(name) for name in HIT)
+
+    return Case(words=f"a secret beyond latin-1, sent by {method}", arrange=arrange)
+
+
+BOTH: dict[str, object] = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+
+CLIENT_SECRETS = [
+    Case(
+        words="missing",
+        arrange=lambda scene: scene.drop_secret(),
+        reason="ClientSecretUnreadable",
+        detail="visma/clients/default failed: ResourceNotFoundException",
+        failures=HIT,
+        kept=HIT,
+    ),
+    unreadable("denied", "AccessDeniedException"),
+    unreadable("its key is denied", "DecryptionFailure"),
+    unreadable("in a state that nobody knows", "InvalidRequestException"),
+    without_value(
+        "scheduled for deletion",
+        "is scheduled for deletion",
+        lambda scene: scene.account.secretsmanager.delete_secret(SecretId="visma/clients/default"),
+    ),
+    without_value("without a value yet", "has no value yet", drop_value),
+    unreadable("throttled for good", "ThrottlingException"),
+    secret("binary", json.dumps(BOTH).encode(), "is binary"),
+    secret("not JSON but the bare secret", CLIENT_SECRET, "is not JSON"),
+    secret("deep nesting", "[" * 60_000, "is not JSON"),
+    secret("client_id as a number", BOTH | {"client_id": 7}, "client_id is missing"),
+    secret("a list", json.dumps([CLIENT_ID, CLIENT_SECRET]), "is not a JSON object"),
+    secret("a bare text", json.dumps(CLIENT_SECRET), "is not a JSON object"),
+    secret("client_id is missing", {"client_secret": CLIENT_SECRET}, "client_id is missing"),
+    secret("client_secret is missing", {"client_id": CLIENT_ID}, "client_secret is missing"),
+    secret("client_id is empty", BOTH | {"client_id": ""}, "client_id is missing"),
+    secret("client_secret is empty", BOTH | {"client_secret": ""}, "client_secret is missing"),
+    secret("client_secret is a list", BOTH | {"client_secret": [CLIENT_SECRET]}, "or not a text"),
+    secret(
+        "half a character", BOTH | {"client_secret": "\ud83d" + CLIENT_SECRET}, "incomplete Unicode"
+    ),
+    secret("an unknown auth_method", BOTH | {"auth_method": "private_key_jwt"}, "auth_method must"),
+    secret("auth_method as null", BOTH | {"auth_method": None}, "auth_method must"),
+    secret("the secret as a member's name", {CLIENT_SECRET: ""}, "other members than it may have"),
+    beyond_latin_1("client_secret_post"),
+    beyond_latin_1("client_secret_basic"),
+]
