@@ -8,7 +8,6 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from token_issuer.clients.secrets_manager import read_credentials
 from token_issuer.errors import (
     ClientFailed,
     ClientSecretUnreadable,
@@ -186,14 +185,11 @@ def _secrets(stack: Stack, configuration: Configuration | Failure) -> Iterator[F
     clients = sorted({one.client for one in configuration.tenants.values() if one.enabled})
     if not clients:
         yield unknown(Check.SECRET, "no enabled tenant names a client")
-    secretsmanager, prefix = (
-        stack.aws.client("secretsmanager"),
-        stack.settings.client_secrets_prefix,
-    )
+    secrets = stack.secrets()
     failures: dict[str, ClientFailed | None] = {}
     for client in clients:
         try:
-            read_credentials(secretsmanager, prefix, client)
+            secrets.read(client)
         except ClientSecretUnreadable as error:
             if error.code in LASTING:
                 failures[client] = error

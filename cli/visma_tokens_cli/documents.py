@@ -17,7 +17,7 @@ from token_issuer.foreign_errors import aws_code
 from token_issuer.limits.pacer import Pacer
 from token_issuer.redaction import Quoted
 from token_issuer.tenants.configuration import Configuration, parse_configuration
-from token_issuer.tenants.parameters import list_parameters
+from token_issuer.tenants.parameters import TenantDocuments
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.options import NOT_WELL, UNCHANGED
 from visma_tokens_cli.screen import say
@@ -317,9 +317,8 @@ class Store:
 
     def read(self) -> Documents:
         """Read all of them; raises TenantsUnreadable."""
-        return parse_documents(
-            list_parameters(self._ssm, self._path, pacer=self._reads), self._path
-        )
+        parameters = TenantDocuments(self._ssm, self._path, self._reads).read()
+        return parse_documents(parameters, self._path)
 
     def create(self, name: str, text: str) -> None:
         """Make a parameter; raises CommandFailed where there is one of that name."""

@@ -20,7 +20,6 @@ from token_issuer.clients.secrets_manager import (
     MISSING,
     PENDING,
     PREVIOUS,
-    read_credentials,
 )
 from token_issuer.errors import (
     ClientFailed,
@@ -158,10 +157,9 @@ def _read_text(file: Path) -> str:
 
 def read_auth_method(stack: Stack, client: str) -> str:
     """Return how a client authenticates now; where that can't be told, say what is assumed."""
-    secretsmanager, assumed = stack.aws.client("secretsmanager"), AUTH_METHODS[0]
-    prefix = stack.settings.client_secrets_prefix
+    assumed = AUTH_METHODS[0]
     try:
-        return read_credentials(secretsmanager, prefix, client).auth_method
+        return stack.secrets().read(client).auth_method
     except ClientFailed as error:
         if error.code not in {MISSING, "NoValue"}:
             say(f"{error.detail}: {assumed} is assumed; else give the client secret as a file.")

@@ -1,9 +1,9 @@
 """The deployed stack: its outputs, the function's settings, and a session with AWS."""
 
+import math
 import os
 import re
 import shlex
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -20,15 +20,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
+from token_issuer.clients.secrets_manager import ClientSecrets
 from token_issuer.errors import SettingsInvalid
 from token_issuer.foreign_errors import aws_code
 from token_issuer.ledger.records import Memory
 from token_issuer.ledger.table import Ledger
-from token_issuer.limits.deadline import Clock
+from token_issuer.limits.deadline import Clock, Deadline
 from token_issuer.limits.pacer import Pacer
 from token_issuer.settings import Settings, parse_settings
-from token_issuer.tenants.configuration import Configuration
-from token_issuer.tenants.parameters import read_tenants
+from token_issuer.tenants.configuration import Configuration, parse_configuration
+from token_issuer.tenants.parameters import TenantDocuments
 from token_issuer.tenants.recall import last_tenants
 from visma_tokens_cli.answers import NotOfAws, check_answers
 from visma_tokens_cli.failures import SIGN_IN, CommandFailed
@@ -73,7 +74,13 @@ class Stack:
     def read_tenants(self, memory: Memory) -> Configuration:
         """Read all tenant documents as the function does; raises TenantsUnreadable."""
         ssm, path = self.aws.client("ssm"), self.settings.tenants_path
-        return read_tenants(ssm, path, memory.documents, last_tenants(memory), pacer=reads())
+        parameters = TenantDocuments(ssm, path, reads()).read()
+        return parse_configuration(parameters, path, memory.documents, last_tenants(memory))
+
+    def secrets(self) -> ClientSecrets:
+        """Return the secrets of clients, to read."""
+        client, prefix = self.aws.client("secretsmanager"), self.settings.client_secrets_prefix
+        return ClientSecrets(client, prefix)
 
     def aws_command(self, *words: str) -> str:
         """Return a command of the AWS CLI that can be pasted, for where the stack is."""
@@ -94,7 +101,7 @@ def reads() -> Pacer:
 
 
 def _pacer(per_second: float) -> Pacer:
-    return Pacer(per_second, Clock(now=time.monotonic, sleep=time.sleep))
+    return Pacer(per_second, Deadline(math.inf, Clock()))
 
 
 class _Session(boto3.Session):

@@ -1,6 +1,5 @@
 """One tenant: configured, taken out, turned on and off; and what the issuer makes of it."""
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +24,7 @@ from visma_tokens_cli.screen import listed, out, print_json, say
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.status import read_versions
 
-CLOCK = Clock(now=time.monotonic, sleep=time.sleep)
+CLOCK = Clock()
 PATIENCE = 20.0  # seconds until the function reads what was written, at most
 PAUSE = 4.0  # seconds
 MOST_PLACES = 3  # that are named at once
@@ -166,9 +165,9 @@ def _issue(stack: Stack, name: str, home: str, *, as_json: bool, clock: Clock) -
 
     Parameter Store is eventually consistent. A call without answer is not made again.
     """
-    until = clock.now() + PATIENCE
+    until = clock.seconds() + PATIENCE
     event = {"tenants": [name]}
-    while _is_to_come(report := run_now(stack, event), name) and clock.now() < until:
+    while _is_to_come(report := run_now(stack, event), name) and clock.seconds() < until:
         say(f"There is no token of {name} yet; asking again …")
         clock.sleep(PAUSE)
     if as_json:

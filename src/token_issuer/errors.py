@@ -413,13 +413,19 @@ class Deferred(IssuerError):
 
 
 class NoTimeLeft(Deferred):
-    """The run ended before the tenant's turn came."""
+    """The run had no time left for a tenant, or for another step."""
 
     remedy = (
         "The next run begins with the most urgent. If it lasts: raise WritesPerSecond to 80 % of"
         " what Parameter Store lets the account write, or move tenants to another account or"
         " Region."
     )
+
+    def __init__(
+        self, detail: str = "The run had no time left", *, code: Quoted | None = None
+    ) -> None:
+        """Say so in the same words everywhere."""
+        super().__init__(detail, code=code)
 
 
 class EndpointBreakerOpen(Deferred):

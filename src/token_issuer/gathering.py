@@ -1,8 +1,8 @@
 """What a run decides upon: documents, ledger, stored versions, the stages of client secrets."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil
 
@@ -11,7 +11,7 @@ from token_issuer.errors import IssuerError, TenantsGone, TenantsUnreadable
 from token_issuer.facts import Facts
 from token_issuer.foreign_errors import failure_of
 from token_issuer.ledger.records import ClientRecord, Memory, Record
-from token_issuer.ledger.table import Ledger
+from token_issuer.outside import Outside
 from token_issuer.settings import Settings
 from token_issuer.tenants.configuration import Configuration, parse_configuration
 from token_issuer.tenants.documents import Tenant
@@ -19,35 +19,22 @@ from token_issuer.tenants.invocation import Invocation, select_tenants
 from token_issuer.tenants.recall import last_tenants
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sources:
-    """Where facts come from.
-
-    `read_tenants` takes the last good texts by parameter, and the tenants as their tokens were
-    issued for. `read_stages` says on which version of a client's secret each is.
-    """
-
-    ledger: Ledger
-    read_tenants: Callable[[Mapping[str, str], Mapping[str, Tenant]], Configuration]
-    read_versions: Callable[[Collection[str]], dict[str, int]]
-    read_stages: Callable[[str], dict[str, str]]
-    has_time: Callable[[], bool]  # for what isn't a token
-    settings: Settings
-
-
-def gather(invocation: Invocation, sources: Sources, now: datetime) -> Facts:
+def gather(invocation: Invocation, outside: Outside) -> Facts:
     """Read documents and ledger, and compare them with what is stored."""
-    memory = sources.ledger.read()
-    configuration = _read_tenants(memory, sources, now)
+    at, settings = outside.deadline.now(), outside.settings
+    memory = outside.ledger.read()
+    configuration = _read_tenants(memory, outside, at)
     tenants, failures = select_tenants(configuration, invocation)
     records = {one.name: memory.records[one.name] for one in tenants if one.name in memory.records}
     known, after = (records, "") if invocation.tenants else (memory.records, memory.checked)
     whole = invocation.tenants is None and configuration.is_complete
-    in_turn = to_check(known, after, sources.settings)
-    leaving = expired(memory.records, configuration.tenants, now) if whole else {}
-    compared, lost, unchecked = _compare(in_turn | to_check(leaving, "", sources.settings), sources)
-    stages, unread = _read_stages(sorted({one.client for one in tenants}), sources)
+    in_turn = to_check(known, after, settings)
+    leaving = expired(memory.records, configuration.tenants, at) if whole else {}
+    compared, lost, unchecked = _compare(in_turn | to_check(leaving, "", settings), outside)
+    stages, unread = _read_stages(sorted({one.client for one in tenants}), outside)
     return Facts(
+        at=at,
+        invocation=invocation,
         memory=memory,
         configuration=configuration,
         tenants=tenants,
@@ -67,16 +54,17 @@ def gather(invocation: Invocation, sources: Sources, now: datetime) -> Facts:
     )
 
 
-def _read_tenants(memory: Memory, sources: Sources, now: datetime) -> Configuration:
+def _read_tenants(memory: Memory, outside: Outside, now: datetime) -> Configuration:
     """Return what is configured, or who is known where that can't be listed."""
-    known = last_tenants(memory)
+    known, path = last_tenants(memory), outside.settings.tenants_path
     try:
-        found = sources.read_tenants(memory.documents, known)
+        parameters = outside.tenants.read()
     except TenantsUnreadable as error:
-        recalled = _recall_tenants(memory, known, sources.settings.tenants_path, error)
+        recalled = _recall_tenants(memory, known, path, error)
         if not recalled.tenants:
             raise
         return recalled
+    found = parse_configuration(parameters, path, memory.documents, known)
     live = [one for one in memory.records.values() if one.issued and now < one.issued.expires_at]
     if live and not found.parameters:
         raise TenantsGone(f"Nothing is below {found.path}, while {len(live)} tokens live")
@@ -105,11 +93,11 @@ def _recall_tenants(
 
 
 def _compare(
-    records: Mapping[str, Record], sources: Sources
+    records: Mapping[str, Record], outside: Outside
 ) -> tuple[frozenset[str], frozenset[str], IssuerError | None]:
     """Return whose parameters were looked at, and where another token is stored or none."""
     try:
-        versions = sources.read_versions(records.keys())
+        versions = outside.tokens.versions(records.keys())
     except Exception as error:  # noqa: BLE001  a run that doesn't know it issues all the same
         return frozenset(), frozenset(), failure_of(error)
     lost = (
@@ -121,16 +109,16 @@ def _compare(
 
 
 def _read_stages(
-    clients: Collection[str], sources: Sources
+    clients: Collection[str], outside: Outside
 ) -> tuple[dict[str, dict[str, str]], dict[str, IssuerError]]:
     """Return the stages by client, and why some can't be read, which alone hits nobody."""
     stages: dict[str, dict[str, str]] = {}
     unread: dict[str, IssuerError] = {}
     for client in clients:
-        if not sources.has_time():
+        if not outside.deadline.is_in_first_half:
             break  # the next run does
         try:
-            stages[client] = sources.read_stages(client)
+            stages[client] = outside.secrets.stages(client)
         except Exception as error:  # noqa: BLE001  likewise
             failure = failure_of(error)
             if failure.code != MISSING:  # whoever is due says so

@@ -37,11 +37,19 @@ class Issuer(Lambda):
 
     @property
     def clock(self) -> Clock:
-        return Clock(now=lambda: self.seconds, sleep=self._sleep)
+        return Waiting(self)
 
-    def _sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.seconds += seconds
+
+class Waiting(Clock):
+    def __init__(self, issuer: Issuer) -> None:
+        self._issuer = issuer
+
+    def seconds(self) -> float:
+        return self._issuer.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self._issuer.pauses.append(seconds)
+        self._issuer.seconds += seconds
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import io
 import json
+import math
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,7 +22,7 @@ from token_issuer.clients.credentials import ClientCredentials
 from token_issuer.errors import ClientRefused, ClientSecretUnreadable
 from token_issuer.handler import lambda_handler
 from token_issuer.ledger.table import Ledger
-from token_issuer.limits.deadline import Clock
+from token_issuer.limits.deadline import Clock, Deadline
 from token_issuer.limits.pacer import Pacer
 from token_issuer.redaction import Quoted
 from token_issuer.settings import Settings
@@ -85,12 +85,12 @@ def credentials(version: str, client_id: str = "id") -> ClientCredentials:
 
 
 def fast_pacer() -> Pacer:
-    return Pacer(1000, Clock(now=time.monotonic, sleep=time.sleep))
+    return Pacer(1000, Deadline(math.inf, Clock()))
 
 
 def ended_pacer() -> Pacer:
     """Return one that has no more turns."""
-    return Pacer(1000, Clock(now=time.monotonic, sleep=time.sleep), until=0)
+    return Pacer(1000, Deadline(0, Clock()))
 
 
 def lambda_context(milliseconds: int = 290_000) -> Any:  # noqa: ANN401  a part of Lambda's

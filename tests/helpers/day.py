@@ -2,15 +2,14 @@
 
 import io
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from tests.helpers.emf import Sample, read_samples
-from tests.helpers.world import STACK, START, Captured, World
-from token_issuer.run import Outside
+from tests.helpers.world import START, World
 
 PERIOD = timedelta(minutes=5)
 HOUR = timedelta(hours=1)
@@ -29,10 +28,9 @@ class WatchedWorld(World):
     said: io.StringIO = field(default_factory=io.StringIO)
     log: list[dict[str, Any]] = field(default_factory=list)
 
-    def _outside(self) -> Outside:
-        logger = Logger(service="watched", stream=self.said)
-        logger.registered_handler.setStream(self.said)  # type: ignore[attr-defined]
-        return replace(super()._outside(), telemetry=Captured(logger, STACK, self.metrics))
+    def __post_init__(self) -> None:
+        self.logger = Logger(service="watched", stream=self.said)
+        self.logger.registered_handler.setStream(self.said)  # type: ignore[attr-defined]
 
     def watch(self, at: datetime) -> None:
         """Run once, and keep what the run says; its log lines have the time of its end."""

@@ -170,7 +170,6 @@ class Deployed(ScriptedAws):
                 code=Quoted(code or "invalid_tenant"),
                 detail=Quoted(failure),
                 failed_at=now,
-                count=1,
                 waits=0,
                 next_attempt_at=None,
                 purpose="",

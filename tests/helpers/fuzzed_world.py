@@ -4,8 +4,9 @@ import io
 import json
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import redirect_stdout
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -13,21 +14,19 @@ from aws_lambda_powertools import Logger
 from tests.helpers.account import CLIENT_SECRET, log_to, make_settings
 from tests.helpers.fuzzed_table import Table, Value
 from token_issuer.clients.credentials import ClientCredentials, parse_credentials
-from token_issuer.clients.secrets_manager import CURRENT, PENDING
+from token_issuer.clients.secrets_manager import CURRENT, PENDING, ClientSecrets
 from token_issuer.errors import IssuerError
-from token_issuer.gathering import Sources
-from token_issuer.issuing import Steps, issue_tokens
-from token_issuer.limits.deadline import Clock
+from token_issuer.limits.deadline import Clock, Deadline
 from token_issuer.limits.pacer import Pacer
-from token_issuer.proving import Rollover
-from token_issuer.removing import remove_tokens
+from token_issuer.outside import Aws, Outside, open_outside
+from token_issuer.reporting.events import Events
 from token_issuer.reporting.report import Report
 from token_issuer.reporting.telemetry import Telemetry
-from token_issuer.run import Outside, run
-from token_issuer.tenants.configuration import parse_configuration
+from token_issuer.run import run
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.access_token import AccessToken
-from token_issuer.tokens.oauth import Answer, fetch_token
+from token_issuer.tokens.oauth import Answer
+from token_issuer.tokens.store import TokenStore
 
 BEGIN = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 SETTINGS = make_settings(concurrency=1)
@@ -63,95 +62,35 @@ class World:
         )
         self.said = io.StringIO()
         log_to(self.said)
-        self._seconds = 0.0
 
     def run(self, invocation: Invocation | None = None) -> Report:
         with redirect_stdout(self.said):
             return run(invocation or Invocation(), self._outside(), holder=f"{self.now}")
 
-    def _sleep(self, seconds: float) -> None:
-        self._seconds += seconds
-
-    def _read_secret(self, client: str, stage: str) -> ClientCredentials:
-        version = f"version-{stage}"
-        return parse_credentials(f"visma/clients/{client}", self.secrets.get(stage), version)
-
-    def _store(self, parameter: str, _: AccessToken) -> int:
-        self.versions[parameter] = self.versions.get(parameter, 0) + 1
-        return self.versions[parameter]
-
-    def _delete(self, parameters: Collection[str]) -> dict[str, IssuerError]:
-        for parameter in parameters:
-            self.versions.pop(parameter, None)
-        return {}
-
-    def _put_event(self, kind: str, detail: Mapping[str, object]) -> None:
-        self.said.write(f"{json.dumps({'kind': kind, 'detail': detail}, ensure_ascii=False)}\n")
-
     def _outside(self) -> Outside:
-        ledger, clock = self.table.ledger, Clock(now=lambda: self._seconds, sleep=self._sleep)
-        logger = Logger(service="token-issuer")
-        telemetry = Telemetry(logger, "issuer", self._put_event)
-        writes = Pacer(1000, clock)
-        fetch = partial(fetch_token, post=lambda *_: self.answer, now=lambda: self.now)
-        rollover = Rollover(
-            read=self._read_secret,
-            fetch_token=fetch,
-            promote=lambda *_: self.secrets.update({CURRENT: self.secrets.pop(PENDING)}),
-            unstage=lambda *_: None,
-            record=ledger.record_client,
-            tell_refused=telemetry.secret_refused,
-            has_time=lambda _: True,
-            now=lambda: self.now,
-            settings=SETTINGS,
+        unused: Any = None
+        events: Any = SimpleNamespace(put_events=self._put_events)
+        opened = open_outside(
+            SETTINGS,
+            Aws(ssm=unused, secretsmanager=unused, dynamodb=unused),
+            Telemetry(Logger(service="token-issuer"), "issuer"),
+            Events(lambda: events, "issuer"),
+            Deadline(240, _Clock(self)),
         )
-        steps = Steps(
-            secret=rollover.secret,
-            fetch_token=fetch,
-            store_token=self._store,
-            record_token=ledger.record_token,
-            record_failure=ledger.record_failure,
-            shorten=ledger.shorten,
-            tell_failing=telemetry.token_failing,
-            tell_recovered=telemetry.token_recovered,
-            tell_reassigned=telemetry.tenant_reassigned,
-            writes=writes,
-            sleep=self._sleep,
-            now=lambda: self.now,
-            settings=SETTINGS,
+        tenants: Any = SimpleNamespace(read=lambda: self.parameters)
+        endpoint: Any = SimpleNamespace(post=lambda *_: self.answer)
+        return replace(
+            opened,
+            tenants=tenants,
+            endpoint=endpoint,
+            secrets=_Secrets(self.secrets),
+            tokens=_Tokens(self.versions, opened.tokens.writes),
+            ledger=self.table.ledger,
         )
-        return Outside(
-            now=lambda: self.now,
-            settings=SETTINGS,
-            telemetry=telemetry,
-            ledger=ledger,
-            sources=Sources(
-                ledger=ledger,
-                read_tenants=lambda last_good, known: parse_configuration(
-                    self.parameters,  # type: ignore[arg-type]
-                    SETTINGS.tenants_path,
-                    last_good,
-                    known,
-                ),
-                read_versions=lambda names: {
-                    name: self.versions[name] for name in names if name in self.versions
-                },
-                read_stages=lambda _: {stage: f"version-{stage}" for stage in self.secrets},
-                has_time=lambda: True,
-                settings=SETTINGS,
-            ),
-            rollover=rollover,
-            issue_tokens=partial(issue_tokens, steps=steps),
-            remove_tokens=partial(
-                remove_tokens,
-                mark_lost=ledger.mark_lost,
-                delete_tokens=self._delete,
-                drop_record=ledger.drop_record,
-                time_left=lambda: 240.0,
-            ),
-            writes=writes,
-            time_left=lambda: 240.0,
-        )
+
+    def _put_events(self, *, Entries: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:  # noqa: N803
+        self.said.writelines(f"{json.dumps(one, ensure_ascii=False)}\n" for one in Entries)
+        return {"Entries": [{} for _ in Entries]}
 
     def check(self, *reports: Report) -> None:
         """Assert that nothing was a defect of ours, and that all that was said may be said."""
@@ -162,6 +101,61 @@ class World:
             assert all(line.isprintable() for line in text.splitlines())
             assert not any(f'"{defect}"' in text for defect in DEFECTS), text
             assert CLIENT_SECRET not in text
+
+
+class _Clock(Clock):
+    def __init__(self, world: World) -> None:
+        self._world, self._seconds = world, 0.0
+
+    def now(self) -> datetime:
+        return self._world.now
+
+    def seconds(self) -> float:
+        return self._seconds
+
+    def sleep(self, seconds: float) -> None:
+        self._seconds += seconds
+
+
+class _Secrets(ClientSecrets):
+    """Versions by stage, each of them named by it."""
+
+    def __init__(self, by_stage: dict[str, object]) -> None:
+        self._by_stage = by_stage
+
+    def read(self, client: str, stage: str = CURRENT) -> ClientCredentials:
+        secret_id = f"visma/clients/{client}"
+        return parse_credentials(secret_id, self._by_stage.get(stage), f"version-{stage}")
+
+    def stages(self, client: str) -> dict[str, str]:
+        assert client
+        return {stage: f"version-{stage}" for stage in self._by_stage}
+
+    def promote(self, client: str, pending: str, current: str) -> None:
+        assert client
+        assert pending != current
+        self._by_stage[CURRENT] = self._by_stage.pop(PENDING)
+
+    def unstage(self, client: str, version: str) -> None:
+        """Leave it."""
+
+
+class _Tokens(TokenStore):
+    def __init__(self, stored: dict[str, int], writes: Pacer) -> None:
+        self._stored, self.writes = stored, writes
+
+    def put(self, parameter: str, token: AccessToken) -> int:
+        assert token.value
+        self._stored[parameter] = self._stored.get(parameter, 0) + 1
+        return self._stored[parameter]
+
+    def versions(self, parameters: Collection[str]) -> dict[str, int]:
+        return {name: self._stored[name] for name in parameters if name in self._stored}
+
+    def delete(self, parameters: Collection[str]) -> dict[str, IssuerError]:
+        for parameter in parameters:
+            self._stored.pop(parameter, None)
+        return {}
 
 
 def later(world: World, **span: float) -> World:

@@ -4,13 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from token_issuer.ledger.records import ClientRecord, Issued, Memory, Record
+from token_issuer.ledger.records import ClientRecord, Issued, Memory, Owner, Record
 from token_issuer.ledger.table import Ledger
-
-if TYPE_CHECKING:
-    from token_issuer.ledger.records import Owner
 
 
 class MemoryLedger(Ledger):
@@ -68,11 +65,13 @@ class MemoryLedger(Ledger):
         known = self.records.get(record.tenant)
         self.records[record.tenant] = replace(record, issued=known.issued if known else None)
 
-    def shorten(self, tenant: str, expires_at: datetime) -> None:
-        issued = self._issued(tenant)
-        if issued and issued.expires_at > expires_at:
-            until = issued.may_live_until or issued.expires_at
-            self._replace(tenant, replace(issued, expires_at=expires_at, may_live_until=until))
+    def keep_told(self, tenant: str, at: datetime) -> None:
+        known = self.records.get(tenant)
+        if known and known.failure:
+            self.records[tenant] = replace(known, failure=replace(known.failure, told_at=at))
+
+    def keep_owner(self, tenant: str, owner: Owner) -> None:
+        self.owners[tenant] = owner
 
     def mark_lost(self, record: Record, at: datetime) -> bool:
         issued = self._issued(record.tenant)

@@ -6,9 +6,8 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import batched
 from math import ceil
 from typing import Any
@@ -18,42 +17,22 @@ from botocore.exceptions import ClientError
 
 from tests.helpers.account import make_settings
 from tests.helpers.memory_ledger import MemoryLedger
-from token_issuer.clients.credentials import ClientCredentials
 from token_issuer.clients.secrets_manager import CURRENT
-from token_issuer.errors import (
-    ClientRefused,
-    ClientSecretUnreadable,
-    EndpointUnavailable,
-    TokenRefused,
-)
-from token_issuer.gathering import Sources
-from token_issuer.handler import READS_PER_SECOND
-from token_issuer.issuing import Steps, issue_tokens
-from token_issuer.limits.deadline import (
-    ASK_SECONDS,
-    RECORD_SECONDS,
-    REPORT_SECONDS,
-    STORE_SECONDS,
-    Clock,
-)
-from token_issuer.limits.pacer import Pacer
-from token_issuer.proving import Rollover
-from token_issuer.redaction import Quoted
-from token_issuer.removing import remove_tokens
+from token_issuer.errors import EndpointUnavailable
+from token_issuer.limits.deadline import ASK, Clock, Deadline
+from token_issuer.outside import Aws, Outside, open_outside
+from token_issuer.reporting.events import Events
 from token_issuer.reporting.report import Report
 from token_issuer.reporting.telemetry import Telemetry
-from token_issuer.run import Outside, run
+from token_issuer.run import run
 from token_issuer.settings import Settings
-from token_issuer.tenants.documents import Tenant
 from token_issuer.tenants.invocation import Invocation
-from token_issuer.tenants.parameters import read_tenants
-from token_issuer.tokens.access_token import AccessToken
-from token_issuer.tokens.store import delete_tokens, read_versions, store_token
+from token_issuer.tokens.oauth import Answer
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 CACHE = timedelta(minutes=5)  # that a consumer may keep a token for
 TIMEOUT_MARGIN = timedelta(seconds=10)
-HANGS = timedelta(seconds=ASK_SECONDS)
+HANGS = timedelta(seconds=ASK)
 AWS = timedelta(milliseconds=15)  # latency of a call
 PACKED, PAGE = 75, 10  # tenants in a parameter, parameters a page
 PREFIX = "/visma/tokens/"
@@ -107,7 +86,7 @@ class World:
     requests: list[datetime] = field(default_factory=list)  # for tokens
     asked_in_run: Counter[str] = field(default_factory=Counter)
     asked_too_soon: list[str] = field(default_factory=list)
-    tokens: list[AccessToken] = field(default_factory=list)
+    tokens: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)  # their life
     quota: float = 3.0  # writes a second
     saved: float = 0.0  # of it
     saved_at: datetime = START - timedelta(seconds=1)
@@ -116,22 +95,17 @@ class World:
     runs: int = 0
     killed: int = 0
     metrics: io.StringIO = field(default_factory=io.StringIO)  # lines of EMF
+    # its lines are read by nobody, and would take half the time
+    logger: Logger = field(
+        default_factory=lambda: Logger(service="simulation", stream=io.StringIO(), level="CRITICAL")
+    )
 
     def configure(self, names: Collection[str], **members: object) -> None:
         """Pack the tenants into parameters of 8 KB."""
         self.documents.clear()
         for number, some in enumerate(batched(names, PACKED, strict=False)):
-            packed = {name: {"scope": "", **members} for name in some}
+            packed = {name: {"tenant_id": name, "scope": "", **members} for name in some}
             self.documents[f"/visma/tenants/packed-{number}"] = json.dumps({"tenants": packed})
-
-    def seconds(self) -> float:
-        return (self.now - START).total_seconds()
-
-    def time_left(self) -> float:
-        return (self.deadline - self.now).total_seconds()
-
-    def sleep(self, seconds: float) -> None:
-        self._pass(timedelta(microseconds=ceil(seconds * 1_000_000)))
 
     def tick(self, at: datetime, *, force: bool = False) -> Report | None:
         """Run once, at that time or as soon as the last run has ended; None when it was killed."""
@@ -141,114 +115,65 @@ class World:
         self.runs += 1
         self.ledger.is_dead = False
         try:
-            return run(Invocation(force=force), self._outside(), holder=str(self.runs))
+            return run(Invocation(force=force), self.outside(), holder=str(self.runs))
         except Killed:
             self.killed += 1
             return None
 
-    def _outside(self) -> Outside:
-        # its lines are read by nobody, and would take half the time
-        logger = Logger(service="simulation", stream=io.StringIO(), level="CRITICAL")
-        clock = Clock(now=self.seconds, sleep=self.sleep)
-        margin = STORE_SECONDS + RECORD_SECONDS + REPORT_SECONDS
-        writes = Pacer(
-            self.settings.writes_per_second,
-            clock,
-            until=(self.deadline - START).total_seconds() - margin,
+    def outside(self) -> Outside:
+        aws: Any = self
+        seconds = (self.deadline - self.now).total_seconds()
+        opened = open_outside(
+            self.settings,
+            Aws(ssm=aws, secretsmanager=aws, dynamodb=aws),
+            Captured(self.logger, STACK, self.metrics),
+            Events(lambda: aws, STACK),
+            Deadline(seconds, WorldClock(self)),
         )
-        reads = Pacer(READS_PER_SECOND, clock)
-        ssm: Any = self
-        rollover = Rollover(
-            read=self._read_credentials,
-            fetch_token=self._fetch,
-            promote=lambda *_: None,
-            unstage=lambda *_: None,
-            record=self.ledger.record_client,
-            tell_refused=lambda *_: True,
-            has_time=lambda _: True,
-            now=lambda: self.now,
-            settings=self.settings,
-        )
-        steps = Steps(
-            secret=rollover.secret,
-            fetch_token=self._fetch,
-            store_token=partial(store_token, ssm=ssm, key_id="key", pacer=writes),
-            record_token=self.ledger.record_token,
-            record_failure=self.ledger.record_failure,
-            shorten=self.ledger.shorten,
-            tell_failing=lambda *_: True,
-            tell_recovered=lambda *_: True,
-            tell_reassigned=lambda *_: True,
-            writes=writes,
-            sleep=self.sleep,
-            now=lambda: self.now,
-            settings=self.settings,
-        )
-        return Outside(
-            now=lambda: self.now,
-            settings=self.settings,
-            telemetry=Captured(logger, STACK, self.metrics),
-            ledger=self.ledger,
-            sources=Sources(
-                ledger=self.ledger,
-                read_tenants=partial(read_tenants, ssm, self.settings.tenants_path, pacer=reads),
-                read_versions=partial(read_versions, ssm=ssm, pacer=reads),
-                read_stages=lambda _: self.secrets,
-                has_time=lambda: self.time_left() >= self.settings.period.total_seconds() / 2,
-                settings=self.settings,
-            ),
-            rollover=rollover,
-            issue_tokens=partial(issue_tokens, steps=steps),
-            remove_tokens=partial(
-                remove_tokens,
-                mark_lost=self.ledger.mark_lost,
-                delete_tokens=partial(delete_tokens, ssm=ssm, pacer=writes),
-                drop_record=self.ledger.drop_record,
-                time_left=self.time_left,
-            ),
-            writes=writes,
-            time_left=self.time_left,
-        )
+        endpoint: Any = self
+        return replace(opened, endpoint=endpoint, ledger=self.ledger)
 
-    def _read_credentials(self, client: str, stage: str) -> ClientCredentials:
-        if stage not in self.secrets:
-            raise ClientSecretUnreadable(
-                "no such version", code=Quoted("ResourceNotFoundException")
-            )
-        return ClientCredentials(
-            client_id=client,
-            client_secret="s",
-            auth_method="client_secret_post",
-            version=self.secrets[stage],
-        )
-
-    def _fetch(self, tenant: Tenant, credentials: ClientCredentials) -> AccessToken:
-        record = self.ledger.records.get(tenant.name)
+    def post(self, form: dict[str, str], _: dict[str, str]) -> Answer:
+        """Answer a token request, as the token endpoint does; a tenant's id is its name."""
+        name = form["tenant_id"]
+        record = self.ledger.records.get(name)
         failure = record.failure if record else None
         if failure and failure.next_attempt_at and self.now < failure.next_attempt_at:
-            self.asked_too_soon.append(tenant.name)
+            self.asked_too_soon.append(name)
         self.requests.append(self.now)
-        self.asked_in_run[tenant.name] += 1
+        self.asked_in_run[name] += 1
         issued_at = self.now
-        self._pass(HANGS if tenant.name in self.hanging else self.latency)
-        if tenant.name in self.hanging or self.is_down(issued_at):
-            raise EndpointUnavailable("no answer", is_timeout=tenant.name in self.hanging)
-        if credentials.version == self.dead_secret:
-            raise ClientRefused("invalid_client", code=Quoted("invalid_client"))
-        if tenant.name in self.broken:
-            raise EndpointUnavailable("The token endpoint answered HTTP 500", code=Quoted("500"))
-        if tenant.name in self.refused:
-            raise TokenRefused("invalid_tenant", code=Quoted("invalid_tenant"))
-        token = AccessToken(
-            value=str(len(self.tokens)),
-            issued_at=issued_at,
-            expires_at=issued_at + self.lifetime,
-            scope=None,
-        )
-        self.tokens.append(token)
-        return token
+        self.let_pass(HANGS if name in self.hanging else self.latency)
+        if name in self.hanging or self.is_down(issued_at):
+            raise EndpointUnavailable("no answer", is_timeout=name in self.hanging)
+        if form["client_secret"] == self.dead_secret:
+            return _answer(400, error="invalid_client")
+        if name in self.broken:
+            return _answer(500)
+        if name in self.refused:
+            return _answer(400, error="invalid_tenant")
+        token = f"opaque-{len(self.tokens)}"
+        self.tokens[token] = (issued_at, issued_at + self.lifetime)
+        seconds = self.lifetime // timedelta(seconds=1)
+        return _answer(200, access_token=token, token_type="Bearer", expires_in=seconds)
 
-    def _pass(self, time: timedelta) -> None:
+    def get_secret_value(self, *, VersionStage: str, **_: object) -> dict[str, str]:  # noqa: N803
+        self.let_pass(AWS)
+        if VersionStage not in self.secrets:
+            raise _error("ResourceNotFoundException", "GetSecretValue")
+        version = self.secrets[VersionStage]
+        text = json.dumps({"client_id": "id", "client_secret": version})
+        return {"SecretString": text, "VersionId": version}
+
+    def describe_secret(self, **_: object) -> dict[str, dict[str, list[str]]]:
+        self.let_pass(AWS)
+        return {"VersionIdsToStages": {one: [stage] for stage, one in self.secrets.items()}}
+
+    def put_events(self, *, Entries: list[object]) -> dict[str, list[dict[str, str]]]:  # noqa: N803
+        self.let_pass(AWS)
+        return {"Entries": [{} for _ in Entries]}
+
+    def let_pass(self, time: timedelta) -> None:
         self.now += time
         if self.now > self.deadline:
             self.now = self.deadline
@@ -257,10 +182,10 @@ class World:
 
     def put_parameter(self, *, Name: str, Value: str, **_: object) -> dict[str, int]:  # noqa: N803  as boto3 has it
         self._write()
-        name, token = Name.removeprefix(PREFIX), self.tokens[int(Value)]
+        name, (issued_at, expires_at) = Name.removeprefix(PREFIX), self.tokens[Value]
         last = self.stored.get(name)
         version = last.version + 1 if last else 1
-        new = Stored(version, token.issued_at, token.expires_at, self.now)
+        new = Stored(version, issued_at, expires_at, self.now)
         if last:
             self.replaced.append(Replaced(name, last, self.now, new))
         self.stored[name] = new
@@ -276,7 +201,7 @@ class World:
 
     def _write(self) -> None:
         """Take from the quota: a second's may have been saved."""
-        self._pass(AWS)
+        self.let_pass(AWS)
         saved = self.saved + (self.now - self.saved_at).total_seconds() * self.quota
         self.saved, self.saved_at = min(self.quota, saved), self.now
         if self.saved < 1:
@@ -285,7 +210,7 @@ class World:
         self.saved -= 1
 
     def get_parameters_by_path(self, *, NextToken: str = "0", **_: object) -> dict[str, Any]:  # noqa: N803
-        self._pass(AWS)
+        self.let_pass(AWS)
         listed = [
             {"Name": name, "Value": text, "Type": "String"} for name, text in self.documents.items()
         ]
@@ -294,7 +219,7 @@ class World:
         return {"Parameters": listed[first : first + PAGE]} | more
 
     def get_parameters(self, *, Names: list[str], **_: object) -> dict[str, Any]:  # noqa: N803
-        self._pass(AWS)
+        self.let_pass(AWS)
         if self.is_unchecked:
             raise _error("AccessDeniedException", "GetParameters")
         found = {name: self.stored.get(name.removeprefix(PREFIX)) for name in Names}
@@ -303,6 +228,24 @@ class World:
                 {"Name": name, "Version": one.version} for name, one in found.items() if one
             ]
         }
+
+
+class WorldClock(Clock):
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def now(self) -> datetime:
+        return self._world.now
+
+    def seconds(self) -> float:
+        return (self._world.now - START).total_seconds()
+
+    def sleep(self, seconds: float) -> None:
+        self._world.let_pass(timedelta(microseconds=ceil(seconds * 1_000_000)))
+
+
+def _answer(status: int, **members: object) -> Answer:
+    return Answer(status=status, body=json.dumps(members).encode())
 
 
 def _error(code: str, operation: str) -> ClientError:
@@ -314,7 +257,7 @@ class Captured(Telemetry):
     """Writes metrics to a stream."""
 
     def __init__(self, logger: Logger, stack: str, metrics: io.StringIO) -> None:
-        super().__init__(logger, stack, lambda *_: None)
+        super().__init__(logger, stack)
         self._metrics = metrics
 
     def _measure(self, report: Report, seconds: float) -> None:

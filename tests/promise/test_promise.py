@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.helpers.account import make_settings
 from tests.helpers.world import CACHE, START, World
 from token_issuer.gathering import CHECKED
-from token_issuer.limits.deadline import ASK_SECONDS
+from token_issuer.limits.deadline import ASK
 from token_issuer.tokens.renewal import renew_at
 
 PERIOD = timedelta(minutes=5)
@@ -50,7 +50,7 @@ def odd_ticks(draw: st.DrawFn, count: int) -> list[datetime]:
     lifetime=st.floats(40, 24 * 60),
     times=odd_ticks(count=40),
     outages=st.lists(st.tuples(st.integers(0, 200), st.integers(1, 40)), max_size=6),
-    latency=st.floats(0.01, ASK_SECONDS),
+    latency=st.floats(0.01, ASK),
     count=st.integers(1, 18),
 )
 def test_one_attempt_that_is_answered_in_time_keeps_the_promise(

@@ -2,7 +2,7 @@
 
 import base64
 import json
-import time
+import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,9 +14,10 @@ from moto import mock_aws
 from tests.helpers.parameter_store import DENIED, NOW, Clock, Failure, ParameterStore, jwt
 from tests.reader.conftest import session
 from token_issuer.limits.deadline import Clock as IssuersClock
+from token_issuer.limits.deadline import Deadline
 from token_issuer.limits.pacer import Pacer
 from token_issuer.tokens.access_token import AccessToken
-from token_issuer.tokens.store import store_token
+from token_issuer.tokens.store import TokenStore
 from visma_tokens import (
     NoSuchToken,
     ReadDenied,
@@ -56,9 +57,10 @@ def test_what_the_issuer_stores_is_what_is_read(ssm: "SSMClient", reader: TokenR
     token = AccessToken(
         value=jwt(), issued_at=issued_at, expires_at=issued_at + timedelta(hours=1), scope=None
     )
-    pacer = Pacer(100, IssuersClock(now=time.monotonic, sleep=time.sleep))
+    pacer = Pacer(100, Deadline(math.inf, IssuersClock()))
 
-    store_token("/visma/tokens/acme", token, ssm=ssm, key_id="alias/aws/ssm", pacer=pacer)
+    store = TokenStore(ssm, "alias/aws/ssm", writes=pacer, reads=pacer)
+    store.put("/visma/tokens/acme", token)
 
     assert reader["acme"] == token.value
 

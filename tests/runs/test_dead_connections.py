@@ -14,7 +14,7 @@ from tests.conftest import counts
 from tests.helpers.account import CREDENTIALS, ENVIRONMENT, Account, Run, tenant_id
 from tests.helpers.scripted_aws import ScriptedAws, serving_aws
 from token_issuer.handler import aws_clients, events_client
-from token_issuer.reporting.events import EventBus
+from token_issuer.reporting.events import Events
 
 NAMES = [f"t{number}" for number in range(12)]
 

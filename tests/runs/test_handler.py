@@ -23,7 +23,7 @@ from tests.helpers.account import (
 from tests.helpers.observation import chain, observe
 from token_issuer.errors import NoTimeLeft, RunCrashed, TenantsGone, TenantsUnreadable
 from token_issuer.handler import aws_clients, lambda_handler
-from token_issuer.limits.deadline import RECORD_SECONDS, STORE_SECONDS
+from token_issuer.limits.deadline import RECORD, STORE
 from token_issuer.reporting.report import Report
 from token_issuer.reporting.telemetry import Telemetry
 
@@ -385,7 +385,7 @@ def test_aws_clients_have_large_pools_short_time_outs_and_keep_to_quotas(
 ) -> None:
     assert environment["AWS_DEFAULT_REGION"] == "eu-north-1"
 
-    configs: list[Any] = [client.meta.config for client in aws_clients(32)]
+    configs: list[Any] = [client.meta.config for client in vars(aws_clients(32)).values()]
 
     assert [config.max_pool_connections for config in configs] == [32, 32, 32]
     again = {"mode": "standard", "total_max_attempts": 2}
@@ -393,9 +393,7 @@ def test_aws_clients_have_large_pools_short_time_outs_and_keep_to_quotas(
     assert [config.retries for config in configs] == [once, again, again]
     timeouts = [(config.connect_timeout, config.read_timeout) for config in configs]
     assert timeouts == [(2, 5), (1, 2), (1, 2)]
-    for (connect, read), budget in zip(
-        timeouts, (STORE_SECONDS, *[RECORD_SECONDS] * 2), strict=True
-    ):
+    for (connect, read), budget in zip(timeouts, (STORE, *[RECORD] * 2), strict=True):
         attempts = 1 if (connect, read) == timeouts[0] else 2
         assert attempts * (connect + read) + (attempts - 1) <= budget  # a second between them
 
@@ -813,7 +811,7 @@ def test_the_pace_of_writes_is_measured(
     monkeypatch.setenv("WRITES_PER_SECOND", "10")
     monkeypatch.setenv("CONCURRENCY", "6")  # clients of its own
     times: list[float] = []
-    ssm, _, _ = aws_clients(6)
+    ssm = aws_clients(6).ssm
     ssm.meta.events.register(
         "before-call.ssm.PutParameter", lambda **_: times.append(time.monotonic())
     )
@@ -836,7 +834,7 @@ def test_writes_that_are_throttled_are_made_again_and_counted(
     account.configure("acme")
     account.configure("globex")
     monkeypatch.setenv("CONCURRENCY", "7")  # clients of its own
-    ssm, _, _ = aws_clients(7)
+    ssm = aws_clients(7).ssm
     left = [
         {"Error": {"Code": "ThrottlingException"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
     ] * 2

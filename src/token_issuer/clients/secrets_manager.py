@@ -17,46 +17,86 @@ UNUSABLE = "InvalidRequestException"  # the secret, in the state that it is in
 CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
 
 
-def read_credentials(
-    secretsmanager: "SecretsManagerClient", prefix: str, client: str, stage: str = CURRENT
-) -> ClientCredentials:
-    """Read a version of the secret `prefix/client`.
+class ClientSecrets:
+    """The secrets of clients, each `prefix/client`, with their versions."""
 
-    Raises ClientSecretUnreadable or ClientSecretInvalid.
-    """
-    secret_id = f"{prefix}/{client}"
-    try:
-        answer = secretsmanager.get_secret_value(SecretId=secret_id, VersionStage=stage)
-        text, version = answer.get("SecretString"), quote(str(answer["VersionId"]))
-    except AWS_ERRORS as error:
-        code = aws_code(error)
-        if stage == CURRENT and code in {MISSING, UNUSABLE}:
-            _check_state(secretsmanager, secret_id)
-        raise _unreadable(f"Reading secret {secret_id}", code) from error
-    return parse_credentials(secret_id, text, version)
+    def __init__(self, secretsmanager: "SecretsManagerClient", prefix: str) -> None:
+        """Take a client, which is thread-safe, and what names of secrets begin with."""
+        self._secretsmanager = secretsmanager
+        self._prefix = prefix
 
+    def read(self, client: str, stage: str = CURRENT) -> ClientCredentials:
+        """Read a version of the secret `prefix/client`.
 
-def _check_state(secretsmanager: "SecretsManagerClient", secret_id: str) -> None:
-    """Raise ClientSecretUnreadable if the secret is scheduled for deletion or has no value."""
-    with suppress(*AWS_ERRORS):  # then there is none, or nothing is known of it
-        answer = secretsmanager.describe_secret(SecretId=secret_id)
-        if answer.get("DeletedDate"):
-            raise ClientSecretUnreadable(
-                f"Secret {secret_id} is scheduled for deletion", code=Quoted("ScheduledForDeletion")
+        Raises ClientSecretUnreadable or ClientSecretInvalid.
+        """
+        secret_id = f"{self._prefix}/{client}"
+        try:
+            answer = self._secretsmanager.get_secret_value(SecretId=secret_id, VersionStage=stage)
+            text, version = answer.get("SecretString"), quote(str(answer["VersionId"]))
+        except AWS_ERRORS as error:
+            code = aws_code(error)
+            if stage == CURRENT and code in {MISSING, UNUSABLE}:
+                self._check_state(secret_id)
+            raise _unreadable(f"Reading secret {secret_id}", code) from error
+        return parse_credentials(secret_id, text, version)
+
+    def stages(self, client: str) -> dict[str, str]:
+        """Return by stage which version of a secret it is on; raises ClientSecretUnreadable."""
+        secret_id = f"{self._prefix}/{client}"
+        try:
+            return _stages(self._secretsmanager.describe_secret(SecretId=secret_id))
+        except AWS_ERRORS as error:
+            raise _unreadable(
+                f"Reading the versions of secret {secret_id}", aws_code(error)
+            ) from error
+
+    def promote(self, client: str, pending: str, current: str) -> None:
+        """Move AWSCURRENT from one version to another, which is pending no more.
+
+        The first becomes AWSPREVIOUS by itself; another run may have moved it already. Raises
+        PendingSecretUndecided or ClientSecretUnreadable.
+        https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html
+        """
+        secret_id = f"{self._prefix}/{client}"
+        try:
+            self._secretsmanager.update_secret_version_stage(
+                SecretId=secret_id,
+                VersionStage=CURRENT,
+                MoveToVersionId=pending,
+                RemoveFromVersionId=current,
             )
-        if CURRENT not in _stages(answer):
-            raise ClientSecretUnreadable(
-                f"Secret {secret_id} has no value yet", code=Quoted("NoValue")
+        except AWS_ERRORS as error:
+            code = aws_code(error)
+            is_elsewhere = code == "InvalidParameterException"  # than where it was
+            if not is_elsewhere or self.stages(client).get(CURRENT) != pending:
+                raise PendingSecretUndecided(
+                    f"Promoting the pending version of secret {secret_id} failed: {code}", code=code
+                ) from error
+        self.unstage(client, pending)
+
+    def unstage(self, client: str, version: str) -> None:
+        """Take AWSPENDING off what is or was current; if that fails, the next run does."""
+        with suppress(*AWS_ERRORS):
+            self._secretsmanager.update_secret_version_stage(
+                SecretId=f"{self._prefix}/{client}",
+                VersionStage=PENDING,
+                RemoveFromVersionId=version,
             )
 
-
-def read_stages(secretsmanager: "SecretsManagerClient", prefix: str, client: str) -> dict[str, str]:
-    """Return by stage which version of a secret it is on; raises ClientSecretUnreadable."""
-    secret_id = f"{prefix}/{client}"
-    try:
-        return _stages(secretsmanager.describe_secret(SecretId=secret_id))
-    except AWS_ERRORS as error:
-        raise _unreadable(f"Reading the versions of secret {secret_id}", aws_code(error)) from error
+    def _check_state(self, secret_id: str) -> None:
+        """Raise ClientSecretUnreadable if the secret is scheduled for deletion or has no value."""
+        with suppress(*AWS_ERRORS):  # then there is none, or nothing is known of it
+            answer = self._secretsmanager.describe_secret(SecretId=secret_id)
+            if answer.get("DeletedDate"):
+                raise ClientSecretUnreadable(
+                    f"Secret {secret_id} is scheduled for deletion",
+                    code=Quoted("ScheduledForDeletion"),
+                )
+            if CURRENT not in _stages(answer):
+                raise ClientSecretUnreadable(
+                    f"Secret {secret_id} has no value yet", code=Quoted("NoValue")
+                )
 
 
 def _unreadable(what: str, code: Quoted) -> ClientSecretUnreadable:
@@ -66,42 +106,3 @@ def _unreadable(what: str, code: Quoted) -> ClientSecretUnreadable:
 def _stages(answer: "DescribeSecretResponseTypeDef") -> dict[str, str]:
     versions = answer.get("VersionIdsToStages", {})
     return {stage: quote(version) for version, stages in versions.items() for stage in stages}
-
-
-def promote(
-    secretsmanager: "SecretsManagerClient",
-    prefix: str,
-    client: str,
-    pending: str,
-    current: str,
-) -> None:
-    """Move AWSCURRENT from one version to another, which is pending no more.
-
-    The first becomes AWSPREVIOUS by itself; another run may have moved it already. Raises
-    PendingSecretUndecided or ClientSecretUnreadable.
-    https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_UpdateSecretVersionStage.html
-    """
-    secret_id = f"{prefix}/{client}"
-    try:
-        secretsmanager.update_secret_version_stage(
-            SecretId=secret_id,
-            VersionStage=CURRENT,
-            MoveToVersionId=pending,
-            RemoveFromVersionId=current,
-        )
-    except AWS_ERRORS as error:
-        code = aws_code(error)
-        is_elsewhere = code == "InvalidParameterException"  # than where it was
-        if not is_elsewhere or read_stages(secretsmanager, prefix, client).get(CURRENT) != pending:
-            raise PendingSecretUndecided(
-                f"Promoting the pending version of secret {secret_id} failed: {code}", code=code
-            ) from error
-    unstage(secretsmanager, prefix, client, pending)
-
-
-def unstage(secretsmanager: "SecretsManagerClient", prefix: str, client: str, version: str) -> None:
-    """Take AWSPENDING off a version that is or was current; if it can't be, the next run does."""
-    with suppress(*AWS_ERRORS):
-        secretsmanager.update_secret_version_stage(
-            SecretId=f"{prefix}/{client}", VersionStage=PENDING, RemoveFromVersionId=version
-        )

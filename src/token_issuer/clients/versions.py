@@ -1,9 +1,7 @@
 """The versions of a client's secret in one run: where one is refused, another serves."""
 
-from collections.abc import Callable
-
 from token_issuer.clients.credentials import ClientCredentials
-from token_issuer.clients.secrets_manager import CURRENT, MISSING, PENDING, PREVIOUS
+from token_issuer.clients.secrets_manager import CURRENT, MISSING, PENDING, PREVIOUS, ClientSecrets
 from token_issuer.errors import (
     ClientFailed,
     ClientRefused,
@@ -24,15 +22,15 @@ class ClientSecret:
     once, the current one again when it is refused.
     """
 
-    def __init__(self, client: str, read: Callable[[str, str], ClientCredentials]) -> None:
-        """Take how to read the version of a client's secret that a stage is on."""
+    def __init__(self, client: str, secrets: ClientSecrets) -> None:
+        """Take the client, and where its secret is."""
         self.client = client
         self.stage, self.version = CURRENT, ""  # of what is or was in use
         self.works = False  # what is in use
         self.failure: ClientFailed | None = None  # of the current version
         self.closed: IssuerError | None = None  # why nothing more is asked for
         self.token_for: str | None = None  # the tenant that had one last
-        self._read_version = read
+        self._secrets = secrets
         self._fallbacks = iter((CURRENT, CURRENT, PENDING, PREVIOUS))
         self._in_use: ClientCredentials | None = None
         self._found: dict[str, ClientCredentials | ClientFailed] = {}
@@ -123,7 +121,7 @@ class ClientSecret:
 
     def _outcome_of_reading(self, stage: str) -> ClientCredentials | ClientFailed:
         try:
-            return self._read_version(self.client, stage)
+            return self._secrets.read(self.client, stage)
         except ClientFailed as error:
             return error
         except Exception as error:  # noqa: BLE001  each tenant would meet a defect here anew
@@ -146,3 +144,16 @@ class ClientSecret:
                 if error.code != MISSING:
                     raise
         return True
+
+
+class SecretsInUse:
+    """Each client's secret in one run, always the same one."""
+
+    def __init__(self, secrets: ClientSecrets) -> None:
+        """Take where the secrets are."""
+        self._secrets = secrets
+        self._by_client: dict[str, ClientSecret] = {}
+
+    def of(self, client: str) -> ClientSecret:
+        """Return a client's secret."""
+        return self._by_client.setdefault(client, ClientSecret(client, self._secrets))

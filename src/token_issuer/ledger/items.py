@@ -30,7 +30,6 @@ TIME = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9
 LONGEST_HOURS = 25  # that a token lives, or a tenant waits: a day, and what is rounded
 SPANS = (  # none of them is longer
     ("issued_at", "expires_at"),
-    ("issued_at", "may_live_until"),
     ("failed_at", "next_attempt_at"),
     ("tried_at", "next_attempt_at"),
 )

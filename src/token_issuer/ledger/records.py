@@ -31,8 +31,7 @@ class Owner:
 class Issued:
     """The token in a tenant's parameter; `purpose` and `parameter` are what it was issued for.
 
-    `lost_at` is when the parameter was found gone, or with another version than this;
-    `may_live_until` is set where what is stored may be an earlier token that lives longer.
+    `lost_at` is when the parameter was found gone, or with another version than this.
     """
 
     issued_at: datetime
@@ -45,7 +44,6 @@ class Issued:
     purpose: str
     document: str
     lost_at: datetime | None = None
-    may_live_until: datetime | None = None
 
     def lives(self, now: datetime) -> bool:
         """Tell whether consumers can have this token."""
@@ -64,7 +62,6 @@ class Failure:
     code: Quoted | None
     detail: Quoted
     failed_at: datetime
-    count: int
     waits: int
     next_attempt_at: datetime | None
     purpose: str

@@ -25,11 +25,12 @@ from token_issuer.ledger.items import (
     parse_owner,
     parse_record,
 )
-from token_issuer.ledger.records import ClientRecord, Issued, Memory, Record
+from token_issuer.ledger.records import ClientRecord, Issued, Memory, Owner, Record
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
+FORMER = {"may_live_until"}  # members that earlier versions wrote
 TENANT, CLIENT, DOCUMENT, LEASE = "tenant#", "client#", "document#", "lease"
 
 
@@ -120,23 +121,13 @@ class Ledger:
         `previous` is the record as it was read: versions start anew after a deletion.
         """
         members = members_of(record)
-        gone = {*Issued.__annotations__, "failure"} - members.keys()
+        gone = {*Issued.__annotations__, *FORMER, "failure"} - members.keys()
         known = previous.issued.version if previous and previous.issued else 0
         self._update(
             f"{TENANT}{record.tenant}",
             f"{_setting(members)} REMOVE {_listed(gone)}",
             "attribute_not_exists(#version) OR #version = :seen OR #version < :version",
             members | {"seen": self._unusable.get(record.tenant, known)},
-        )
-
-    def shorten(self, tenant: str, expires_at: datetime) -> None:
-        """Claim no more life than the token has that is about to be stored."""
-        self._update(
-            f"{TENANT}{tenant}",
-            "SET #may_live_until = if_not_exists(#may_live_until, #expires_at),"
-            " #expires_at = :expires_at",
-            "#expires_at > :expires_at",
-            {"expires_at": expires_at},
         )
 
     def record_failure(self, record: Record) -> None:
@@ -147,6 +138,16 @@ class Ledger:
         unchanged = "attribute_not_exists(#version) OR #version = :seen"
         if seen is None or not self._update(key, anew, unchanged, members | {"seen": seen}):
             self._update(key, update, "", members)
+
+    def keep_told(self, tenant: str, at: datetime) -> None:
+        """Note when an event last told of a tenant's failure, if it fails still."""
+        told = "SET #failure.#told_at = :told_at"
+        self._update(f"{TENANT}{tenant}", told, "attribute_exists(#failure)", {"told_at": at})
+
+    def keep_owner(self, tenant: str, owner: Owner) -> None:
+        """Note whose token was asked for last."""
+        members = {"schema": SCHEMA, "owner": members_of_value(owner)}
+        self._update(f"{TENANT}{tenant}", _setting(members), "", members)
 
     def mark_lost(self, record: Record, at: datetime) -> bool:
         """Note that what is stored is not the token that the ledger knows, or will be gone.
@@ -193,7 +194,8 @@ class Ledger:
         Another token that has been recorded since the record was read went with it: it is lost.
         """
         key = f"{TENANT}{record.tenant}"
-        forget = f"REMOVE {_listed({*Issued.__annotations__, 'failure', 'client', 'attempted_at'})}"
+        gone = {*Issued.__annotations__, *FORMER, "failure", "client", "attempted_at"}
+        forget = f"REMOVE {_listed(gone)}"
         if record.issued:
             seen = {"seen": record.issued.version}
             if not self._update(key, forget, "#version = :seen", seen):

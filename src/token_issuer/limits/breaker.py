@@ -4,6 +4,7 @@ import random
 
 from token_issuer.errors import EndpointFailed
 
+UNANSWERED = 5  # tenants of a client in a row, after which no more of them are asked for
 REPEATS = ((0.1, 0.5), (0.5, 1.5))  # of a token request: after how many seconds, drawn between
 PATIENCE_SECONDS = 10.0  # of the longest Retry-After that is waited for
 

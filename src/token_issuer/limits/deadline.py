@@ -1,31 +1,79 @@
-"""How long a run may take, and what each step of it needs."""
+"""The time that a run has: its clock, its end, and what each step needs of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from datetime import UTC, datetime, timedelta
 
-# seconds that a tenant takes at most: connections, TLS and answer of each
-ASK_SECONDS = 14.0
-STORE_SECONDS = 7.0
-TELL_SECONDS = 5.0  # an event
-RECORD_SECONDS = 7.0
-REPORT_SECONDS = 2.0  # for what a run says at its end
-GATHER_SECONDS = 5.0  # after the listing, before the first tenant is started
+from token_issuer.errors import NoTimeLeft
+
+# What each step takes at most, in seconds, with every connection and repeat that it makes.
+ASK = 14.0  # a token request: 3 to connect, 3 for TLS, 8 for the answer
+STORE = 7.0  # a call of Parameter Store: 2 to connect, 5 for the answer
+TELL = 5.0  # up to ten events: 2 attempts of 2, a second between them
+RECORD = 7.0  # a call of DynamoDB or Secrets Manager: 2 attempts of 3, a second between them
+REPORT = 5.0  # at the end, events and what a run says; every need includes it
+GATHER = 5.0  # after the listing, before the first tenant starts
+KEEP = STORE + RECORD  # once a token is there, for all that follows
+TENANT = ASK + KEEP
 
 
-@dataclass(frozen=True, kw_only=True)
 class Clock:
-    """Seconds that only go on, and how to let them pass."""
+    """The time of this machine; a simulation has its own."""
 
-    now: Callable[[], float]
-    sleep: Callable[[float], None]
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return datetime.now(UTC)
+
+    def seconds(self) -> float:
+        """Return seconds that only go on, since no particular moment."""
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Let so many seconds pass."""
+        time.sleep(seconds)
 
 
-def last_turns(run_seconds: float) -> tuple[float, float]:
-    """Return after how many seconds a run lists parameters, and stores tokens, for the last time.
+class Deadline:
+    """The end of a run, and its clock."""
 
-    It lists for half of its time, or for less where a tenant could not be started after that.
-    """
-    last_write = run_seconds - STORE_SECONDS - TELL_SECONDS - RECORD_SECONDS - REPORT_SECONDS
-    last_start = last_write - ASK_SECONDS
-    # a run that is shorter than any of the template's lists for a part of that time at least
-    return min(run_seconds / 2, max(last_start - GATHER_SECONDS, last_start / 2)), last_write
+    def __init__(self, seconds: float, clock: Clock) -> None:
+        """Take how many seconds the run has from now on."""
+        self.clock = clock
+        self._total = seconds
+        self._end = clock.seconds() + seconds
+
+    def now(self) -> datetime:
+        """Return the time in UTC."""
+        return self.clock.now()
+
+    @property
+    def left(self) -> float:
+        """Return how many seconds are left."""
+        return self._end - self.clock.seconds()
+
+    @property
+    def at(self) -> datetime:
+        """Return when the run ends at the latest."""
+        return self.now() + timedelta(seconds=self.left)
+
+    @property
+    def is_in_first_half(self) -> bool:
+        """Tell whether there is time for what no token depends on."""
+        return self.left >= self._total / 2
+
+    @property
+    def listing(self) -> float:
+        """Return how much of the time reading must leave: half of it, or one tenant's need."""
+        return max(self._total / 2, GATHER + TENANT)
+
+    def latest(self, need: float) -> float:
+        """Return the last moment to begin what needs so many seconds, in seconds of the clock."""
+        return self._end - need - REPORT
+
+    def has(self, need: float) -> bool:
+        """Tell whether so many seconds are left, and those for the report."""
+        return self.clock.seconds() <= self.latest(need)
+
+    def require(self, need: float) -> None:
+        """Raise NoTimeLeft unless so many seconds are left, and those for the report."""
+        if not self.has(need):
+            raise NoTimeLeft

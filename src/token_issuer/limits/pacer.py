@@ -2,13 +2,12 @@
 
 import threading
 from collections.abc import Callable
-from math import inf
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from token_issuer.errors import NoTimeLeft
 from token_issuer.foreign_errors import aws_code
-from token_issuer.limits.deadline import Clock
+from token_issuer.limits.deadline import Deadline
 
 ATTEMPTS = 5  # of a call, each of them in a turn
 EASING = 0.7  # of the pace is left when a call is throttled
@@ -26,15 +25,15 @@ class Pacer:
     later turn. So the SDK must not repeat it: that would be beside the pace.
     """
 
-    def __init__(self, per_second: float, clock: Clock, *, until: float = inf) -> None:
-        """Take the pace, the clock, and when by that clock the last turn may be."""
+    def __init__(self, per_second: float, deadline: Deadline, *, need: float = 0.0) -> None:
+        """Take the pace, and what a run still needs after its last turn, in seconds."""
         self._whole_pace = per_second
-        self._until = until
-        self._clock = clock
+        self._clock = deadline.clock
+        self._until = deadline.latest(need)
         self._turnstile = threading.Lock()  # one waits for the next turn, the others behind it
         self._lock = threading.Lock()
-        self._next_turn = clock.now()
-        self._slowed_at = clock.now() - RECOVERY_SECONDS
+        self._next_turn = self._clock.seconds()
+        self._slowed_at = self._next_turn - RECOVERY_SECONDS
         self._slowed_to = per_second
         self._taken: list[float] = []
         self.throttled = 0
@@ -56,7 +55,7 @@ class Pacer:
 
     def has_turn(self, *, after: float, behind: int) -> bool:
         """Tell whether a call in `after` seconds still has a turn behind so many others."""
-        now = self._clock.now()
+        now = self._clock.seconds()
         with self._lock:
             turn = max(now + after, self._next_turn) + behind / self._pace(now)
         return turn <= self._until
@@ -71,10 +70,10 @@ class Pacer:
 
     def _take_turn(self) -> float:
         with self._turnstile:
-            while (now := self._clock.now()) < self._next_turn <= self._until:
+            while (now := self._clock.seconds()) < self._next_turn <= self._until:
                 self._clock.sleep(self._next_turn - now)
             if max(now, self._next_turn) > self._until:
-                raise NoTimeLeft("The run ended before its turn")
+                raise NoTimeLeft
             with self._lock:
                 interval = 1 / self._pace(now)
                 # a turn that was taken late, by no more than another, costs the next ones nothing
@@ -94,7 +93,7 @@ class Pacer:
         passes = is_throttled or not isinstance(error, ClientError) or _is_servers(error)
         with self._lock:
             self.throttled += is_throttled
-            now = self._clock.now()
+            now = self._clock.seconds()
             if passes and sent_at >= self._slowed_at:
                 self._slowed_to = max(self._pace(now) * EASING, self._whole_pace * SLOWEST)
                 self._slowed_at = now

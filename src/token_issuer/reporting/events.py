@@ -1,53 +1,139 @@
-"""Events → the account's default EventBridge bus."""
+"""What is told to whoever acts upon it → the account's default EventBridge bus."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from token_issuer.errors import EventUndelivered
+from token_issuer.errors import EventUndelivered, IssuerError, TenantReassigned
 from token_issuer.foreign_errors import aws_code, known_code, name_and_place
-from token_issuer.redaction import Quoted, quote
+from token_issuer.redaction import Quoted, outgoing, quote
+from token_issuer.tenants.documents import Tenant
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
-
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 SOURCE = "token-issuer"
+TOGETHER = 10  # events in one request: the most that EventBridge takes
 
 
-class EventBus:
-    """Puts events; thread-safe."""
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """An event: its `kind` is EventBridge's `detail-type`."""
 
-    def __init__(self, make_client: "Callable[[], EventBridgeClient]") -> None:
+    kind: str
+    detail: dict[str, object]
+
+
+def failing(tenant: Tenant, error: IssuerError, token_expires_at: datetime | None) -> Event:
+    """Tell of a lasting failure, and until when there is a token."""
+    return Event(
+        kind="Token Issuance Failing",
+        detail={
+            "tenant": tenant.name,
+            "client": tenant.client,
+            "reason": error.reason,
+            "code": error.code,
+            "detail": error.detail,
+            "remedy": error.remedy,
+            "token_expires_at": token_expires_at and _shown(token_expires_at),
+        },
+    )
+
+
+def recovered(tenant: Tenant, token_expires_at: datetime) -> Event:
+    """Tell that a tenant whose failing was told of has a new token."""
+    return Event(
+        kind="Token Issuance Recovered",
+        detail={
+            "tenant": tenant.name,
+            "client": tenant.client,
+            "token_expires_at": _shown(token_expires_at),
+        },
+    )
+
+
+def reassigned(tenant: Tenant, error: TenantReassigned) -> Event:
+    """Tell that a tenant's token is another owner's from now on."""
+    return Event(
+        kind="Tenant Reassigned",
+        detail={
+            "client": tenant.client,
+            "tenant": tenant.name,
+            "detail": error.detail,
+            "remedy": error.remedy,
+        },
+    )
+
+
+def removed(tenant: str, because: str) -> Event:
+    """Tell that a tenant has no token any more."""
+    return Event(kind="Token Removed", detail={"tenant": tenant, "because": because})
+
+
+def secret_promoted(client: str, version: str, tenant: str) -> Event:
+    """Tell that a pending client secret is current now."""
+    detail: dict[str, object] = {"client": client, "secret_version": version, "tenant": tenant}
+    return Event(kind="Client Secret Promoted", detail=detail)
+
+
+def secret_refused(client: str, error: IssuerError) -> Event:
+    """Tell that a version of a client's secret, or all of them, is refused."""
+    return Event(
+        kind="Client Secret Refused",
+        detail={
+            "client": client,
+            "reason": error.reason,
+            "detail": error.detail,
+            "remedy": error.remedy,
+        },
+    )
+
+
+class Events:
+    """Puts events."""
+
+    def __init__(self, make_client: "Callable[[], EventBridgeClient]", stack: str) -> None:
         """Take how to make the client, which most runs don't need: a cold start is shorter."""
         self._make_client = cache(make_client)
-        self._making = Lock()  # making clients is not thread-safe
+        self._stack = stack
 
-    def put(self, kind: str, detail: Mapping[str, object]) -> None:
-        """Put one event of a kind (`detail-type`); raises EventUndelivered.
+    def put(self, events: Sequence[Event]) -> list[EventUndelivered | None]:
+        """Put up to ten events in one request; return for each why it was not delivered.
 
         A refused entry is no error of the call:
         https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
         """
         try:
-            text = json.dumps(detail)
-            with self._making:
-                client = self._make_client()
-            [answer] = client.put_events(
-                Entries=[{"Source": SOURCE, "DetailType": kind, "Detail": text}]
-            )["Entries"]
-            refused_with = answer.get("ErrorCode")
+            entries: list[PutEventsRequestEntryTypeDef] = [
+                {
+                    "Source": SOURCE,
+                    "DetailType": one.kind,
+                    "Detail": json.dumps(outgoing({"stack": self._stack, **one.detail})),
+                }
+                for one in events
+            ]
+            answers = self._make_client().put_events(Entries=entries)["Entries"]
+            codes = [one.get("ErrorCode") for one in answers]
+            return [
+                _undelivered(event, known_code(code)) if code else None
+                for event, code in zip(events, codes, strict=True)
+            ]
         except (ClientError, BotoCoreError) as error:
-            raise _undelivered(kind, aws_code(error)) from error
-        except Exception as error:  # a defect here must not keep a token from being recorded
-            raise _undelivered(kind, quote(name_and_place(error))) from error
-        if refused_with:
-            raise _undelivered(kind, known_code(refused_with))
+            code = aws_code(error)
+        except Exception as error:  # noqa: BLE001  a defect here must not end a run
+            code = quote(name_and_place(error))
+        return [_undelivered(event, code) for event in events]
 
 
-def _undelivered(kind: str, code: Quoted) -> EventUndelivered:
-    return EventUndelivered(f"Putting {kind} failed: {code}", code=code)
+def _undelivered(event: Event, code: Quoted) -> EventUndelivered:
+    return EventUndelivered(f"Putting {event.kind} failed: {code}", code=code)
+
+
+def _shown(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"

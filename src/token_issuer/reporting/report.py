@@ -2,17 +2,26 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from token_issuer.errors import Deferred, DocumentInvalid, IssuerError, TenantRefused
+from token_issuer.facts import Facts
 from token_issuer.redaction import quote
+from token_issuer.settings import Settings
+from token_issuer.tenants.documents import Tenant
+from token_issuer.tenants.invocation import Invocation
+from token_issuer.tokens.plan import Decision, Fresh, Leaving, Outcome, Removal, Waiting
+from token_issuer.tokens.renewal import Renewal, is_too_short
 
 FAILURES_SHOWN, FAILURES_BYTES = 100, 250_000
 PLANNED_SHOWN, PLANNED_BYTES = 1000, 700_000  # Lambda takes 6 MB in all
 ALIKE_SHOWN = 3  # of one parameter's failures
+
+
+PLANNED = (Removal, Leaving, Renewal, IssuerError, Waiting, Fresh)  # the order of a dry run
 
 
 @dataclass(kw_only=True)
@@ -20,7 +29,7 @@ class Report:
     """What a run came to; failures are keyed by tenant, or by a parameter that can't be read.
 
     Those of `unserved` were known before anybody was asked; a tenant may be in both, since it goes
-    on with its last good document.
+    on with its last good document. `waiting` are refusals of earlier runs, again.
     `notices` are of client secrets, and hit nobody by themselves.
     `expiries` are those of the tokens of configured, enabled tenants. Before this run, `refused`
     had no token and a refusal, and the last attempt of `doubtful` was refused.
@@ -29,12 +38,12 @@ class Report:
     started_at: datetime
     finished_at: datetime
     skipped: bool = False
+    decisions: Sequence[Decision] = ()
+    invocation: Invocation = field(default_factory=Invocation)
+    tenants: Mapping[str, Tenant] = field(default_factory=dict)  # that are configured
+    unreadable: int = 0  # documents
     issued: int = 0
-    fresh: int = 0
     removed: int = 0
-    configured: int = 0
-    vanished: int = 0
-    unreadable: int = 0
     unserved: dict[str, IssuerError] = field(default_factory=dict)
     failures: dict[str, IssuerError] = field(default_factory=dict)
     deferred: dict[str, Deferred] = field(default_factory=dict)
@@ -44,14 +53,91 @@ class Report:
     throttled: int = 0
     writes_per_second: float | None = None
     notices: list[IssuerError] = field(default_factory=list)
+    undelivered: list[IssuerError] = field(default_factory=list)
     too_short: list[str] = field(default_factory=list)
-    planned: list[tuple[str, str, str]] | None = None  # tenant, action, because
-    homes: Mapping[str, str] = field(default_factory=dict)  # parameters by tenant
+    reassigned: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, decisions: Sequence[Decision], facts: Facts) -> Self:
+        """Return what is known before anybody is asked."""
+        configured = facts.configuration.tenants
+        served = [
+            one
+            for name, one in facts.memory.records.items()
+            if name in configured and configured[name].enabled
+        ]
+        refusals = {kind.__name__ for kind in TenantRefused.kinds()}
+        return cls(
+            started_at=facts.at,
+            finished_at=facts.at,  # until it has
+            decisions=decisions,
+            invocation=facts.invocation,
+            tenants=configured,
+            unreadable=len(facts.configuration.invalid),
+            unserved=facts.failures,
+            expiries={one.tenant: one.issued.expires_at for one in served if one.issued},
+            refused=frozenset(one.tenant for one in served if one.failure and one.failure.waits),
+            doubtful=frozenset(
+                one.tenant for one in served if one.failure and one.failure.reason in refusals
+            ),
+        )
+
+    def note(self, outcome: Outcome, *, settings: Settings) -> None:
+        """Count what came of a decision."""
+        name, token = outcome.decision.name, outcome.token
+        if outcome.reassigned and not self.invocation.probe:
+            self.reassigned.append(name)
+        if isinstance(outcome.failure, Deferred):
+            self.deferred[name] = outcome.failure
+        elif outcome.failure:
+            self.failures[name] = outcome.failure
+        elif isinstance(outcome.decision, Removal):
+            self.removed += outcome.decision.parameter is not None
+        elif token and not self.invocation.probe:
+            self.issued += 1
+            self.expiries[name] = token.expires_at
+            if is_too_short(token, settings):
+                self.too_short.append(name)
+
+    @property
+    def fresh(self) -> int:
+        """Return how many tokens are good, and not due."""
+        return sum(isinstance(one, Fresh) for one in self.decisions)
+
+    @property
+    def waiting(self) -> dict[str, IssuerError]:
+        """Return the failures of tenants that are not asked for yet."""
+        return {one.name: one.failure for one in self.decisions if isinstance(one, Waiting)}
+
+    @property
+    def vanished(self) -> int:
+        """Return how many tenants no document has any more, while their tokens live."""
+        return sum(isinstance(one, Leaving) for one in self.decisions)
+
+    @property
+    def configured(self) -> int:
+        """Return how many tenants are to have a token."""
+        return sum(one.enabled for one in self.tenants.values())
+
+    @property
+    def failing(self) -> dict[str, IssuerError]:
+        """Return why tenants have failed; those that are not asked for yet come last."""
+        return self.failures | self.waiting
+
+    @property
+    def planned(self) -> list[tuple[str, str, str]]:
+        """Return tenant, action and reason, as a dry run reports them: what changes comes first."""
+        rows: dict[type, list[tuple[str, str, str]]] = {kind: [] for kind in PLANNED}
+        for one in self.decisions:
+            rows[type(one)].append((one.name, one.action, one.because))
+        for name, error in few_of_each(self.unserved):
+            rows[IssuerError].append((name, "fail", error.detail))
+        return [row for some in rows.values() for row in some]
 
     @property
     def all_failures(self) -> list[tuple[str, IssuerError]]:
         """Return what went wrong, and what is wrong with documents or the event."""
-        return [*self.failures.items(), *self.unserved.items()]
+        return [*self.failing.items(), *self.unserved.items()]
 
     @property
     def told_failures(self) -> list[tuple[str, IssuerError]]:
@@ -62,8 +148,9 @@ class Report:
         ranks: Counter[str] = Counter()
         few: list[tuple[str, IssuerError]] = []
         more: list[tuple[str, IssuerError]] = []
-        for subject, error in self.failures.items():
-            home = self.homes.get(subject, subject)
+        for subject, error in self.failing.items():
+            tenant = self.tenants.get(subject)
+            home = tenant.document if tenant else subject
             ranks[home] += 1
             (few if ranks[home] <= ALIKE_SHOWN else more).append((subject, error))
         return [*few, *more, *few_of_each(self.unserved)]
@@ -77,7 +164,7 @@ class Report:
     def refused_now(self) -> frozenset[str]:
         """Return who is refused in this run, or was and has had no token nor another answer."""
         return frozenset(
-            name for name, one in self.failures.items() if isinstance(one, TenantRefused)
+            name for name, one in self.failing.items() if isinstance(one, TenantRefused)
         ) | {
             name
             for name in self.refused
@@ -126,15 +213,16 @@ class Report:
                 FAILURES_BYTES,
             ),
         }
-        if self.planned is not None:
+        if self.invocation.dry_run:
+            planned = self.planned
             answer["planned"] = _fitting(
                 (
                     {"tenant": quote(tenant), "action": action, "because": quote(because)}
-                    for tenant, action, because in self.planned[:PLANNED_SHOWN]
+                    for tenant, action, because in planned[:PLANNED_SHOWN]
                 ),
                 PLANNED_BYTES,
             )
-            if more := len(self.planned) - len(answer["planned"]):
+            if more := len(planned) - len(answer["planned"]):
                 answer["planned_more"] = more
         return answer | ({"skipped": True} if self.skipped else {})
 

@@ -1,7 +1,6 @@
 """What a run says: its report, log lines, metrics and events, all their names, nothing secret."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from aws_lambda_powertools import Logger
@@ -9,52 +8,48 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_m
 
 from token_issuer.errors import (
     ClientSecretFallback,
-    EventUndelivered,
+    Deferred,
     IssuerError,
     TenantReassigned,
     TenantRefused,
 )
-from token_issuer.limits.breaker import Breaker
 from token_issuer.redaction import outgoing
 from token_issuer.reporting.report import Report
 from token_issuer.tenants.documents import Tenant
 from token_issuer.tokens.access_token import AccessToken
+from token_issuer.tokens.plan import Outcome, Removal
 
 NAMESPACE = "TokenIssuer"
-UNDELIVERED = 5  # events in a row, after which the others of a run would cost their time in vain
 
 
 class Telemetry:
-    """What the issuer says while it runs; messages are constant, the rest stands in fields.
+    """What the issuer says while it runs; messages are constant, the rest stands in fields."""
 
-    Events are for whoever acts upon them: docs/operations.md.
-    """
-
-    def __init__(
-        self,
-        logger: Logger,
-        stack: str,
-        put_event: Callable[[str, Mapping[str, object]], None],
-    ) -> None:
-        """Take the logger, the stack that metrics are of, and how to put an event."""
+    def __init__(self, logger: Logger, stack: str) -> None:
+        """Take the logger, and the stack that metrics are of."""
         self._logger = logger
         self._stack = stack
-        self._put_event = put_event
-        self._undelivered: list[EventUndelivered] = []
-        self._reassigned: list[str] = []
-        self._breaker = Breaker(UNDELIVERED)
 
     def run_started(self) -> None:
         """Say that a run begins; like each line, with the version that runs."""
         self._info("Run started")
 
-    def token_issued(self, tenant: Tenant, token: AccessToken, *, because: str) -> None:
-        """Say that a tenant has a new token."""
-        self._token("Token issued", tenant, token, because=because)
-
-    def token_checked(self, tenant: Tenant, token: AccessToken) -> None:
-        """Say that a probe could have had a token."""
-        self._token("Token checked", tenant, token)
+    def outcome(self, outcome: Outcome, *, is_probe: bool) -> None:
+        """Say what came of a tenant; what is deferred is said together, at the end."""
+        decision, failure = outcome.decision, outcome.failure
+        if outcome.reassigned and not is_probe:
+            self._reassigned(decision.name, outcome.reassigned)
+        if failure:
+            if not isinstance(failure, Deferred):
+                self.token_failed(decision.name, failure)
+        elif isinstance(decision, Removal):
+            if decision.parameter:  # else it has had no token here
+                self._info("Token removed", tenant=decision.name, because=decision.because)
+        elif outcome.token and is_probe:
+            self._token("Token checked", decision.tenant, outcome.token)
+        elif outcome.token:
+            because = str(decision.reason)
+            self._token("Token issued", decision.tenant, outcome.token, because=because)
 
     def _token(self, message: str, tenant: Tenant, token: AccessToken, **fields: str) -> None:
         """Warn where the scope is narrower than asked for."""
@@ -69,54 +64,6 @@ class Telemetry:
             self._warning(message, **fields, **narrowed)
         else:
             self._info(message, **fields)
-
-    def token_failing(
-        self, tenant: Tenant, error: IssuerError, expires_at: datetime | None
-    ) -> bool:
-        """Tell of a lasting failure, and until when there is a token; return if it was heard."""
-        return self._event(
-            "Token Issuance Failing",
-            tenant=tenant.name,
-            client=tenant.client,
-            reason=error.reason,
-            code=error.code,
-            detail=error.detail,
-            remedy=error.remedy,
-            token_expires_at=expires_at and _shown(expires_at),
-        )
-
-    def token_recovered(self, tenant: Tenant, token: AccessToken) -> bool:
-        """Tell that a tenant whose failing was told of has a new token."""
-        return self._event(
-            "Token Issuance Recovered",
-            tenant=tenant.name,
-            client=tenant.client,
-            token_expires_at=_shown(token.expires_at),
-        )
-
-    def secret_refused(self, client: str, error: IssuerError) -> bool:
-        """Tell that a version of a client's secret, or all of them, is refused."""
-        return self._event(
-            "Client Secret Refused",
-            client=client,
-            reason=error.reason,
-            detail=error.detail,
-            remedy=error.remedy,
-        )
-
-    def _event(self, kind: str, **detail: object) -> bool:
-        """Put it, unless several in a row could not be."""
-        if self._breaker.is_open:
-            self._undelivered.append(self._undelivered[0])
-            return False
-        try:
-            self._put_event(kind, outgoing({"stack": self._stack, **detail}))
-        except EventUndelivered as error:
-            self._undelivered.append(error)
-            self._breaker.failed()
-            return False
-        self._breaker.worked()
-        return True
 
     def token_failed(self, subject: str, error: IssuerError) -> None:
         """Say why a tenant, or a parameter that can't be read, was not served."""
@@ -136,12 +83,10 @@ class Telemetry:
         """Say that another full run is at work; the run's last line."""
         self._warning("Run skipped: another one is at work")
 
-    def tenant_reassigned(self, tenant: Tenant, error: TenantReassigned) -> bool:
-        """Say that a tenant's token is another owner's from now on; return if it was heard."""
-        self._reassigned.append(tenant.name)
-        fields = {"tenant": tenant.name, "detail": error.detail, "remedy": error.remedy}
+    def _reassigned(self, tenant: str, error: TenantReassigned) -> None:
+        """Say that a tenant's token is another owner's from now on."""
+        fields = {"tenant": tenant, "detail": error.detail, "remedy": error.remedy}
         self._warning("Tenant reassigned", **fields, warning=error.reason)
-        return self._event("Tenant Reassigned", client=tenant.client, **fields)
 
     def tokens_unchecked(self, error: IssuerError) -> None:
         """Say that the run goes on without having looked at what is stored."""
@@ -156,7 +101,6 @@ class Telemetry:
         """Say that a pending client secret was proved for a tenant, and is the current one now."""
         fields = {"client": client, "secret_version": version, "tenant": tenant}
         self._info("Client secret promoted", **fields)
-        self._event("Client Secret Promoted", **fields)
 
     def secret_noticed(self, client: str, error: IssuerError) -> None:
         """Say that a client secret needs attention, while tokens keep coming."""
@@ -168,11 +112,6 @@ class Telemetry:
             remedy=error.remedy,
         )
 
-    def token_removed(self, tenant: str, *, because: str) -> None:
-        """Say that a tenant has no token any more."""
-        self._info("Token removed", tenant=tenant, because=because)
-        self._event("Token Removed", tenant=tenant, because=because)
-
     def run_finished(self, report: Report, *, measured: bool) -> None:
         """Say what a run came to, in metrics too where it was a full one; its last line."""
         if report.too_short:
@@ -182,12 +121,12 @@ class Telemetry:
                 tenants=len(report.too_short),
                 first=report.too_short[0],
             )
-        if self._undelivered:
-            first = self._undelivered[0]
+        if report.undelivered:
+            first = report.undelivered[0]
             self._warning(
                 "Events undelivered",
                 warning=first.reason,
-                events=len(self._undelivered),
+                events=len(report.undelivered),
                 detail=first.detail,
                 remedy=first.remedy,
             )
@@ -209,8 +148,8 @@ class Telemetry:
         )
         if measured:
             self._measure(report, seconds)
-        if self._reassigned:  # in any run
-            self._count(TenantReassigned.__name__, len(self._reassigned), report.finished_at)
+        if report.reassigned:  # in any run
+            self._count(TenantReassigned.__name__, len(report.reassigned), report.finished_at)
 
     def _info(self, message: str, **fields: object) -> None:
         self._logger.info(message, extra=outgoing(fields))
@@ -225,7 +164,7 @@ class Telemetry:
         """Write the metrics as of the run's end: a line of EMF, and one a reason of failures."""
         metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._stack)
         metrics.set_timestamp(report.finished_at)
-        refused = sum(isinstance(one, TenantRefused) for one in report.failures.values())
+        refused = sum(isinstance(one, TenantRefused) for one in report.failing.values())
         for name, count in {
             "TokensIssued": report.issued,
             "TokensFresh": report.fresh,

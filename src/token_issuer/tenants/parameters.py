@@ -1,49 +1,45 @@
 """Parameter Store → the parameters that configure tenants."""
 
-from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from token_issuer.errors import NoTimeLeft, TenantsUnreadable
 from token_issuer.foreign_errors import AWS_ERRORS, aws_code
 from token_issuer.limits.pacer import Pacer
-from token_issuer.tenants.configuration import Configuration, parse_configuration
-from token_issuer.tenants.documents import Tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.type_defs import GetParametersByPathResultTypeDef, ParameterTypeDef
 
 
-def read_tenants(
-    ssm: "SSMClient",
-    path: str,
-    last_good: Mapping[str, str],
-    known: Mapping[str, Tenant] = {},
-    *,
-    pacer: Pacer,
-) -> Configuration:
-    """Read all tenant documents below `path`; raises TenantsUnreadable unless all were listed."""
-    return parse_configuration(list_parameters(ssm, path, pacer=pacer), path, last_good, known)
+class TenantDocuments:
+    """The parameters below a path."""
 
+    def __init__(self, ssm: "SSMClient", path: str, reads: Pacer) -> None:
+        """Take a client, which is thread-safe, where they are, and the turns."""
+        self._ssm = ssm
+        self._path = path
+        self._reads = reads
 
-def list_parameters(ssm: "SSMClient", path: str, *, pacer: Pacer) -> "list[ParameterTypeDef]":
-    """Return all parameters below `path`; raises TenantsUnreadable unless all were listed.
+    def read(self) -> "list[ParameterTypeDef]":
+        """Return all parameters; raises TenantsUnreadable unless all were listed.
 
-    Ten parameters a page, and all pages:
-    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParametersByPath.html
-    """
-    list_page = partial(ssm.get_parameters_by_path, Path=path, Recursive=True, WithDecryption=False)
-    try:
-        pages = _pages(list_page, pacer)
-        return [one for page in pages for one in _checked(page["Parameters"])]
-    except NoTimeLeft as error:
-        raise TenantsUnreadable(f"Listing {path}: {error.detail}") from None
-    except AWS_ERRORS as error:
-        code = aws_code(error)
-        raise TenantsUnreadable(f"Listing {path} failed: {code}", code=code) from error
+        Ten parameters a page, and all pages:
+        https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParametersByPath.html
+        """
+        list_page = partial(
+            self._ssm.get_parameters_by_path, Path=self._path, Recursive=True, WithDecryption=False
+        )
+        try:
+            pages = _pages(list_page, self._reads)
+            return [one for page in pages for one in _checked(page["Parameters"])]
+        except NoTimeLeft as error:
+            raise TenantsUnreadable(f"Listing {self._path}: {error.detail}") from None
+        except AWS_ERRORS as error:
+            code = aws_code(error)
+            raise TenantsUnreadable(f"Listing {self._path} failed: {code}", code=code) from error
 
 
 def _pages(

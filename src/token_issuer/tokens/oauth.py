@@ -53,8 +53,6 @@ DIGITS = re.compile(r"[0-9]{1,15}")
 LIFETIME_SECONDS = 24 * 3600
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
 
-type Post = Callable[[dict[str, str], dict[str, str]], Answer]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -67,6 +65,9 @@ class Answer:
     body: bytes = field(repr=False)
     retry_after: str | None = None
     is_early: bool = False
+
+
+type Post = Callable[[dict[str, str], dict[str, str]], Answer]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 
 from token_issuer.errors import ParameterUnwritable
 from token_issuer.ledger.records import Record
+from token_issuer.limits.breaker import UNANSWERED
 from token_issuer.settings import Settings
 from token_issuer.tokens.renewal import Reason, Renewal, floor_of, fraction
 
-ROW = 4  # tenants of a client that have failed, at most, before a scout: five would end its run
+ROW = UNANSWERED - 1  # tenants of a client that have failed, at most, before a scout
 FORGIVEN = 2.5  # periods after which a broken tenant has its place in the order again
 WITHOUT_TOKEN = 1  # in the order: those whose token is gone, or not what it should be
 

@@ -1,17 +1,68 @@
 """Pure: what a run does with each tenant, and why."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from token_issuer.errors import IssuerError, TenantReassigned, TenantRefused
+from token_issuer.errors import (
+    EndpointFailed,
+    IssuerError,
+    ParameterUnwritable,
+    TenantReassigned,
+    TenantRefused,
+    Unexpected,
+)
 from token_issuer.facts import Facts
-from token_issuer.ledger.records import Failure, Memory, Record
+from token_issuer.ledger.records import Failure, Issued, Memory, Record
 from token_issuer.settings import Settings
 from token_issuer.tenants.documents import Tenant
 from token_issuer.tenants.recall import last_tenant
+from token_issuer.tokens.access_token import AccessToken
 from token_issuer.tokens.order import in_order
 from token_issuer.tokens.renewal import Reason, Renewal, purpose_of, renew_at
+
+OF_THE_TENANT = (TenantRefused, EndpointFailed, ParameterUnwritable, Unexpected)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fresh:
+    """A tenant whose token is good, until when it is due."""
+
+    name: str
+    due: datetime
+    action = "fresh"
+
+    @property
+    def because(self) -> str:
+        """Return why, for people."""
+        return f"due at {shown(self.due)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A tenant that was refused, and is not asked for yet: its failure, again."""
+
+    name: str
+    failure: IssuerError
+    action = "wait"
+
+    @property
+    def because(self) -> str:
+        """Return why, for people."""
+        return self.failure.detail
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaving:
+    """A tenant that has vanished from the documents, and whose token still lives."""
+
+    name: str
+    until: datetime
+    action = "wait"
+
+    @property
+    def because(self) -> str:
+        """Return why, for people."""
+        return f"vanished, its token expires at {shown(self.until)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,114 +72,175 @@ class Removal:
     record: Record
     parameter: str | None
     because: str
+    action = "remove"
+
+    @property
+    def name(self) -> str:
+        """Return the tenant's name."""
+        return self.record.tenant
+
+
+type Decision = Renewal | Fresh | Waiting | Leaving | Removal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a run does: `renewals` in order; `expiries` are those of all that are to have tokens.
+class Outcome:
+    """What came of a decision: a token, a failure, or neither where a token was removed."""
 
-    `refused` are the tenants whose last OAuth answer without a live token was a refusal, and
-    `doubtful` those whose last attempt was refused, with one or without.
-    """
+    decision: Renewal | Removal
+    token: AccessToken | None = None
+    failure: IssuerError | None = None
 
-    renewals: list[Renewal]
-    fresh: dict[str, datetime]  # when they are due
-    waiting: dict[str, IssuerError]
-    removals: list[Removal]
-    leaving: dict[str, datetime]  # vanished, with a token that lives until then
-    expiries: dict[str, datetime]
-    refused: frozenset[str]
-    doubtful: frozenset[str]
+    @property
+    def is_of_the_tenant(self) -> bool:
+        """Tell whether a failure is the tenant's own: not its client's, or the store's."""
+        return isinstance(self.failure, OF_THE_TENANT)
 
-    def rows(self, failures: Iterable[tuple[str, IssuerError]]) -> list[tuple[str, str, str]]:
-        """Return tenant, action and reason, as a dry run reports them: what changes comes first."""
-        return [
-            *((one.record.tenant, "remove", one.because) for one in self.removals),
-            *(
-                (name, "wait", f"vanished, its token expires at {_shown(end)}")
-                for name, end in self.leaving.items()
-            ),
-            *((one.tenant.name, "issue", one.because) for one in self.renewals),
-            *((name, "fail", error.detail) for name, error in failures),
-            *((name, "wait", error.detail) for name, error in self.waiting.items()),
-            *((name, "fresh", f"due at {_shown(due)}") for name, due in self.fresh.items()),
-        ]
+    @property
+    def reassigned(self) -> TenantReassigned | None:
+        """Return that a token was asked for another owner than before, if it was."""
+        was_asked = self.token is not None or self.is_of_the_tenant
+        decision = self.decision
+        return decision.reassigned if was_asked and isinstance(decision, Renewal) else None
 
 
-def plan_run(facts: Facts, *, force: bool, now: datetime, settings: Settings) -> Plan:
-    """Decide for each tenant that the run is about, and what goes of the others."""
-    records, configured = facts.memory.records, facts.configuration.tenants
-    renewals: list[Renewal] = []
-    fresh: dict[str, datetime] = {}
-    waiting: dict[str, IssuerError] = {}
-    is_recalled = not facts.configuration.is_complete
-    for tenant in facts.tenants:
-        renewal = Renewal(
-            tenant=tenant,
-            reason=Reason.FORCED,
-            parameter=settings.token_parameter(tenant.name),
-            purpose=purpose_of(tenant, settings),
-            record=records.get(tenant.name),
-            reassigned=None if is_recalled else _reassigned(tenant, facts.memory),
+@dataclass(frozen=True, kw_only=True)
+class _Case:
+    """A tenant that is to have a token, and what is known of it."""
+
+    tenant: Tenant
+    record: Record | None
+    parameter: str
+    purpose: str
+    facts: Facts
+    now: datetime
+    settings: Settings
+
+    @property
+    def issued(self) -> Issued | None:
+        return self.record.issued if self.record else None
+
+    def renew(self, reason: Reason) -> Renewal:
+        is_recalled = not self.facts.configuration.is_complete
+        return Renewal(
+            tenant=self.tenant,
+            reason=reason,
+            parameter=self.parameter,
+            purpose=self.purpose,
+            record=self.record,
+            reassigned=None if is_recalled else _reassigned(self.tenant, self.facts.memory),
             is_recalled=is_recalled,
         )
-        reason = _reason(renewal, now, settings, lost=tenant.name in facts.lost)
-        failure = renewal.record and waits(renewal.record, now)
-        if force:
-            renewals.append(renewal)
-        elif reason is None and renewal.issued:
-            fresh[tenant.name] = renew_at(tenant.name, renewal.issued, settings)
-        elif failure and not _has_changed(failure, renewal, facts.secret_versions):
-            waiting[tenant.name] = _failure_again(failure)
-        else:
-            renewals.append(replace(renewal, reason=reason or Reason.MISSING))
-    served = {name: one for name, one in records.items() if _is_served(name, configured)}
-    refusals = {kind.__name__ for kind in TenantRefused.kinds()}
-    removals = _removals(facts, now, settings) if facts.whole else []
-    gone = configured.keys() | {one.record.tenant for one in removals}
-    return Plan(
-        renewals=in_order(renewals, records.values(), now, settings),
-        fresh=fresh,
-        waiting=waiting,
-        removals=removals,
-        leaving={
-            name: _end_of(one, facts, now)
-            for name, one in records.items()
-            if facts.whole and name not in gone
-        },
-        expiries={name: one.issued.expires_at for name, one in served.items() if one.issued},
-        refused=frozenset(
-            name for name, one in served.items() if one.failure and one.failure.waits
-        ),
-        doubtful=frozenset(
-            name for name, one in served.items() if one.failure and one.failure.reason in refusals
-        ),
+
+
+def decide(facts: Facts, *, now: datetime, settings: Settings) -> list[Decision]:
+    """Return one decision for each tenant that the run is about; those to issue in order.
+
+    A full run is also about the tenants that are in the ledger, and are disabled or gone.
+    """
+    records, configured = facts.memory.records, facts.configuration.tenants
+    served = [
+        _first(
+            _Case(
+                tenant=tenant,
+                record=records.get(tenant.name),
+                parameter=settings.token_parameter(tenant.name),
+                purpose=purpose_of(tenant, settings),
+                facts=facts,
+                now=now,
+                settings=settings,
+            )
+        )
+        for tenant in facts.tenants
+    ]
+    gone = [
+        _of_gone(record, configured.get(name), facts, now, settings)
+        for name, record in records.items()
+        if facts.whole and not (name in configured and configured[name].enabled)
+    ]
+    renewals = [one for one in served if isinstance(one, Renewal)]
+    return [
+        *gone,
+        *in_order(renewals, records.values(), now, settings),
+        *(one for one in served if not isinstance(one, Renewal)),
+    ]
+
+
+def _of_gone(
+    record: Record, tenant: Tenant | None, facts: Facts, now: datetime, settings: Settings
+) -> Removal | Leaving:
+    """Remove who is disabled; and who has vanished, once what is stored has surely expired."""
+    parameter, issued = settings.token_parameter(record.tenant), record.issued
+    is_ours = issued is not None and issued.parameter == parameter
+    end = _end_of(record, facts, now)
+    is_seen = record.tenant in facts.compared or not is_ours
+    if not tenant and (now < end or not is_seen):
+        return Leaving(name=record.tenant, until=end)
+    return Removal(
+        record=record,
+        parameter=parameter if is_ours else None,
+        because="disabled" if tenant else "vanished",
     )
 
 
-def _is_served(name: str, configured: Mapping[str, Tenant]) -> bool:
-    return name in configured and configured[name].enabled
+def _first(case: _Case) -> Decision:
+    return next(decision for rule in RULES if (decision := rule(case)))
 
 
-def _removals(facts: Facts, now: datetime, settings: Settings) -> list[Removal]:
-    """Return who goes: disabled now, vanished once what is stored has surely expired."""
-    removals = []
-    for record in facts.memory.records.values():
-        tenant, issued = facts.configuration.tenants.get(record.tenant), record.issued
-        if tenant and tenant.enabled:
-            continue
-        ours = issued is not None and issued.parameter == settings.token_parameter(record.tenant)
-        is_known = not ours or record.tenant in facts.compared
-        if not tenant and (now < _end_of(record, facts, now) or not is_known):
-            continue
-        removals.append(
-            Removal(
-                record=record,
-                parameter=issued.parameter if issued and ours else None,
-                because="disabled" if tenant else "vanished",
-            )
-        )
-    return removals
+# The rules for a tenant that is to have a token. The first that decides counts.
+
+
+def _forced(case: _Case) -> Decision | None:
+    invocation = case.facts.invocation
+    return case.renew(Reason.FORCED) if invocation.force or invocation.probe else None
+
+
+def _waiting(case: _Case) -> Decision | None:
+    """Wait after a refusal, unless there is a new document or client secret to try."""
+    failure = waits(case.record, case.now) if case.record else None
+    if not failure:
+        return None
+    known = case.facts.secret_versions.get(case.tenant.client, failure.client_secret_version)
+    if (failure.purpose, failure.client_secret_version) != (case.purpose, known):
+        return None
+    until = shown(failure.next_attempt_at) if failure.next_attempt_at else "now"
+    detail = f"{failure.detail}; backing off until {until}"
+    again = TenantRefused.recall(failure.reason, detail, failure.code)
+    return Waiting(name=case.tenant.name, failure=again)
+
+
+def _missing(case: _Case) -> Decision | None:
+    has_expired = case.issued is None or case.issued.expires_at <= case.now
+    return case.renew(Reason.MISSING) if has_expired else None
+
+
+def _lost(case: _Case) -> Decision | None:
+    is_lost = case.tenant.name in case.facts.lost or (case.issued and case.issued.lost_at)
+    return case.renew(Reason.LOST) if is_lost else None
+
+
+def _changed(case: _Case) -> Decision | None:
+    issued, wanted = case.issued, (case.purpose, case.parameter)
+    has_changed = issued and (issued.purpose, issued.parameter) != wanted
+    return case.renew(Reason.CHANGED) if has_changed else None
+
+
+def _due(case: _Case) -> Decision | None:
+    """Renew what is from the future, too: the clock was set back."""
+    issued = case.issued
+    is_fresh = issued and issued.issued_at <= case.now < _renew_at(case)
+    return None if is_fresh else case.renew(Reason.DUE)
+
+
+def _fresh(case: _Case) -> Fresh:
+    return Fresh(name=case.tenant.name, due=_renew_at(case))
+
+
+RULES = (_forced, _waiting, _missing, _lost, _changed, _due, _fresh)
+
+
+def _renew_at(case: _Case) -> datetime:
+    return renew_at(case.tenant.name, case.issued, case.settings) if case.issued else case.now
 
 
 def _end_of(record: Record, facts: Facts, now: datetime) -> datetime:
@@ -136,7 +248,7 @@ def _end_of(record: Record, facts: Facts, now: datetime) -> datetime:
     issued = record.issued
     if issued is None:
         return now
-    end = issued.may_live_until or issued.expires_at
+    end = issued.expires_at
     lost_at = issued.lost_at or (now if record.tenant in facts.lost else issued.issued_at)
     return max(end, lost_at + (end - issued.issued_at))
 
@@ -164,31 +276,6 @@ def waits(record: Record, now: datetime) -> Failure | None:
     return None
 
 
-def _reason(renewal: Renewal, now: datetime, settings: Settings, *, lost: bool) -> Reason | None:
-    issued = renewal.issued
-    if issued is None or issued.expires_at <= now:
-        return Reason.MISSING
-    if lost or issued.lost_at:
-        return Reason.LOST
-    if (issued.purpose, issued.parameter) != (renewal.purpose, renewal.parameter):
-        return Reason.CHANGED
-    # one from the future was issued before the clock was set back
-    if not issued.issued_at <= now < renew_at(renewal.tenant.name, issued, settings):
-        return Reason.DUE
-    return None
-
-
-def _has_changed(failure: Failure, renewal: Renewal, secret_versions: Mapping[str, str]) -> bool:
-    """Tell whether there is a new document or client secret to try."""
-    version = secret_versions.get(renewal.tenant.client, failure.client_secret_version)
-    return (failure.purpose, failure.client_secret_version) != (renewal.purpose, version)
-
-
-def _failure_again(failure: Failure) -> IssuerError:
-    until = _shown(failure.next_attempt_at) if failure.next_attempt_at else "now"
-    detail = f"{failure.detail}; backing off until {until}"
-    return TenantRefused.recall(failure.reason, detail, failure.code)
-
-
-def _shown(time: datetime) -> str:
+def shown(time: datetime) -> str:
+    """Return a time for people, in UTC."""
     return f"{time:%Y-%m-%dT%H:%M:%SZ}"

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from token_issuer.errors import IssuerError, TenantReassigned, TenantRefused
-from token_issuer.ledger.records import Failure, Issued, Record
-from token_issuer.limits.waiting import back_off, was_told
+from token_issuer.ledger.records import Failure, Issued, Owner, Record
+from token_issuer.limits.waiting import back_off
 from token_issuer.redaction import quote
 from token_issuer.settings import Settings
 from token_issuer.tenants.documents import Tenant
@@ -44,6 +44,12 @@ class Renewal:
     record: Record | None
     reassigned: TenantReassigned | None = None
     is_recalled: bool = False
+    action = "issue"
+
+    @property
+    def name(self) -> str:
+        """Return the tenant's name."""
+        return self.tenant.name
 
     @property
     def issued(self) -> Issued | None:
@@ -75,6 +81,7 @@ class Renewal:
             tenant=self.tenant.name,
             client=self.tenant.client,
             attempted_at=attempted_at,
+            owner=self._owner,
             issued=Issued(
                 issued_at=token.issued_at,
                 expires_at=token.expires_at,
@@ -88,22 +95,21 @@ class Renewal:
             ),
         )
 
+    @property
+    def _owner(self) -> Owner | None:
+        """Return whose token was asked for; None where a change is to be told of first."""
+        return None if self.is_recalled or self.reassigned else self.tenant.owner
+
     def live_until(self, now: datetime) -> datetime | None:
         """Return until when consumers have a token, None where they have none."""
         issued = self.issued
         is_there = issued and issued.lives(now) and self.reason != Reason.LOST
         return issued.expires_at if issued and is_there else None
 
-    def is_to_be_told(self, error: IssuerError, now: datetime) -> bool:
-        """Tell whether a failure is lasting, and no event has said so within a day."""
-        told_at = self.failure.told_at if self.failure else None
-        return isinstance(error, TenantRefused) and not was_told(told_at, now)
-
-    def failed(  # noqa: PLR0913  what a record says
+    def failed(
         self,
         error: IssuerError,
         *,
-        told: bool,
         client_secret_version: str,
         now: datetime,
         attempted_at: datetime,
@@ -120,18 +126,18 @@ class Renewal:
             tenant=self.tenant.name,
             client=self.tenant.client,
             attempted_at=attempted_at,
+            owner=self._owner,
             issued=self.issued,
             failure=Failure(
                 reason=error.reason,
                 code=error.code,
                 detail=error.detail,
                 failed_at=now,
-                count=min(last.count + 1, MOST_COUNTED) if last else 1,
                 waits=min(steps + lasting, MOST_COUNTED),
                 next_attempt_at=now + back_off(steps, settings) if lasting else None,
                 purpose=self.purpose,
                 client_secret_version=client_secret_version,
-                told_at=now if told else last.told_at if last else None,
+                told_at=last.told_at if last else None,
             ),
         )
 

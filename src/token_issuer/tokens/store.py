@@ -43,77 +43,85 @@ UNWRITABLE = {
 KMS_ERROR = re.compile(r"Error Code: ([A-Za-z]{1,50})\b")  # as Parameter Store passes it on
 
 
-def store_token(
-    parameter: str, token: AccessToken, *, ssm: "SSMClient", key_id: str, pacer: Pacer
-) -> int:
-    """Write the token to its parameter, and return the new version.
+class TokenStore:
+    """The parameters that hold tokens; each call is made in its turn."""
 
-    Raises StoreUnavailable, StoreDenied, ParameterUnwritable or NoTimeLeft; the previous version
-    stays then.
-    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
-    """
-    put = partial(
-        ssm.put_parameter,
-        Name=parameter,
-        Value=token.value,
-        Type="SecureString",
-        KeyId=key_id,  # left out, it silently becomes the account's default key
-        Tier="Intelligent-Tiering",  # 4 KB for nothing, up to 8 KB where it must be
-        Overwrite=True,
-        Description=f"expires {token.expires_at:%Y-%m-%dT%H:%M:%SZ}",
-    )
-    try:
-        return int(pacer.send(put)["Version"])
-    except AWS_ERRORS as error:
-        # from None: a ValidationException quotes the value
-        message = error.response["Error"].get("Message") if isinstance(error, ClientError) else ""
-        raise _failure(f"Writing {parameter}", aws_code(error), str(message)) from None
+    def __init__(self, ssm: "SSMClient", key_id: str, *, writes: Pacer, reads: Pacer) -> None:
+        """Take a client, which is thread-safe, the key to encrypt with, and the turns."""
+        self._ssm = ssm
+        self._key_id = key_id
+        self.writes = writes
+        self._reads = reads
 
+    def put(self, parameter: str, token: AccessToken) -> int:
+        """Write the token to its parameter, and return the new version.
 
-def read_versions(parameters: Collection[str], *, ssm: "SSMClient", pacer: Pacer) -> dict[str, int]:
-    """Return the version of each parameter that is there; the tokens are not decrypted.
-
-    Ten a request; raises TokensUnchecked.
-    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
-    """
-    versions: dict[str, int] = {}
-    try:
-        for names in batched(parameters, TEN, strict=False):
-            get = partial(ssm.get_parameters, Names=list(names), WithDecryption=False)
-            answer = pacer.send(get)
-            versions |= {one["Name"]: one["Version"] for one in answer.get("Parameters", [])}
-    except NoTimeLeft as error:
-        raise TokensUnchecked(f"Reading the versions of tokens: {error.detail}") from None
-    except AWS_ERRORS as error:
-        code = aws_code(error)
-        raise TokensUnchecked(f"Reading the versions of tokens failed: {code}", code=code) from None
-    return versions
-
-
-def delete_tokens(
-    parameters: Collection[str], *, ssm: "SSMClient", pacer: Pacer
-) -> dict[str, IssuerError]:
-    """Delete parameters, and return why some could not be; one that isn't there is no failure.
-
-    Ten a request.
-    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DeleteParameters.html
-    """
-    failures: dict[str, IssuerError] = {}
-    for names in batched(parameters, TEN, strict=False):
+        Raises StoreUnavailable, StoreDenied, ParameterUnwritable or NoTimeLeft; the previous
+        version stays then.
+        https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
+        """
+        put = partial(
+            self._ssm.put_parameter,
+            Name=parameter,
+            Value=token.value,
+            Type="SecureString",
+            KeyId=self._key_id,  # left out, it silently becomes the account's default key
+            Tier="Intelligent-Tiering",  # 4 KB for nothing, up to 8 KB where it must be
+            Overwrite=True,
+            Description=f"expires {token.expires_at:%Y-%m-%dT%H:%M:%SZ}",
+        )
         try:
-            answer = pacer.send(partial(ssm.delete_parameters, Names=list(names)))
-            gone = {*answer.get("DeletedParameters", []), *answer.get("InvalidParameters", [])}
-        except NoTimeLeft as error:
-            failures |= dict.fromkeys(names, error)
+            return int(self.writes.send(put)["Version"])
         except AWS_ERRORS as error:
-            failures |= {name: _failure(f"Deleting {name}", aws_code(error), "") for name in names}
-        else:
-            failures |= {
-                name: _failure(f"Deleting {name}", Quoted("it is still there"), "")
-                for name in names
-                if name not in gone
-            }
-    return failures
+            # from None: a ValidationException quotes the value
+            message = (
+                error.response["Error"].get("Message") if isinstance(error, ClientError) else ""
+            )
+            raise _failure(f"Writing {parameter}", aws_code(error), str(message)) from None
+
+    def versions(self, parameters: Collection[str]) -> dict[str, int]:
+        """Return the version of each parameter that is there; the tokens are not decrypted.
+
+        Ten a request; raises TokensUnchecked.
+        https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
+        """
+        versions: dict[str, int] = {}
+        try:
+            for names in batched(parameters, TEN, strict=False):
+                get = partial(self._ssm.get_parameters, Names=list(names), WithDecryption=False)
+                answer = self._reads.send(get)
+                versions |= {one["Name"]: one["Version"] for one in answer.get("Parameters", [])}
+        except NoTimeLeft as error:
+            raise TokensUnchecked(f"Reading the versions of tokens: {error.detail}") from None
+        except AWS_ERRORS as error:
+            code = aws_code(error)
+            detail = f"Reading the versions of tokens failed: {code}"
+            raise TokensUnchecked(detail, code=code) from None
+        return versions
+
+    def delete(self, parameters: Collection[str]) -> dict[str, IssuerError]:
+        """Delete parameters; return why some could not be. One that isn't there is no failure.
+
+        Ten a request.
+        https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DeleteParameters.html
+        """
+        failures: dict[str, IssuerError] = {}
+        for names in batched(parameters, TEN, strict=False):
+            try:
+                answer = self.writes.send(partial(self._ssm.delete_parameters, Names=list(names)))
+                gone = {*answer.get("DeletedParameters", []), *answer.get("InvalidParameters", [])}
+            except NoTimeLeft as error:
+                failures |= dict.fromkeys(names, error)
+            except AWS_ERRORS as error:
+                code = aws_code(error)
+                failures |= {name: _failure(f"Deleting {name}", code, "") for name in names}
+            else:
+                failures |= {
+                    name: _failure(f"Deleting {name}", Quoted("it is still there"), "")
+                    for name in names
+                    if name not in gone
+                }
+        return failures
 
 
 def _failure(what: str, code: Quoted, message: str) -> StoreFailed:

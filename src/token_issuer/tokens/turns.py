@@ -9,7 +9,6 @@ from token_issuer.errors import (
     Deferred,
     EndpointBreakerOpen,
     EndpointFailed,
-    IssuerError,
     LedgerUnwritable,
     NoTimeLeft,
     ParameterUnwritable,
@@ -19,12 +18,10 @@ from token_issuer.errors import (
     StoreUnavailable,
     Unexpected,
 )
-from token_issuer.limits.breaker import Breaker, asks_for_long
-from token_issuer.tenants.documents import Tenant
-from token_issuer.tokens.access_token import AccessToken
+from token_issuer.limits.breaker import UNANSWERED, Breaker, asks_for_long
+from token_issuer.tokens.plan import Outcome
 from token_issuer.tokens.renewal import Renewal
 
-UNANSWERED = 5  # tenants of a client in a row, after which no more of them are asked for
 UNSTORED = 3  # tokens in a row, after which no more are asked for at all
 UNWRITABLE = 20  # parameters before any token could be stored, likewise
 OF_THE_NAME = {  # codes for a name that Parameter Store doesn't take: the path is in all of them
@@ -32,8 +29,6 @@ OF_THE_NAME = {  # codes for a name that Parameter Store doesn't take: the path 
     "ParameterPatternMismatchException",
     "ValidationException",
 }
-
-type Outcome = AccessToken | IssuerError
 
 
 class StoreTurns:
@@ -50,17 +45,19 @@ class StoreTurns:
 
     def settle(self, outcome: Outcome) -> None:
         """Count what came of a tenant."""
-        self._has_stored |= isinstance(outcome, AccessToken | LedgerUnwritable)
-        is_failure = isinstance(outcome, StoreDenied | StoreUnavailable)
-        if isinstance(outcome, ParameterUnwritable) and not self._has_stored:
+        failure = outcome.failure
+        is_stored = outcome.token is not None or isinstance(failure, LedgerUnwritable)
+        self._has_stored |= is_stored
+        is_failure = isinstance(failure, StoreDenied | StoreUnavailable)
+        if isinstance(failure, ParameterUnwritable) and not self._has_stored:
             self._unwritable.failed()
-            is_failure = outcome.code in OF_THE_NAME
+            is_failure = failure.code in OF_THE_NAME
         if is_failure:
             self._breaker.failed()
-        elif isinstance(outcome, AccessToken | ParameterUnwritable | LedgerUnwritable):
+        elif is_stored or isinstance(failure, ParameterUnwritable):
             self._breaker.worked()
-        if isinstance(outcome, StoreFailed) and (self._breaker.is_open or self._unwritable.is_open):
-            why = f"Several tokens in a row could not be stored: {outcome.detail}"
+        if isinstance(failure, StoreFailed) and (self._breaker.is_open or self._unwritable.is_open):
+            why = f"Several tokens in a row could not be stored: {failure.detail}"
             self.stopped = self.stopped or StoreBreakerOpen(why)
 
 
@@ -97,25 +94,26 @@ class ClientTurns:
         self._running += 1
         return self.waiting.popleft()[1]
 
-    def settle(self, tenant: Tenant, outcome: Outcome) -> None:
+    def settle(self, outcome: Outcome) -> None:
         """Count what came of a tenant."""
         self._running -= 1
-        if isinstance(outcome, EndpointFailed):
-            self._breaker.failed(for_long=asks_for_long(outcome))
+        failure = outcome.failure
+        if isinstance(failure, EndpointFailed):
+            self._breaker.failed(for_long=asks_for_long(failure))
             if self._breaker.is_open:
-                why = f"Client {self.secret.client} is not asked for any more: {outcome.detail}"
+                why = f"Client {self.secret.client} is not asked for any more: {failure.detail}"
                 self._stopped = self._stopped or EndpointBreakerOpen(why)
-        elif isinstance(outcome, ClientFailed):
-            self._stopped = outcome
-        elif not isinstance(outcome, Deferred | Unexpected):
+        elif isinstance(failure, ClientFailed):
+            self._stopped = failure
+        elif not isinstance(failure, Deferred | Unexpected):
             self._breaker.worked()
             self.is_on_trial = False
-            self.secret.worked(tenant.name if isinstance(outcome, AccessToken) else None)
+            self.secret.worked(outcome.decision.name if outcome.token else None)
         if self._stopped:
             self.secret.close(self._stopped)
 
-    def given_up(self) -> Iterator[tuple[Renewal, IssuerError]]:
+    def given_up(self) -> Iterator[Outcome]:
         """Yield the tenants that were not started, and why."""
-        why = self.stopped or NoTimeLeft("The run ended before its turn")
+        why = self.stopped or NoTimeLeft()
         for _, renewal in self.waiting:
-            yield renewal, why
+            yield Outcome(decision=renewal, failure=why)

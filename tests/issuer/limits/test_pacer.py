@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 
 from token_issuer.errors import EndpointUnavailable, NoTimeLeft
 from token_issuer.limits.breaker import Breaker, pause_before_repeat
-from token_issuer.limits.deadline import ASK_SECONDS, GATHER_SECONDS, Clock, last_turns
+from token_issuer.limits.deadline import ASK, GATHER, Clock, last_turns
 from token_issuer.limits.pacer import ATTEMPTS, Pacer
 
 
@@ -352,11 +352,11 @@ def test_after_the_longest_listing_a_tenant_can_still_be_started(run_seconds: fl
     with pytest.raises(NoTimeLeft):
         all(reads.send(lambda: True) for _ in itertools.count())
 
-    time.seconds += GATHER_SECONDS
-    assert writes.has_turn(after=ASK_SECONDS, behind=0)
+    time.seconds += GATHER
+    assert writes.has_turn(after=ASK, behind=0)
 
 
 def test_a_run_that_is_shorter_than_the_templates_still_lists() -> None:
     read_seconds, write_seconds = last_turns(40)
 
-    assert 0 < read_seconds < write_seconds - ASK_SECONDS
+    assert 0 < read_seconds < write_seconds - ASK

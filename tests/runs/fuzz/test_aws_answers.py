@@ -23,7 +23,7 @@ from token_issuer.clients.secrets_manager import promote, read_credentials, read
 from token_issuer.errors import ClientSecretUnreadable, IssuerError, TenantsUnreadable
 from token_issuer.ledger.records import ClientRecord, Record
 from token_issuer.ledger.table import Ledger
-from token_issuer.reporting.events import EventBus
+from token_issuer.reporting.events import Events
 from token_issuer.tenants.parameters import read_tenants
 from token_issuer.tokens.access_token import AccessToken
 from token_issuer.tokens.store import delete_tokens, read_versions, store_token
