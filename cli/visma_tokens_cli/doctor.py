@@ -112,7 +112,7 @@ def _read_known(stack: Stack, tenant: str | None) -> Known:
         memory = error
     ledger = memory if isinstance(memory, Memory) else None
     try:
-        configuration = stack.read_tenants(ledger or Memory(records={}, documents={}, checked=""))
+        configuration = stack.read_tenants(ledger or Memory())
     except FAILURES as error:
         return Known(memory=memory, configuration=error, tenant=tenant)
     if tenant is None:

@@ -75,7 +75,7 @@ class Stack:
         """Read all tenant documents as the function does; raises TenantsUnreadable."""
         ssm, path = self.aws.client("ssm"), self.settings.tenants_path
         parameters = TenantDocuments(ssm, path, reads()).read()
-        return parse_configuration(parameters, path, memory.documents, last_tenants(memory))
+        return parse_configuration(parameters, path, last_tenants(memory))
 
     def secrets(self) -> ClientSecrets:
         """Return the secrets of clients, to read."""

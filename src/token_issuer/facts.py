@@ -15,12 +15,11 @@ from token_issuer.tenants.invocation import Invocation
 class Facts:
     """What was read, by a run that began `at`, for its invocation.
 
-    `tenants` are those that the run is about, `failures` what is wrong already.
-
-    `whole` says that these are all. `compared` are the tenants whose parameters were looked at,
-    `lost` those of them where another token is stored or none, and `checked` is the bookmark;
-    `stages` says by client and stage which version of its secret it is on, and `secret_versions`
-    which one is asked with; `unchecked` and `unread` say what could not be looked at.
+    `tenants` are those that the run is about, `failures` what is wrong already. `whole` says that
+    these are all. `compared` are the tenants whose parameters were looked at, `lost` those of them
+    where another token is stored or none. `stages` says by client and stage which version of its
+    secret it is on, and `secret_versions` which one is asked with; `unchecked` and `unread` say
+    what could not be looked at.
     """
 
     at: datetime
@@ -32,7 +31,6 @@ class Facts:
     failures: dict[str, IssuerError]
     compared: frozenset[str]
     lost: frozenset[str]
-    checked: str
     stages: dict[str, dict[str, str]]
     secret_versions: dict[str, str]
     unread: Mapping[str, IssuerError] = field(default_factory=dict)

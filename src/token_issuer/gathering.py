@@ -1,9 +1,8 @@
 """What a run decides upon: documents, ledger, stored versions, the stages of client secrets."""
 
-from bisect import bisect_right
 from collections.abc import Collection, Mapping
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 from math import ceil
 
 from token_issuer.clients.secrets_manager import CURRENT, MISSING
@@ -14,9 +13,12 @@ from token_issuer.ledger.records import ClientRecord, Memory, Record
 from token_issuer.outside import Outside
 from token_issuer.settings import Settings
 from token_issuer.tenants.configuration import Configuration, parse_configuration
-from token_issuer.tenants.documents import Tenant
 from token_issuer.tenants.invocation import Invocation, select_tenants
 from token_issuer.tenants.recall import last_tenants
+from token_issuer.tokens.renewal import fraction
+
+CHECKED = 300  # token parameters, in a run
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def gather(invocation: Invocation, outside: Outside) -> Facts:
@@ -26,11 +28,11 @@ def gather(invocation: Invocation, outside: Outside) -> Facts:
     configuration = _read_tenants(memory, outside, at)
     tenants, failures = select_tenants(configuration, invocation)
     records = {one.name: memory.records[one.name] for one in tenants if one.name in memory.records}
-    known, after = (records, "") if invocation.tenants else (memory.records, memory.checked)
     whole = invocation.tenants is None and configuration.is_complete
-    in_turn = to_check(known, after, settings)
-    leaving = expired(memory.records, configuration.tenants, at) if whole else {}
-    compared, lost, unchecked = _compare(in_turn | to_check(leaving, "", settings), outside)
+    stored = _stored(records if invocation.tenants else memory.records, settings)
+    checked = stored if invocation.tenants else in_turn(stored, at, settings)
+    leaving = _expired(stored, configuration.tenants, at) if whole else {}
+    compared, lost, unchecked = _compare(checked | leaving, outside)
     stages, unread = _read_stages(sorted({one.client for one in tenants}), outside)
     return Facts(
         at=at,
@@ -43,7 +45,6 @@ def gather(invocation: Invocation, outside: Outside) -> Facts:
         compared=compared,
         lost=lost,
         unchecked=unchecked,
-        checked=[*in_turn.values()][-1].tenant if compared and in_turn else memory.checked,
         stages=stages,
         unread=unread,
         secret_versions={
@@ -60,36 +61,16 @@ def _read_tenants(memory: Memory, outside: Outside, now: datetime) -> Configurat
     try:
         parameters = outside.tenants.read()
     except TenantsUnreadable as error:
-        recalled = _recall_tenants(memory, known, path, error)
-        if not recalled.tenants:
+        if not known:
             raise
-        return recalled
-    found = parse_configuration(parameters, path, memory.documents, known)
+        return Configuration(
+            path=path, parameters=0, tenants=dict(sorted(known.items())), invalid={path: error}
+        )
+    found = parse_configuration(parameters, path, known)
     live = [one for one in memory.records.values() if one.issued and now < one.issued.expires_at]
     if live and not found.parameters:
         raise TenantsGone(f"Nothing is below {found.path}, while {len(live)} tokens live")
     return found
-
-
-def _recall_tenants(
-    memory: Memory, known: Mapping[str, Tenant], path: str, why: TenantsUnreadable
-) -> Configuration:
-    """Return who is known from tokens and last good texts, but for those taken out since."""
-    texts = memory.documents.items()
-    last = parse_configuration(
-        [{"Name": name, "Type": "String", "Value": text} for name, text in texts], path, {}, known
-    ).tenants
-    tenants = {
-        name: replace(known.get(name, tenant), enabled=tenant.enabled)
-        for name, tenant in (last if texts else known).items()
-    }
-    return Configuration(
-        path=path,
-        parameters=frozenset(memory.documents),
-        tenants=dict(sorted(tenants.items())),
-        invalid={path: why},
-        good_texts={},
-    )
 
 
 def _compare(
@@ -133,31 +114,36 @@ def _asked_with(current: str | None, record: ClientRecord | None) -> str | None:
     return current
 
 
-CHECKED = 300  # token parameters a run that are compared with the ledger
-
-
-def expired(
-    records: Mapping[str, Record], configured: Collection[str], now: datetime
-) -> dict[str, Record]:
-    """Return those of vanished tenants that are to be looked at before they are removed."""
+def _stored(records: Mapping[str, Record], settings: Settings) -> dict[str, Record]:
+    """Return by parameter the records of tokens that are where tokens are stored now."""
     return {
-        name: one
+        one.issued.parameter: one
         for name, one in records.items()
-        if name not in configured and one.issued and one.issued.expires_at <= now
+        if one.issued and one.issued.parameter == settings.token_parameter(name)
     }
 
 
-def to_check(records: Mapping[str, Record], checked: str, settings: Settings) -> dict[str, Record]:
-    """Return the records, by parameter, to compare with what is stored, round robin.
-
-    Those after the tenant `checked`: 300, or as many more as it takes to see each once an hour.
-    """
-    ours = sorted(
-        name
-        for name, record in records.items()
-        if record.issued and record.issued.parameter == settings.token_parameter(name)
+def _expired(
+    stored: Mapping[str, Record], configured: Collection[str], now: datetime
+) -> dict[str, Record]:
+    """Return those of vanished tenants that are to be looked at before they are removed."""
+    expired = (
+        (parameter, one)
+        for parameter, one in stored.items()
+        if one.tenant not in configured and one.issued and one.issued.expires_at <= now
     )
-    start = bisect_right(ours, checked)
-    count = max(CHECKED, ceil(len(ours) * (settings.period / timedelta(hours=1))))
-    names = [*ours[start:], *ours[:start]][:count]
-    return {settings.token_parameter(name): records[name] for name in names}
+    return dict(islice(expired, CHECKED))
+
+
+def in_turn(stored: Mapping[str, Record], at: datetime, settings: Settings) -> dict[str, Record]:
+    """Return those that a run at this time compares with what is stored.
+
+    All of them up to 300; of more a slice by hash, so that each has its turn about once an hour.
+    """
+    slices = min(timedelta(hours=1) // settings.period, ceil(len(stored) / CHECKED)) or 1
+    number = (at - EPOCH) // settings.period % slices
+    return {
+        parameter: one
+        for parameter, one in stored.items()
+        if int(fraction(one.tenant) * slices) == number
+    }

@@ -91,20 +91,15 @@ def _notice(client: str, error: IssuerError, report: Report, outside: Outside) -
 
 
 def _remember(facts: Facts, report: Report, outside: Outside) -> None:
-    """Keep the last good text of each tenant parameter, forget those that are gone."""
-    known, configuration = facts.memory.documents, facts.configuration
+    """Note which tokens are lost, since a run may end without new ones; clean the ledger up."""
+    path = facts.configuration.path
     try:
-        for tenant in facts.lost:  # before the bookmark: a run may end without a new token
+        for tenant in facts.lost:
             outside.ledger.mark_lost(facts.memory.records[tenant], facts.at)
-        outside.ledger.keep_checked(facts.checked)
-        gone: dict[str, str | None] = dict.fromkeys(known.keys() - configuration.parameters)
-        for parameter, text in (gone | configuration.good_texts).items():
+        for key in facts.memory.left_over:
             if not outside.deadline.is_in_first_half:
                 break  # the next run goes on with it
-            if text is None:
-                outside.ledger.drop_document(parameter)
-            elif known.get(parameter) != text:
-                outside.ledger.keep_document(parameter, text)
+            outside.ledger.drop_left_over(key)
     except Exception as error:  # noqa: BLE001  what is not remembered keeps nobody from a token
-        report.failures[configuration.path] = failure_of(error)
-        outside.telemetry.token_failed(configuration.path, report.failures[configuration.path])
+        report.failures[path] = failure_of(error)
+        outside.telemetry.token_failed(path, report.failures[path])

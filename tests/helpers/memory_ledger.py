@@ -14,21 +14,17 @@ class MemoryLedger(Ledger):
     def __init__(self) -> None:
         self.records: dict[str, Record] = {}
         self.clients: dict[str, ClientRecord] = {}
-        self.documents: dict[str, str] = {}
         self.owners: dict[str, Owner] = {}
-        self.checked = ""
         self.holder: tuple[str, datetime] | None = None
         self.is_dead = False  # the run that writes was killed
 
     def snapshot(self) -> dict[str, Any]:
-        return {"records": dict(self.records), "documents": dict(self.documents)}
+        return {"records": dict(self.records)}
 
     def read(self) -> Memory:
         return Memory(
             records=dict(self.records),
             clients=dict(self.clients),
-            documents=dict(self.documents),
-            checked=self.checked,
             owners=dict(self.owners),
         )
 
@@ -43,9 +39,6 @@ class MemoryLedger(Ledger):
         finally:
             if not self.is_dead and self.holder and self.holder[0] == holder:
                 self.holder = None
-
-    def keep_checked(self, tenant: str) -> None:
-        self.checked = tenant
 
     def record_token(self, record: Record, previous: Record | None) -> None:
         assert record.issued
@@ -92,12 +85,6 @@ class MemoryLedger(Ledger):
             self.clients[record.client] = record
         else:
             self.clients.pop(record.client, None)
-
-    def keep_document(self, parameter: str, text: str) -> None:
-        self.documents[parameter] = text
-
-    def drop_document(self, parameter: str) -> None:
-        self.documents.pop(parameter, None)
 
     def drop_record(self, record: Record, at: datetime) -> None:
         issued = self._issued(record.tenant)

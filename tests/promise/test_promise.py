@@ -261,7 +261,6 @@ def assert_converges(count: int, lost_at: int, age: int, *, deleted: bool) -> No
         if number == lost_at:
             state = {} if deleted else snapshots[max(0, number - age)]
             world.ledger.records = dict(state.get("records", {}))
-            world.ledger.documents = dict(state.get("documents", {}))
         # forced at last, so that an older ledger is wrong though by its own account nobody is due
         world.tick(time, force=number == lost_at - 1)
         if number == lost_at + ceil(count / CHECKED):  # each token has been looked at

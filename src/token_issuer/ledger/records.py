@@ -126,14 +126,13 @@ class ClientRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """The whole ledger: records by tenant and by client, last good texts by parameter.
+    """The whole ledger: records by tenant and by client.
 
-    `checked` is the tenant up to which the last run has compared tokens with Parameter Store.
     `owners` says by name whose token was asked for last, also of tenants that are gone.
+    `left_over` are the keys of items that an earlier version has left.
     """
 
-    records: dict[str, Record]
-    documents: dict[str, str]
-    checked: str
+    records: dict[str, Record] = field(default_factory=dict)
     clients: dict[str, ClientRecord] = field(default_factory=dict)
     owners: dict[str, Owner] = field(default_factory=dict)
+    left_over: tuple[str, ...] = ()

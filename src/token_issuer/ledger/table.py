@@ -1,8 +1,7 @@
 """What was issued and what failed, per tenant ↔ DynamoDB.
 
-One item each: `tenant#acme` (Record), `client#default` (ClientRecord), `lease`, and
-`document#/visma/tenants/acme` (a tenant parameter's last good text). Of a tenant that is gone,
-`owner` stays: whose token was asked for last. Times are ISO 8601 in UTC.
+One item each: `tenant#acme` (Record), `client#default` (ClientRecord) and `lease`. Of a tenant
+that is gone, `owner` stays: whose token was asked for last. Times are ISO 8601 in UTC.
 No secret and no token is in it.
 """
 
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 FORMER = {"may_live_until"}  # members that earlier versions wrote
-TENANT, CLIENT, DOCUMENT, LEASE = "tenant#", "client#", "document#", "lease"
+TENANT, CLIENT, LEASE = "tenant#", "client#", "lease"
+DOCUMENT = "document#"  # an earlier version kept documents here; and in the lease, `checked`
 
 
 class Ledger:
@@ -57,7 +57,7 @@ class Ledger:
         except AWS_ERRORS as error:
             code = aws_code(error)
             raise LedgerUnreadable(f"Reading {self._table} failed: {code}", code=code) from error
-        records, clients, documents, owners, checked = {}, {}, {}, {}, ""
+        records, clients, owners, left_over = {}, {}, {}, []
         self._unusable = {}
         for item in items:
             kind, _, name = str(item.get("key")).partition("#")
@@ -70,13 +70,9 @@ class Ledger:
                     self._unusable[name] = item.get("version", 0)
             elif f"{kind}#" == CLIENT and (of_client := parse_client_record(name, item)):
                 clients[name] = of_client
-            elif f"{kind}#" == DOCUMENT and isinstance(text := item.get("text"), str):
-                documents[name] = text
-            elif kind == LEASE and isinstance(bookmark := item.get("checked"), str):
-                checked = bookmark
-        return Memory(
-            records=records, documents=documents, checked=checked, clients=clients, owners=owners
-        )
+            elif f"{kind}#" == DOCUMENT:
+                left_over.append(f"{DOCUMENT}{name}")
+        return Memory(records=records, clients=clients, owners=owners, left_over=tuple(left_over))
 
     @contextmanager
     def lease(self, holder: str, *, now: datetime, until: datetime) -> Iterator[bool]:
@@ -106,14 +102,10 @@ class Ledger:
                 with suppress(LedgerUnwritable):  # it will be void
                     self._update(
                         LEASE,
-                        "REMOVE #holder, #held_until",
+                        "REMOVE #holder, #held_until, #checked",
                         "#holder = :holder",
                         {"holder": holder},
                     )
-
-    def keep_checked(self, tenant: str) -> None:
-        """Note up to which tenant tokens have been compared with Parameter Store."""
-        self._update(LEASE, "SET #checked = :checked", "", {"checked": tenant})
 
     def record_token(self, record: Record, previous: Record | None) -> None:
         """Record the token that was stored, unless a later version has been recorded meanwhile.
@@ -180,13 +172,9 @@ class Ledger:
             key, f"{_setting(members)}{f' REMOVE {_listed(gone)}' if gone else ''}", "", members
         )
 
-    def keep_document(self, parameter: str, text: str) -> None:
-        """Keep the last good text of a tenant parameter."""
-        self._update(f"{DOCUMENT}{parameter}", "SET #text = :text", "", {"text": text})
-
-    def drop_document(self, parameter: str) -> None:
-        """Forget a tenant parameter that is there no more."""
-        self._delete(f"{DOCUMENT}{parameter}", "", {})
+    def drop_left_over(self, key: str) -> None:
+        """Delete an item of an earlier version."""
+        self._delete(key, "", {})
 
     def drop_record(self, record: Record, at: datetime) -> None:
         """Forget a tenant whose parameter is gone, but for its owner.

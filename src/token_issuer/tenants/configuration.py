@@ -1,11 +1,9 @@
 """Pure: parameters → tenants by name; of a name in several places, one decides."""
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING
 
 from token_issuer.errors import DocumentInvalid, IssuerError
@@ -24,21 +22,17 @@ ERRORS_KEPT = 100  # of a parameter, each with its own text, since memory is lim
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """The tenants by name, what is wrong with documents, and the last good texts.
+    """The tenants by name, and what is wrong with documents.
 
     `invalid` is keyed by the tenant's name, or by the parameter's where that can't be read; its
-    tenants are among `tenants` all the same where they have a last good document. It is keyed by
-    `path` where the parameters could not be listed.
-    `good_texts` is by parameter: what to go on with when it can't be used. `parameters` are all
-    that there are below `path`.
+    tenants are among `tenants` all the same if they have had a token. It is keyed by `path` where
+    the parameters could not be listed. `parameters` counts all that there are below `path`.
     """
 
     path: str
-    parameters: frozenset[str]
-
+    parameters: int
     tenants: dict[str, Tenant]
     invalid: dict[str, IssuerError]
-    good_texts: dict[str, str]
 
     @property
     def is_complete(self) -> bool:
@@ -47,56 +41,44 @@ class Configuration:
 
 
 def parse_configuration(
-    parameters: "Iterable[ParameterTypeDef]",
-    path: str,
-    last_good: Mapping[str, str],
-    known: Mapping[str, Tenant] = {},
+    parameters: "Iterable[ParameterTypeDef]", path: str, known: Mapping[str, Tenant]
 ) -> Configuration:
     """Sort parameters into tenants and errors; a name in several places has one that decides.
 
-    `known` are tenants as their tokens were issued for. A tenant that is configured, and has
-    neither a usable document nor a last good one, stays as it is there.
+    `known` are tenants as their tokens were issued for. A tenant that is configured, and has no
+    usable document, stays as it is there.
     """
     at_home: dict[str, list[str]] = defaultdict(list)
     for name, tenant in known.items():
         at_home[tenant.document].append(name)
-    sources = [_source(parameter, path, last_good, at_home) for parameter in parameters]
+    sources = [_source(parameter, path, at_home) for parameter in parameters]
     claims: dict[str, list[_Claim]] = defaultdict(list)
     for source in sources:
         for name, document in source.documents:
             claims[name].append(_Claim(source=source, document=document))
     tenants: dict[str, Tenant] = {}
     invalid: dict[str, IssuerError] = {one.home: one.error for one in sources if one.error}
-    good: dict[str, dict[str, object]] = {source.home: {} for source in sources}
     wrong: Counter[str] = Counter()
     one_of_many = cache(_one_of_many)
     for name, some in claims.items():
-        found, document, error = _decide(name, some, path, known.get(name))
+        found, error = _decide(name, some, path, known.get(name))
         if found:
             tenants[name] = found
-        if found and document:
-            good[found.document][name] = _as_decided(document, found)
         if error:
             wrong[error.parameter] += 1
             is_one_of_many = wrong[error.parameter] > ERRORS_KEPT
             invalid[_shown(name)] = one_of_many(error.parameter) if is_one_of_many else error
     return Configuration(
-        path=path,
-        parameters=frozenset(good),
-        tenants=dict(sorted(tenants.items())),
-        invalid=invalid,
-        good_texts={one.home: text for one in sources if (text := _good_text(one, good[one.home]))},
+        path=path, parameters=len(sources), tenants=dict(sorted(tenants.items())), invalid=invalid
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """A parameter: its documents by name, in place of them the last good ones where it is bad."""
+    """A parameter: its documents by name; where it can't be used, None for each that it had."""
 
     home: str
-    text: str
     documents: list[tuple[str, object]]
-    last_good: Callable[[], dict[str, object]]  # parsed when it is needed
     error: DocumentInvalid | None
 
 
@@ -116,85 +98,41 @@ class _Claim:
         return any(value is False for value in found.all("enabled"))
 
 
-def _source(
-    parameter: "ParameterTypeDef",
-    path: str,
-    last_good: Mapping[str, str],
-    at_home: Mapping[str, list[str]],
-) -> _Source:
-    home, text = parameter["Name"], parameter["Value"]
-    kept = cache(partial(_last_good, home, path, last_good))
-    error = None
+def _source(parameter: "ParameterTypeDef", path: str, at_home: Mapping[str, list[str]]) -> _Source:
+    home = parameter["Name"]
     try:
-        documents = _check_parameter(parameter, path)
+        return _Source(home=home, documents=_check_parameter(parameter, path), error=None)
     except DocumentInvalid as why:
         error = DocumentInvalid(f"{home}: {why.detail}", code=why.code, parameter=home)
-        # without a last good text, it counts as its own tenant's, so nobody else gets the name
-        names = [
-            home.removeprefix(f"{path}/"),
-            *(() if home in last_good else at_home.get(home, ())),
-        ]
-        documents = [*(dict.fromkeys(names) | kept()).items()]
-    return _Source(home=home, text=text, documents=documents, last_good=kept, error=error)
-
-
-def _last_good(home: str, path: str, last_good: Mapping[str, str]) -> dict[str, object]:
-    """Return the documents that were good; an earlier version may have taken others for good."""
-    usable = {}
-    with suppress(DocumentInvalid):
-        text = last_good.get(home, '{"tenants": {}}')
-        for name, document in parse_documents(home.removeprefix(f"{path}/"), text):
-            with suppress(DocumentInvalid):
-                parse_tenant(name, document, home)
-                usable[name] = document
-    return usable
-
-
-def _good_text(source: _Source, good: dict[str, object]) -> str | None:
-    """Return what to keep of a parameter: of its tenants those for whom it decides."""
-    names = [name for name, _ in source.documents]
-    if (
-        not source.error
-        and len(names) == len(good)
-        and all(good[name] is document for name, document in source.documents)
-    ):
-        return source.text
-    if good or not source.error:
-        return json.dumps({"tenants": good})
-    return None
-
-
-def _as_decided(document: object, found: Tenant) -> object:
-    """Return a good document, and in it that the tenant is disabled, wherever that was said."""
-    if found.enabled or not isinstance(document, dict) or document.get("enabled") is False:
-        return document
-    return {**document, "enabled": False}
+    # it counts as its own tenant's too, so that nobody else gets the name
+    names = dict.fromkeys([home.removeprefix(f"{path}/"), *at_home.get(home, ())])
+    return _Source(home=home, documents=[*names.items()], error=error)
 
 
 def _decide(
     name: str, claims: list[_Claim], path: str, known: Tenant | None
-) -> tuple[Tenant | None, object, DocumentInvalid | None]:
-    """Return the tenant with its document, and what is wrong with the places that it is in.
+) -> tuple[Tenant | None, DocumentInvalid | None]:
+    """Return the tenant, and what is wrong with the places that it is in.
 
     The parameter of the tenant's own name decides. Without one, of several the one that had the
     tenant before does; each of them may disable it. Where there is no document to go on with, a
     tenant stays as it is known, and a new one is not served.
     """
     if not NAME.fullmatch(name):
-        return None, None, _bad_name(name, claims)
+        return None, _bad_name(name, claims)
     own_home = f"{path}/{name}"
     own = [one for one in claims if one.source.home == own_home]
     entitled = own or claims
-    holder = _holder(name, entitled, known.document if known else None)
-    tenant, document, error = _read_document(name, entitled, holder)
-    tenant = tenant or known
+    holder = _holder(entitled, known.document if known else None)
+    found, error = _read_document(name, entitled, holder) if holder else (None, None)
+    tenant = found or known
     disabling = [one for one in entitled if one.disables]
     if tenant and disabling:
         tenant = replace(tenant, enabled=False)
     if len(claims) > 1:
-        what = _outcome(tenant, own=own, disabling=disabling, has_document=document is not None)
+        what = _outcome(tenant, own=own, disabling=disabling, has_document=found is not None)
         error = _in_several(name, claims, what, error, is_overridden=len(own) == 1)
-    return tenant, document, error
+    return tenant, error
 
 
 def _bad_name(name: str, claims: list[_Claim]) -> DocumentInvalid | None:
@@ -204,33 +142,25 @@ def _bad_name(name: str, claims: list[_Claim]) -> DocumentInvalid | None:
     return None
 
 
-def _holder(name: str, claims: list[_Claim], home: str | None) -> _Source | None:
+def _holder(claims: list[_Claim], had_by: str | None) -> _Source | None:
     """Return the parameter that decides; of several the one that had the tenant before."""
-    sources = list({one.source.home: one.source for one in claims}.values())
+    sources = {one.source.home: one.source for one in claims}
     if len(sources) == 1:
-        return sources[0]
-    had = [source for source in sources if name in source.last_good()]
-    if len(had) != 1:
-        had = [source for source in had or sources if source.home == home]
-    return had[0] if had else None
+        return claims[0].source
+    return sources.get(had_by or "")
 
 
 def _read_document(
-    name: str, claims: list[_Claim], holder: _Source | None
-) -> tuple[Tenant | None, object, DocumentInvalid | None]:
-    """Return the tenant as the holder has it, or as it had it last where that can't be used."""
-    if holder is None:
-        return None, None, None
+    name: str, claims: list[_Claim], holder: _Source
+) -> tuple[Tenant | None, DocumentInvalid | None]:
+    """Return the tenant as the holder has it, or why that can't be used."""
     document, *others = [one.document for one in claims if one.source is holder]
-    error = None
-    if not others:
-        try:
-            return parse_tenant(name, document, holder.home), document, None
-        except DocumentInvalid as why:
-            error = None if holder.error else _located(why, holder.home, name)
-    document = holder.last_good().get(name)
-    tenant = parse_tenant(name, document, holder.home) if document else None
-    return tenant, document, error
+    if others:
+        return None, None
+    try:
+        return parse_tenant(name, document, holder.home), None
+    except DocumentInvalid as why:
+        return None, None if holder.error else _located(why, holder.home, name)
 
 
 def _outcome(
