@@ -21,7 +21,7 @@ from token_issuer.ledger.records import Memory, Record
 from token_issuer.settings import Settings
 from token_issuer.tenants.configuration import Configuration
 from token_issuer.tenants.documents import Tenant
-from token_issuer.tokens.plan import waits
+from token_issuer.tokens.plan import waited_for
 from token_issuer.tokens.renewal import purpose_of, renew_at
 from visma_tokens_cli.failures import FAILURES, SIGN_IN, explain
 from visma_tokens_cli.screen import Text, listed, out, plain, shown_span
@@ -187,7 +187,7 @@ def _assess(
     )
     if failure is None or tenant is None:
         return status
-    waiting = record and waits(record, now)
+    waiting = record and waited_for(record, now)
     recalled = IssuerError.recall(failure.reason, failure.detail, failure.code)
     return replace(
         status,

@@ -65,7 +65,6 @@ class IssuerError(Exception):
     remedies: ClassVar[dict[str, str]] = {}
 
     def __init__(self, detail: str, *, code: Quoted | None = None) -> None:
-        """Take the cause, and the code of another party by which the remedy may differ."""
         self.detail = detail
         super().__init__(self.detail)
         self.code = code
@@ -246,7 +245,6 @@ class DocumentInvalid(TenantFailed):
     }
 
     def __init__(self, detail: str, *, code: Quoted | None = None, parameter: str = "") -> None:
-        """Take also the parameter that it is about, where it is about one."""
         super().__init__(detail, code=code)
         self.parameter = parameter
 
@@ -329,7 +327,6 @@ class EndpointFailed(IssuerError):
         retry_after: float | None = None,
         is_timeout: bool = False,
     ) -> None:
-        """Take also for how many seconds the endpoint wants to be left alone, where it says so."""
         super().__init__(detail, code=code)
         self.retry_after = retry_after
         self.is_timeout = is_timeout
@@ -424,7 +421,6 @@ class NoTimeLeft(Deferred):
     def __init__(
         self, detail: str = "The run had no time left", *, code: Quoted | None = None
     ) -> None:
-        """Say so in the same words everywhere."""
         super().__init__(detail, code=code)
 
 

@@ -77,7 +77,7 @@ def record(name: str, *, left: float | None, failed: bool = False, wait: float =
         code=Quoted("invalid_tenant"),
         detail=Quoted("invalid_tenant"),
         failed_at=NOW - minutes(1),
-        waits=int(wait > 0),
+        refusals=int(wait > 0),
         next_attempt_at=NOW + minutes(wait) if wait else None,
         purpose="",
         client_secret_version="v1",

@@ -147,7 +147,7 @@ def test_a_refusal_is_why_there_is_no_token() -> None:
         code=Quoted("invalid_tenant"),
         detail=Quoted("invalid_tenant: not granted"),
         failed_at=NOW,
-        waits=1,
+        refusals=1,
         next_attempt_at=None,
         purpose="p",
         client_secret_version="v",

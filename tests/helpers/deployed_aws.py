@@ -170,7 +170,7 @@ class Deployed(ScriptedAws):
                 code=Quoted(code or "invalid_tenant"),
                 detail=Quoted(failure),
                 failed_at=now,
-                waits=0,
+                refusals=0,
                 next_attempt_at=None,
                 purpose="",
                 client_secret_version="v1",

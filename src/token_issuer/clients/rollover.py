@@ -37,7 +37,7 @@ class Keep:
 
 @dataclass(frozen=True, kw_only=True)
 class Withdraw:
-    """Take AWSPENDING off what is or was current: it would displace a later version."""
+    """Remove AWSPENDING from what is or was current: it would displace a later version."""
 
     version: str
     notice: PendingSecretWithdrawn | None

@@ -21,7 +21,6 @@ class ClientSecrets:
     """The secrets of clients, each `prefix/client`, with their versions."""
 
     def __init__(self, secretsmanager: "SecretsManagerClient", prefix: str) -> None:
-        """Take a client, which is thread-safe, and what names of secrets begin with."""
         self._secretsmanager = secretsmanager
         self._prefix = prefix
 
@@ -76,7 +75,7 @@ class ClientSecrets:
         self.unstage(client, pending)
 
     def unstage(self, client: str, version: str) -> None:
-        """Take AWSPENDING off what is or was current; if that fails, the next run does."""
+        """Remove AWSPENDING from what is or was current. If that fails, the next run does."""
         with suppress(*AWS_ERRORS):
             self._secretsmanager.update_secret_version_stage(
                 SecretId=f"{self._prefix}/{client}",

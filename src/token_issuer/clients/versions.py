@@ -12,6 +12,12 @@ from token_issuer.errors import (
 )
 from token_issuer.foreign_errors import name_and_place
 
+CANDIDATES = (  # stages, in the order in which their versions are tried
+    CURRENT,
+    CURRENT,  # read again when it is refused: it may have moved meanwhile
+    PENDING,
+    PREVIOUS,
+)
 MOST_REFUSALS = 3  # of a client in a run, whatever the number of its tenants
 
 
@@ -23,7 +29,6 @@ class ClientSecret:
     """
 
     def __init__(self, client: str, secrets: ClientSecrets) -> None:
-        """Take the client, and where its secret is."""
         self.client = client
         self.stage, self.version = CURRENT, ""  # of what is or was in use
         self.works = False  # what is in use
@@ -31,7 +36,7 @@ class ClientSecret:
         self.closed: IssuerError | None = None  # why nothing more is asked for
         self.token_for: str | None = None  # the tenant that had one last
         self._secrets = secrets
-        self._fallbacks = iter((CURRENT, CURRENT, PENDING, PREVIOUS))
+        self._untried = list(CANDIDATES)
         self._in_use: ClientCredentials | None = None
         self._found: dict[str, ClientCredentials | ClientFailed] = {}
         self._refused: dict[str, ClientRefused] = {}
@@ -41,13 +46,13 @@ class ClientSecret:
         return self._in_use or self._next()
 
     def refuse(self, credentials: ClientCredentials, error: ClientRefused) -> None:
-        """Take the version in use for refused."""
+        """Mark the version in use as refused."""
         self._refused[credentials.version] = error
         self._in_use = None
         self.failure = self.failure or error
 
     def worked(self, tenant: str | None) -> None:
-        """Take the version in use for accepted, and as good for a token if a tenant had one."""
+        """Mark the version in use as accepted, and as proved if a tenant had a token with it."""
         self.works = True
         self.token_for = tenant or self.token_for
 
@@ -78,9 +83,8 @@ class ClientSecret:
 
     def _next(self) -> ClientCredentials:
         passed_over: list[str] = []
-        for stage in self._fallbacks:
-            if len(self._refused) == MOST_REFUSALS:
-                break
+        while self._untried and len(self._refused) < MOST_REFUSALS:
+            stage = self._untried.pop(0)
             try:
                 found = self._read(stage, again=stage == CURRENT)
                 is_ours = stage == CURRENT or self._is_ours(found)
@@ -150,7 +154,6 @@ class SecretsInUse:
     """Each client's secret in one run, always the same one."""
 
     def __init__(self, secrets: ClientSecrets) -> None:
-        """Take where the secrets are."""
         self._secrets = secrets
         self._by_client: dict[str, ClientSecret] = {}
 

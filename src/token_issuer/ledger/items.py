@@ -33,6 +33,9 @@ SPANS = (  # none of them is longer
     ("failed_at", "next_attempt_at"),
     ("tried_at", "next_attempt_at"),
 )
+RENAMED: dict[type, dict[str, str]] = {
+    Failure: {"refusals": "waits"}
+}  # members that schema 1 has by another name
 SHOWN = {"reason", "code", "detail"}  # of a failure, to people
 TEXT_CHARACTERS = 16 * 1024  # of what is compared only: a purpose holds the scopes of a document
 
@@ -108,7 +111,9 @@ def members_of(record: Record) -> dict[str, Any]:
 
 def members_of_value(value: Issued | Failure | Pending | Fallback | Owner) -> dict[str, Any]:
     """Return the members of a value, without those that are None."""
-    return {name: member for name, member in vars(value).items() if member is not None}
+    names = RENAMED.get(type(value), {})
+    present = {name: member for name, member in vars(value).items() if member is not None}
+    return {names.get(name, name): member for name, member in present.items()}
 
 
 def parse_record(tenant: str, item: dict[str, Any]) -> Record | None:
@@ -167,7 +172,7 @@ def _checked(
     """
     members: dict[str, Any] = {}
     for name, expected in kind.__annotations__.items():
-        value = item.get(name)
+        value = item.get(RENAMED.get(kind, {}).get(name, name))
         if value is not None and expected in {datetime, datetime | None}:
             value = _time(value)
         elif isinstance(value, str):

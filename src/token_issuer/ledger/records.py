@@ -54,15 +54,15 @@ class Issued:
 class Failure:
     """The last attempt, which failed.
 
-    `waits` counts the attempts since there was no live token; `told_at` is when an event last said
-    so.
+    `refusals` counts the lasting ones since there was no live token; `told_at` is when an event
+    last told of it.
     """
 
     reason: str
     code: Quoted | None
     detail: Quoted
     failed_at: datetime
-    waits: int
+    refusals: int
     next_attempt_at: datetime | None
     purpose: str
     client_secret_version: str

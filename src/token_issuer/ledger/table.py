@@ -38,7 +38,6 @@ class Ledger:
     """The table; each method is one request, or one for each page."""
 
     def __init__(self, dynamodb: "DynamoDBClient", table: str) -> None:
-        """Take a client, which is thread-safe, and the table's name."""
         self._dynamodb = dynamodb
         self._table = table
         self._unusable: dict[str, Any] = {}  # by tenant, the version in an item that counts as none

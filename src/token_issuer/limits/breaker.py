@@ -13,7 +13,6 @@ class Breaker:
     """Whether to go on asking: no more after so many failures in a row, for the rest of a run."""
 
     def __init__(self, most_failures: int) -> None:
-        """Take how many in a row open it."""
         self._most_failures = most_failures
         self._failures = 0
         self.is_open = False

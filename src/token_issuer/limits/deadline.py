@@ -36,7 +36,6 @@ class Deadline:
     """The end of a run, and its clock."""
 
     def __init__(self, seconds: float, clock: Clock) -> None:
-        """Take how many seconds the run has from now on."""
         self.clock = clock
         self._total = seconds
         self._end = clock.seconds() + seconds

@@ -21,12 +21,13 @@ SERVER_ERROR = 500
 class Pacer:
     """Turns for calls that share a quota, so many a second at most; thread-safe.
 
+    The last turn leaves a run the seconds that it still `need`s after it.
+
     A call that AWS throttles, or that fails in passing, slows the pace down and is made again in a
     later turn. So the SDK must not repeat it: that would be beside the pace.
     """
 
     def __init__(self, per_second: float, deadline: Deadline, *, need: float = 0.0) -> None:
-        """Take the pace, and what a run still needs after its last turn, in seconds."""
         self._whole_pace = per_second
         self._clock = deadline.clock
         self._until = deadline.latest(need)

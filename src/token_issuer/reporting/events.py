@@ -99,7 +99,6 @@ class Events:
     """Puts events."""
 
     def __init__(self, make_client: "Callable[[], EventBridgeClient]", stack: str) -> None:
-        """Take how to make the client, which most runs don't need: a cold start is shorter."""
         self._make_client = cache(make_client)
         self._stack = stack
 

@@ -76,7 +76,7 @@ class Report:
             unreadable=len(facts.configuration.invalid),
             unserved=facts.failures,
             expiries={one.tenant: one.issued.expires_at for one in served if one.issued},
-            refused=frozenset(one.tenant for one in served if one.failure and one.failure.waits),
+            refused=frozenset(one.tenant for one in served if one.failure and one.failure.refusals),
             doubtful=frozenset(
                 one.tenant for one in served if one.failure and one.failure.reason in refusals
             ),

@@ -26,7 +26,6 @@ class Telemetry:
     """What the issuer says while it runs; messages are constant, the rest stands in fields."""
 
     def __init__(self, logger: Logger, stack: str) -> None:
-        """Take the logger, and the stack that metrics are of."""
         self._logger = logger
         self._stack = stack
 

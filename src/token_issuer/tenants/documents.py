@@ -48,7 +48,6 @@ class JsonObject(dict[str, Any]):
     __slots__ = ("twice",)
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        """Keep the last value of a member, and beside it all where there are more."""
         super().__init__(pairs)
         self.twice: Mapping[str, list[Any]] = {}
         if len(self) < len(pairs):

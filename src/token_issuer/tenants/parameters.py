@@ -18,7 +18,6 @@ class TenantDocuments:
     """The parameters below a path."""
 
     def __init__(self, ssm: "SSMClient", path: str, reads: Pacer) -> None:
-        """Take a client, which is thread-safe, where they are, and the turns."""
         self._ssm = ssm
         self._path = path
         self._reads = reads

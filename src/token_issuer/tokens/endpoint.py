@@ -43,7 +43,6 @@ class TokenEndpoint:
     """
 
     def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
-        """Take the URL, and whom to trust (by default, the authorities that requests trusts)."""
         self._url = url
         self._tls = tls
 

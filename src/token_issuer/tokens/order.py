@@ -1,6 +1,21 @@
-"""Pure: the order in which tenants are served."""
+"""Pure: who goes first.
 
-from collections.abc import Collection
+Tenants are sorted by these, in this order; the lower value comes first:
+
+| | value | why |
+| --- | --- | --- |
+| broken | 1 after a failure in a run that served others of its client | it starves nobody |
+| rank | 0 live below its floor, 1 without a good token, 2 else | the promise ends first for 0 |
+| minutes | of life that are left | the least first; whole minutes, so that the lot decides within |
+| tried | 1 for a tenant of rank 1 that has failed | five that hang end a run: others get a turn |
+| lot | drawn for each run anew | tenants that hang and were added together don't come in a row |
+
+Then a scout, a tenant that has not failed, goes before each four of its client that have.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from token_issuer.errors import ParameterUnwritable
@@ -9,42 +24,77 @@ from token_issuer.limits.breaker import UNANSWERED
 from token_issuer.settings import Settings
 from token_issuer.tokens.renewal import Reason, Renewal, floor_of, fraction
 
-ROW = UNANSWERED - 1  # tenants of a client that have failed, at most, before a scout
-FORGIVEN = 2.5  # periods after which a broken tenant has its place in the order again
-WITHOUT_TOKEN = 1  # in the order: those whose token is gone, or not what it should be
+ROW = UNANSWERED - 1  # that have failed, before a scout: one more would end the client's run
+FORGIVEN = 2.5  # periods, after which a broken tenant has its place in the order again
+BELOW_FLOOR, WITHOUT_TOKEN, OTHERS = range(3)  # ranks
+
+type Run = tuple[str, datetime]  # a client, and when a run began: which tells one run from another
 
 
 def in_order(
-    renewals: list[Renewal], records: Collection[Record], now: datetime, settings: Settings
+    renewals: Iterable[Renewal], records: Iterable[Record], now: datetime, settings: Settings
 ) -> list[Renewal]:
-    """Return the most urgent first, but for broken tenants and scouts.
+    """Return the most urgent first, as the table above says, with scouts among them."""
+    served = frozenset((one.client, one.attempted_at) for one in records if one.failure is None)
+    places = [_place(one, served, now, settings) for one in renewals]
+    return _with_scouts(
+        [one.renewal for one in sorted(places, key=_Place.key)],
+        [one.renewal for one in sorted(places, key=_Place.drawn)],
+    )
 
-    A tenant is broken whose last attempt failed in a run that served others of its client, or whose
-    parameter could not be written: it comes last, and starves nobody. Not for long, since an outage
-    that begins or ends in a run leaves a few that merely look it. Of those without a token, who has
-    not failed comes first: five that hang end a client's run, and the next one tries others.
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where a renewal stands: the columns of the table."""
+
+    renewal: Renewal
+    broken: bool
+    rank: int
+    minutes: int
+    tried: bool
+    lot: float
+
+    def key(self) -> tuple[bool, int, int, bool, float]:
+        return self.broken, self.rank, self.minutes, self.tried, self.lot
+
+    def drawn(self) -> float:
+        return self.lot
+
+
+def _place(renewal: Renewal, served: frozenset[Run], now: datetime, settings: Settings) -> _Place:
+    life = renewal.issued.expires_at - now if renewal.issued else timedelta(0)
+    rank = _rank(renewal, life, now, settings)
+    return _Place(
+        renewal=renewal,
+        broken=_is_broken(renewal.record, served, now, settings),
+        rank=rank,
+        minutes=life // timedelta(minutes=1),
+        tried=rank == WITHOUT_TOKEN and renewal.failure is not None,
+        lot=fraction(f"{renewal.name} {now}"),
+    )
+
+
+def _rank(renewal: Renewal, life: timedelta, now: datetime, settings: Settings) -> int:
+    if life <= timedelta(0) or renewal.reason == Reason.LOST:
+        return WITHOUT_TOKEN
+    if renewal.issued and now >= floor_of(renewal.issued, settings):
+        return BELOW_FLOOR
+    return WITHOUT_TOKEN if renewal.reason == Reason.CHANGED else OTHERS
+
+
+def _is_broken(
+    record: Record | None, served: frozenset[Run], now: datetime, settings: Settings
+) -> bool:
+    """Tell whether a tenant failed by itself, and lately.
+
+    An outage that begins or ends in a run leaves a few that merely look it, so it is forgiven. A
+    few parameters that can't be written end the run, as long as no token could be stored.
     """
-    served = {(one.client, one.attempted_at) for one in records if one.failure is None}
-
-    def is_broken(renewal: Renewal) -> bool:
-        record = renewal.record
-        if record is None or record.failure is None:
-            return False
-        is_recent = now - record.attempted_at < FORGIVEN * settings.period
-        # a few that can't be written end the run, as long as no token could be stored
-        is_unwritable = record.failure.reason == ParameterUnwritable.__name__
-        return is_recent and (is_unwritable or (record.client, record.attempted_at) in served)
-
-    def lot(renewal: Renewal) -> float:
-        return fraction(f"{renewal.tenant.name} {now}")
-
-    def place(renewal: Renewal) -> tuple[bool, int, int, bool, float]:
-        rank, minutes = _urgency(renewal, now, settings)
-        tried = rank == WITHOUT_TOKEN and renewal.failure is not None
-        return is_broken(renewal), rank, minutes, tried, lot(renewal)
-
-    ordered = sorted(renewals, key=place)
-    return _with_scouts(ordered, sorted(renewals, key=lot))
+    if record is None or record.failure is None:
+        return False
+    is_unwritable = record.failure.reason == ParameterUnwritable.__name__
+    is_recent = now - record.attempted_at < FORGIVEN * settings.period
+    return is_recent and (is_unwritable or (record.client, record.attempted_at) in served)
 
 
 def _with_scouts(ordered: list[Renewal], drawn: list[Renewal]) -> list[Renewal]:
@@ -52,38 +102,29 @@ def _with_scouts(ordered: list[Renewal], drawn: list[Renewal]) -> list[Renewal]:
 
     So they tell an outage from tenants that hang, which would take up run after run.
     """
-    not_failed: dict[str, list[Renewal]] = {one.tenant.client: [] for one in drawn}
+    scouts: dict[str, deque[Renewal]] = defaultdict(deque)
     for renewal in drawn:
         if not renewal.failure:
-            not_failed[renewal.tenant.client].append(renewal)
-    scouts = {client: iter(some) for client, some in not_failed.items()}
-    row = dict.fromkeys(scouts, ROW)
+            scouts[renewal.tenant.client].append(renewal)
+    in_a_row: dict[str, int] = defaultdict(lambda: ROW)  # that have failed, of a client
     placed: dict[str, Renewal] = {}
     for renewal in ordered:
         client = renewal.tenant.client
-        if renewal.tenant.name in placed:
+        if renewal.name in placed:
             continue
         if not renewal.failure:
-            row[client] = 0
-        elif row[client] < ROW:
-            row[client] += 1
-        elif scout := next((one for one in scouts[client] if one.tenant.name not in placed), None):
-            placed[scout.tenant.name] = scout
-            row[client] = 1
-        placed[renewal.tenant.name] = renewal
+            in_a_row[client] = 0
+        elif in_a_row[client] < ROW:
+            in_a_row[client] += 1
+        elif scout := _first_not_in(placed, scouts[client]):
+            placed[scout.name] = scout
+            in_a_row[client] = 1
+        placed[renewal.name] = renewal
     return list(placed.values())
 
 
-def _urgency(renewal: Renewal, now: datetime, settings: Settings) -> tuple[int, int]:
-    """Order: live tokens below the floor, then those without, then the rest, by remaining life.
-
-    In minutes, so that a lot decides within one: tenants that hang and were added together would
-    else come in a row, and look like an outage.
-    """
-    issued = renewal.issued
-    life = issued.expires_at - now if issued else timedelta(0)
-    minutes = life // timedelta(minutes=1)
-    gone = life <= timedelta(0) or renewal.reason == Reason.LOST
-    if issued and not gone and now >= floor_of(issued, settings):
-        return 0, minutes
-    return (WITHOUT_TOKEN if gone or renewal.reason == Reason.CHANGED else 2), minutes
+def _first_not_in(placed: dict[str, Renewal], scouts: deque[Renewal]) -> Renewal | None:
+    while scouts:
+        if (scout := scouts.popleft()).name not in placed:
+            return scout
+    return None

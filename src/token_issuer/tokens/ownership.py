@@ -18,7 +18,6 @@ class Ownership:
     """
 
     def __init__(self, records: Iterable[Record], tenants: Iterable[Tenant] = ()) -> None:
-        """Take what the ledger knows, and who is configured."""
         self._recorded = {one.issued.fingerprint: one for one in records if one.issued}
         self._owners: dict[str, Tenant] = {}
         self._companies = {comparable(one.tenant_id): one.name for one in tenants if one.tenant_id}

@@ -197,7 +197,7 @@ def _forced(case: _Case) -> Decision | None:
 
 def _waiting(case: _Case) -> Decision | None:
     """Wait after a refusal, unless there is a new document or client secret to try."""
-    failure = waits(case.record, case.now) if case.record else None
+    failure = waited_for(case.record, case.now) if case.record else None
     if not failure:
         return None
     known = case.facts.secret_versions.get(case.tenant.client, failure.client_secret_version)
@@ -265,7 +265,7 @@ def _reassigned(tenant: Tenant, memory: Memory) -> TenantReassigned | None:
     )
 
 
-def waits(record: Record, now: datetime) -> Failure | None:
+def waited_for(record: Record, now: datetime) -> Failure | None:
     """Return the failure for which a tenant waits, while it has no live token.
 
     One from the future is none: the clock was set back.

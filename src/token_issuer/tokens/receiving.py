@@ -94,7 +94,6 @@ class Response(http.client.HTTPResponse):
         asked_at: float,
         **options: Any,  # noqa: ANN401
     ) -> None:
-        """Take what has come before the body was sent, and when that was."""
         self._is_early = is_early
         self._received = _Received(sock, early, asked_at)
         super().__init__(self._received, *args, **options)  # type: ignore[arg-type]

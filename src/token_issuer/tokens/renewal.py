@@ -120,7 +120,7 @@ class Renewal:
         A lasting refusal is waited for, once there is no live token.
         """
         last = self.failure
-        steps = last.waits if last and last.purpose == self.purpose else 0
+        before = last.refusals if last and last.purpose == self.purpose else 0
         lasting = isinstance(error, TenantRefused) and not self.live_until(now)
         return Record(
             tenant=self.tenant.name,
@@ -133,8 +133,8 @@ class Renewal:
                 code=error.code,
                 detail=error.detail,
                 failed_at=now,
-                waits=min(steps + lasting, MOST_COUNTED),
-                next_attempt_at=now + back_off(steps, settings) if lasting else None,
+                refusals=min(before + lasting, MOST_COUNTED),
+                next_attempt_at=now + back_off(before, settings) if lasting else None,
                 purpose=self.purpose,
                 client_secret_version=client_secret_version,
                 told_at=last.told_at if last else None,
@@ -154,6 +154,11 @@ def purpose_of(tenant: Tenant, settings: Settings) -> str:
         },
         ensure_ascii=False,
     )
+
+
+def turn_seconds(renew_at_fraction: float, period_seconds: float) -> float:
+    """Return the seconds from one token of an hour to the tenant's next, on average."""
+    return 3600 * (renew_at_fraction - SPREAD / 2) + period_seconds / 2  # ticks come once a period
 
 
 def renew_at(tenant: str, issued: Issued, settings: Settings) -> datetime:

@@ -47,7 +47,6 @@ class TokenStore:
     """The parameters that hold tokens; each call is made in its turn."""
 
     def __init__(self, ssm: "SSMClient", key_id: str, *, writes: Pacer, reads: Pacer) -> None:
-        """Take a client, which is thread-safe, the key to encrypt with, and the turns."""
         self._ssm = ssm
         self._key_id = key_id
         self.writes = writes

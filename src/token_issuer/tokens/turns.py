@@ -38,7 +38,6 @@ class StoreTurns:
     """
 
     def __init__(self) -> None:
-        """Nothing has been stored yet."""
         self.stopped: StoreBreakerOpen | None = None
         self._has_stored = False
         self._breaker, self._unwritable = Breaker(UNSTORED), Breaker(UNWRITABLE)
@@ -69,7 +68,6 @@ class ClientTurns:
     """
 
     def __init__(self, secret: ClientSecret, store: StoreTurns) -> None:
-        """Take the secret to ask with."""
         self.secret = secret
         self.waiting: deque[tuple[int, Renewal]] = deque()
         self.is_on_trial = True
