@@ -96,6 +96,11 @@ class IssuerError(Exception):
         """Return the name by which reports, logs and docs/failures.md know this failure."""
         return type(self).__name__
 
+    @property
+    def fields(self) -> dict[str, object]:
+        """Return what lines, events and reports say of this failure."""
+        return {"reason": self.reason, "detail": self.detail, "remedy": self.remedy}
+
     def __str__(self) -> str:
         """Return cause and remedy as one sentence each."""
         return f"{self.detail}. {self.remedy}"

@@ -4,14 +4,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import datetime
 
+from token_issuer import errors
 from token_issuer.clients.versions import SecretsInUse
-from token_issuer.errors import (
-    ClientRefused,
-    EndpointFailed,
-    IssuerError,
-    LedgerUnwritable,
-    NoTimeLeft,
-)
 from token_issuer.facts import Facts
 from token_issuer.foreign_errors import failure_of
 from token_issuer.limits.breaker import pause_before_repeat
@@ -118,7 +112,7 @@ class _Attempts:
 
     def _require_time(self) -> None:
         if not self.has_time(behind=0):
-            raise NoTimeLeft
+            raise errors.NoTimeLeft
 
     def _ask(self, renewal: Renewal, client: ClientTurns) -> AccessToken:
         """Ask for a token, and again after a failure that may pass in a moment.
@@ -130,14 +124,14 @@ class _Attempts:
             credentials = client.secret.choose()
             try:
                 return fetch_token(renewal.tenant, credentials, post=post, now=clock.now)
-            except ClientRefused as refusal:
+            except errors.ClientRefused as refusal:
                 if not client.is_on_trial:
                     raise
                 client.secret.refuse(credentials, refusal)
                 self._require_time()  # to read more versions
                 client.secret.choose()
                 self._require_time()  # to ask with one
-            except EndpointFailed as error:
+            except errors.EndpointFailed as error:
                 pause = pause_before_repeat(error, repeats)
                 behind = self._outside.settings.concurrency
                 if pause is None or not self.has_time(pause=pause, behind=behind):
@@ -158,7 +152,7 @@ class _Attempts:
         )
         self._outside.ledger.record_token(record, renewal.record)
 
-    def _record(self, failure: IssuerError, renewal: Renewal, client: ClientTurns) -> None:
+    def _record(self, failure: errors.IssuerError, renewal: Renewal, client: ClientTurns) -> None:
         record = renewal.failed(
             failure,
             client_secret_version=client.secret.version,
@@ -168,5 +162,5 @@ class _Attempts:
         )
         try:
             self._outside.ledger.record_failure(record)
-        except LedgerUnwritable as error:
+        except errors.LedgerUnwritable as error:
             failure.detail += f"; {error.detail}"

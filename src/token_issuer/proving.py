@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from token_issuer import errors
 from token_issuer.clients.rollover import (
     REFUSED,
     Keep,
@@ -18,12 +19,6 @@ from token_issuer.clients.rollover import (
 )
 from token_issuer.clients.secrets_manager import MISSING
 from token_issuer.clients.versions import ClientSecret, SecretsInUse
-from token_issuer.errors import (
-    ClientSecretUnreadable,
-    IssuerError,
-    PendingSecretKept,
-    PendingSecretUndecided,
-)
 from token_issuer.facts import Facts
 from token_issuer.foreign_errors import failure_of
 from token_issuer.ledger.records import ClientRecord, Pending
@@ -38,8 +33,8 @@ class Concluded:
 
     record: ClientRecord
     promoted: Promoted | None = None
-    notices: list[IssuerError] = field(default_factory=list)
-    refusals: list[IssuerError] = field(default_factory=list)
+    notices: list[errors.IssuerError] = field(default_factory=list)
+    refusals: list[errors.IssuerError] = field(default_factory=list)
 
 
 def prove(facts: Facts, secrets: SecretsInUse, outside: Outside) -> Iterator[Concluded]:
@@ -73,7 +68,7 @@ def _conclude(
 ) -> Concluded:
     now, client = outside.deadline.now(), record.client
     pending: Pending | None = record.pending
-    notice: PendingSecretKept | None = None
+    notice: errors.PendingSecretKept | None = None
     promoted = None
     if client in facts.stages and not facts.invocation.probe:
         match decide(record, secret, facts, now):
@@ -86,7 +81,7 @@ def _conclude(
     stages = facts.stages.get(client, {})
     fallback = None if promoted else fallback_of(record.fallback, secret, stages, now)
     told = [one for one in (notice, fallback and notice_of(fallback)) if one]
-    refusals: list[IssuerError] = [
+    refusals: list[errors.IssuerError] = [
         one for one in (secret.closed, *told) if isinstance(one, REFUSED)
     ]
     lasting = lasting_reasons(secret, refusals, pending, promoted=promoted is not None)
@@ -103,7 +98,9 @@ def _conclude(
     )
 
 
-def _withdraw(client: str, withdrawal: Withdraw, outside: Outside) -> PendingSecretKept | None:
+def _withdraw(
+    client: str, withdrawal: Withdraw, outside: Outside
+) -> errors.PendingSecretKept | None:
     if not outside.deadline.has(RECORD):
         return None  # the next run does
     outside.secrets.unstage(client, withdrawal.version)
@@ -112,7 +109,7 @@ def _withdraw(client: str, withdrawal: Withdraw, outside: Outside) -> PendingSec
 
 def _prove(
     proof: Prove, secret: ClientSecret, outside: Outside
-) -> tuple[Pending | None, PendingSecretKept | None, Promoted | None]:
+) -> tuple[Pending | None, errors.PendingSecretKept | None, Promoted | None]:
     """Return what is still pending, why, or what was promoted."""
     version, asked, deadline = proof.version, False, outside.deadline
     try:
@@ -126,8 +123,8 @@ def _prove(
             fetch_token(proof.tenant, credentials, post=outside.endpoint.post, now=deadline.now)
         deadline.require(3 * RECORD)  # to move two stages, and to look where they are
         outside.secrets.promote(secret.client, version, proof.current)
-    except IssuerError as error:
-        if isinstance(error, ClientSecretUnreadable) and error.code == MISSING:
+    except errors.IssuerError as error:
+        if isinstance(error, errors.ClientSecretUnreadable) and error.code == MISSING:
             # another run has promoted it, or somebody has taken it back
             return None, None, None
         failure = why_kept(error, proof.tenant if asked else None)
@@ -150,13 +147,13 @@ def _may_ask(secret: ClientSecret, version: str, outside: Outside) -> None:
     if refusal := secret.refusal_of(version):
         raise refusal
     if secret.closed:
-        raise PendingSecretUndecided(
+        raise errors.PendingSecretUndecided(
             f"Nothing more is asked for with client {secret.client} in this run"
         )
     outside.deadline.require(ASK)
 
 
-def _record(record: ClientRecord, outside: Outside) -> list[IssuerError]:
+def _record(record: ClientRecord, outside: Outside) -> list[errors.IssuerError]:
     """Record it; return why it could not be. Without time, the next run does."""
     if not outside.deadline.has(RECORD):
         return []

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
+from token_issuer.tokens.plan import REASONS
 
 PAGES = sorted(
     [*PROJECT.glob("*.md"), *(PROJECT / "docs").glob("*.md"), *PROJECT.glob("*/README.md")]
@@ -46,3 +47,19 @@ def test_every_example_is_in_the_page_of_consumers() -> None:
     ]
 
     assert missing == []
+
+
+def test_every_file_and_name_of_how_it_works_is_there() -> None:
+    text = (PROJECT / "docs/how-it-works.md").read_text()
+    named = re.findall(r"`([a-z_/]+\.py)(?:::(\w+))?`", text)
+
+    assert len(named) > 15
+    for module, name in named:
+        code = (PROJECT / "src/token_issuer" / module).read_text()
+        assert re.search(rf"^(def|class) {name}\b|^{name} = " if name else "", code, re.MULTILINE)
+
+
+def test_how_it_works_has_every_reason_to_renew() -> None:
+    text = (PROJECT / "docs/how-it-works.md").read_text()
+
+    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == [str(one) for one in REASONS]

@@ -5,26 +5,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from token_issuer import errors
 from token_issuer.clients.secrets_manager import CURRENT, PENDING, PREVIOUS
 from token_issuer.clients.versions import ClientSecret
-from token_issuer.errors import (
-    ClientRefused,
-    ClientSecretFallback,
-    ClientSecretInvalid,
-    IssuerError,
-    PendingSecretInvalid,
-    PendingSecretKept,
-    PendingSecretRefused,
-    PendingSecretUndecided,
-    PendingSecretWithdrawn,
-)
 from token_issuer.facts import Facts
 from token_issuer.ledger.records import ClientRecord, Fallback, Pending
 from token_issuer.limits.waiting import back_off
 from token_issuer.settings import Settings
 from token_issuer.tenants.documents import Tenant
 
-REFUSED = (ClientRefused, ClientSecretInvalid, ClientSecretFallback, PendingSecretRefused)
+REFUSED = (
+    errors.ClientRefused,
+    errors.ClientSecretInvalid,
+    errors.ClientSecretFallback,
+    errors.PendingSecretRefused,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +27,7 @@ class Keep:
     """Leave the stages as they are."""
 
     pending: Pending | None = None
-    notice: PendingSecretKept | None = None
+    notice: errors.PendingSecretKept | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +35,7 @@ class Withdraw:
     """Remove AWSPENDING from what is or was current: it would displace a later version."""
 
     version: str
-    notice: PendingSecretWithdrawn | None
+    notice: errors.PendingSecretWithdrawn | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +68,14 @@ def decide(
         return Withdraw(version=version, notice=None)
     if version == stages.get(PREVIOUS):
         why = f"{version} of client {record.client}'s secret has been current before"
-        return Withdraw(version=version, notice=PendingSecretWithdrawn(why))
+        return Withdraw(version=version, notice=errors.PendingSecretWithdrawn(why))
     last = record.pending if record.pending and record.pending.version == version else None
     is_known = secret.refusal_of(version) or secret.proved_for(version)
     if last and _waits(last, now) and not (facts.invocation.force or is_known):
         until = f"{last.next_attempt_at:%Y-%m-%dT%H:%M:%SZ}"
         return Keep(
-            pending=last, notice=PendingSecretRefused(f"{last.detail}; tried again at {until}")
+            pending=last,
+            notice=errors.PendingSecretRefused(f"{last.detail}; tried again at {until}"),
         )
     tenant = _proof_tenant(secret, last.tried if last else None, facts)
     return Prove(version=version, current=current, tenant=tenant, last=last)
@@ -87,7 +83,7 @@ def decide(
 
 def still_pending(  # noqa: PLR0913  what a record says
     version: str,
-    failure: PendingSecretKept,
+    failure: errors.PendingSecretKept,
     *,
     last: Pending | None,
     tried: str | None,
@@ -95,7 +91,7 @@ def still_pending(  # noqa: PLR0913  what a record says
     settings: Settings,
 ) -> Pending:
     """Return what the ledger is to know of a version that was not promoted."""
-    is_refused = isinstance(failure, PendingSecretRefused)
+    is_refused = isinstance(failure, errors.PendingSecretRefused)
     before = max(0, last.refusals) if last and last.version == version else 0
     wait = back_off(before, settings) if is_refused else None
     return Pending(
@@ -130,13 +126,17 @@ def fallback_of(
 
 
 def lasting_reasons(
-    secret: ClientSecret, refusals: list[IssuerError], pending: Pending | None, *, promoted: bool
+    secret: ClientSecret,
+    refusals: list[errors.IssuerError],
+    pending: Pending | None,
+    *,
+    promoted: bool,
 ) -> set[str]:
     """Return for which reasons it stays known when they were told."""
     lasting = {one.reason for one in refusals} | ({pending.reason} if pending else set())
     if not secret.works and not promoted:
         # that no version works is known in those runs only that ask
-        lasting |= {ClientRefused.__name__, ClientSecretInvalid.__name__}
+        lasting |= {errors.ClientRefused.__name__, errors.ClientSecretInvalid.__name__}
     return lasting
 
 
@@ -145,9 +145,9 @@ def _waits(pending: Pending, now: datetime) -> bool:
     return pending.next_attempt_at is not None and pending.tried_at <= now < pending.next_attempt_at
 
 
-def notice_of(fallback: Fallback) -> ClientSecretFallback:
+def notice_of(fallback: Fallback) -> errors.ClientSecretFallback:
     """Return what is told while another version serves."""
-    return ClientSecretFallback(
+    return errors.ClientSecretFallback(
         f"{fallback.detail}; since {fallback.since:%Y-%m-%dT%H:%M:%SZ}"
         f" {fallback.stage} is used in place of AWSCURRENT"
     )
@@ -175,16 +175,16 @@ def _proof_tenant(secret: ClientSecret, tried: str | None, facts: Facts) -> Tena
     return candidates[following % len(candidates)]
 
 
-def why_kept(error: IssuerError, tenant: Tenant | None) -> PendingSecretKept:
+def why_kept(error: errors.IssuerError, tenant: Tenant | None) -> errors.PendingSecretKept:
     """Return what a failure means for the pending version, with the remedy of that failure."""
     match error:
-        case PendingSecretKept():
+        case errors.PendingSecretKept():
             return error
-        case ClientRefused():
-            return PendingSecretRefused(error.detail)
-        case ClientSecretInvalid():
-            return PendingSecretInvalid(error.detail)
+        case errors.ClientRefused():
+            return errors.PendingSecretRefused(error.detail)
+        case errors.ClientSecretInvalid():
+            return errors.PendingSecretInvalid(error.detail)
     whose = f" for {tenant.name}" if tenant else ""
-    kept = PendingSecretUndecided(f"{error.reason}{whose}: {error.detail}")
+    kept = errors.PendingSecretUndecided(f"{error.reason}{whose}: {error.detail}")
     kept.remedy = error.remedy
     return kept

@@ -1,15 +1,8 @@
 """The versions of a client's secret in one run: where one is refused, another serves."""
 
+from token_issuer import errors
 from token_issuer.clients.credentials import ClientCredentials
 from token_issuer.clients.secrets_manager import CURRENT, MISSING, PENDING, PREVIOUS, ClientSecrets
-from token_issuer.errors import (
-    ClientFailed,
-    ClientRefused,
-    ClientSecretInvalid,
-    ClientSecretUnreadable,
-    IssuerError,
-    PendingClientDiffers,
-)
 from token_issuer.foreign_errors import name_and_place
 
 CANDIDATES = (  # stages, in the order in which their versions are tried
@@ -32,20 +25,20 @@ class ClientSecret:
         self.client = client
         self.stage, self.version = CURRENT, ""  # of what is or was in use
         self.works = False  # what is in use
-        self.failure: ClientFailed | None = None  # of the current version
-        self.closed: IssuerError | None = None  # why nothing more is asked for
+        self.failure: errors.ClientFailed | None = None  # of the current version
+        self.closed: errors.IssuerError | None = None  # why nothing more is asked for
         self.token_for: str | None = None  # the tenant that had one last
         self._secrets = secrets
         self._untried = list(CANDIDATES)
         self._in_use: ClientCredentials | None = None
-        self._found: dict[str, ClientCredentials | ClientFailed] = {}
-        self._refused: dict[str, ClientRefused] = {}
+        self._found: dict[str, ClientCredentials | errors.ClientFailed] = {}
+        self._refused: dict[str, errors.ClientRefused] = {}
 
     def choose(self) -> ClientCredentials:
         """Return the version to ask with, which may have to be read; raises ClientFailed."""
         return self._in_use or self._next()
 
-    def refuse(self, credentials: ClientCredentials, error: ClientRefused) -> None:
+    def refuse(self, credentials: ClientCredentials, error: errors.ClientRefused) -> None:
         """Mark the version in use as refused."""
         self._refused[credentials.version] = error
         self._in_use = None
@@ -56,12 +49,12 @@ class ClientSecret:
         self.works = True
         self.token_for = tenant or self.token_for
 
-    def close(self, why: IssuerError) -> None:
+    def close(self, why: errors.IssuerError) -> None:
         """Ask for nothing more in this run; what is refused after all works no more."""
         self.closed = why
-        self.works = self.works and not isinstance(why, ClientFailed)
+        self.works = self.works and not isinstance(why, errors.ClientFailed)
 
-    def refusal_of(self, version: str) -> ClientRefused | None:
+    def refusal_of(self, version: str) -> errors.ClientRefused | None:
         """Return how a version was refused in this run."""
         return self._refused.get(version)
 
@@ -76,7 +69,7 @@ class ClientSecret:
         """
         credentials = self._read(PENDING)
         if not self._is_ours(credentials):
-            raise PendingClientDiffers(
+            raise errors.PendingClientDiffers(
                 f"The pending secret of client {self.client} has another client_id"
             )
         return credentials
@@ -88,14 +81,16 @@ class ClientSecret:
             try:
                 found = self._read(stage, again=stage == CURRENT)
                 is_ours = stage == CURRENT or self._is_ours(found)
-            except (ClientSecretInvalid, ClientSecretUnreadable) as error:
+            except (errors.ClientSecretInvalid, errors.ClientSecretUnreadable) as error:
                 self._pass_over(stage, error, passed_over)
                 continue
             if is_ours and found.version not in self._refused:
                 self._in_use, self.stage, self.version = found, stage, found.version
                 return found
-        why = self.failure or ClientSecretUnreadable(f"Client {self.client} has no version to try")
-        of_current = 1 if isinstance(why, ClientRefused) else 0
+        why = self.failure or errors.ClientSecretUnreadable(
+            f"Client {self.client} has no version to try"
+        )
+        of_current = 1 if isinstance(why, errors.ClientRefused) else 0
         if len(self._refused) > of_current:
             passed_over.insert(0, "no other version of its secret works")
         if passed_over:
@@ -103,12 +98,15 @@ class ClientSecret:
         raise why
 
     def _pass_over(
-        self, stage: str, error: ClientSecretInvalid | ClientSecretUnreadable, told: list[str]
+        self,
+        stage: str,
+        error: errors.ClientSecretInvalid | errors.ClientSecretUnreadable,
+        told: list[str],
     ) -> None:
         """Go on without a version; raise where the current one may be well."""
-        if isinstance(error, ClientSecretUnreadable) and not self.failure:
+        if isinstance(error, errors.ClientSecretUnreadable) and not self.failure:
             raise error
-        if stage == CURRENT and isinstance(error, ClientSecretInvalid):
+        if stage == CURRENT and isinstance(error, errors.ClientSecretInvalid):
             self.failure = self.failure or error
         elif error.code != MISSING:
             told.append(error.detail)
@@ -117,20 +115,20 @@ class ClientSecret:
         found = self._found.get(stage)
         if again or not found:
             was_read, found = found, self._outcome_of_reading(stage)
-            if not (was_read and isinstance(found, ClientSecretUnreadable)):
+            if not (was_read and isinstance(found, errors.ClientSecretUnreadable)):
                 self._found[stage] = found
-        if isinstance(found, ClientFailed):
+        if isinstance(found, errors.ClientFailed):
             raise found
         return found
 
-    def _outcome_of_reading(self, stage: str) -> ClientCredentials | ClientFailed:
+    def _outcome_of_reading(self, stage: str) -> ClientCredentials | errors.ClientFailed:
         try:
             return self._secrets.read(self.client, stage)
-        except ClientFailed as error:
+        except errors.ClientFailed as error:
             return error
         except Exception as error:  # noqa: BLE001  each tenant would meet a defect here anew
             place = name_and_place(error)
-            return ClientSecretUnreadable(
+            return errors.ClientSecretUnreadable(
                 f"Reading the secret of client {self.client} failed: {place}"
             )
 
@@ -142,9 +140,9 @@ class ClientSecret:
         for stage in (CURRENT, PREVIOUS):
             try:
                 return self._read(stage).client_id == found.client_id
-            except ClientSecretInvalid:
+            except errors.ClientSecretInvalid:
                 continue
-            except ClientSecretUnreadable as error:
+            except errors.ClientSecretUnreadable as error:
                 if error.code != MISSING:
                     raise
         return True

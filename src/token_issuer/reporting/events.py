@@ -22,7 +22,7 @@ SOURCE = "token-issuer"
 TOGETHER = 10  # events in one request: the most that EventBridge takes
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Event:
     """An event: its `kind` is EventBridge's `detail-type`."""
 
@@ -32,67 +32,41 @@ class Event:
 
 def failing(tenant: Tenant, error: IssuerError, token_expires_at: datetime | None) -> Event:
     """Tell of a lasting failure, and until when there is a token."""
-    return Event(
-        kind="Token Issuance Failing",
-        detail={
-            "tenant": tenant.name,
-            "client": tenant.client,
-            "reason": error.reason,
-            "code": error.code,
-            "detail": error.detail,
-            "remedy": error.remedy,
-            "token_expires_at": token_expires_at and _shown(token_expires_at),
-        },
-    )
+    end = token_expires_at and _shown(token_expires_at)
+    more = {"code": error.code, "token_expires_at": end}
+    return Event("Token Issuance Failing", _of(tenant) | error.fields | more)
 
 
 def recovered(tenant: Tenant, token_expires_at: datetime) -> Event:
     """Tell that a tenant whose failing was told of has a new token."""
-    return Event(
-        kind="Token Issuance Recovered",
-        detail={
-            "tenant": tenant.name,
-            "client": tenant.client,
-            "token_expires_at": _shown(token_expires_at),
-        },
-    )
+    end = _shown(token_expires_at)
+    return Event("Token Issuance Recovered", _of(tenant) | {"token_expires_at": end})
 
 
 def reassigned(tenant: Tenant, error: TenantReassigned) -> Event:
     """Tell that a tenant's token is another owner's from now on."""
-    return Event(
-        kind="Tenant Reassigned",
-        detail={
-            "client": tenant.client,
-            "tenant": tenant.name,
-            "detail": error.detail,
-            "remedy": error.remedy,
-        },
-    )
+    detail = {"detail": error.detail, "remedy": error.remedy}
+    return Event("Tenant Reassigned", _of(tenant) | detail)
 
 
 def removed(tenant: str, because: str) -> Event:
     """Tell that a tenant has no token any more."""
-    return Event(kind="Token Removed", detail={"tenant": tenant, "because": because})
+    return Event("Token Removed", {"tenant": tenant, "because": because})
 
 
 def secret_promoted(client: str, version: str, tenant: str) -> Event:
     """Tell that a pending client secret is current now."""
-    detail: dict[str, object] = {"client": client, "secret_version": version, "tenant": tenant}
-    return Event(kind="Client Secret Promoted", detail=detail)
+    detail = {"client": client, "secret_version": version, "tenant": tenant}
+    return Event("Client Secret Promoted", {**detail})
 
 
 def secret_refused(client: str, error: IssuerError) -> Event:
     """Tell that a version of a client's secret, or all of them, is refused."""
-    return Event(
-        kind="Client Secret Refused",
-        detail={
-            "client": client,
-            "reason": error.reason,
-            "detail": error.detail,
-            "remedy": error.remedy,
-        },
-    )
+    return Event("Client Secret Refused", {"client": client} | error.fields)
+
+
+def _of(tenant: Tenant) -> dict[str, object]:
+    return {"tenant": tenant.name, "client": tenant.client}
 
 
 class Events:

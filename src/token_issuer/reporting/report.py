@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-from token_issuer.errors import Deferred, DocumentInvalid, IssuerError, TenantRefused
+from token_issuer import errors
 from token_issuer.facts import Facts
 from token_issuer.redaction import quote
 from token_issuer.settings import Settings
@@ -21,7 +21,7 @@ PLANNED_SHOWN, PLANNED_BYTES = 1000, 700_000  # Lambda takes 6 MB in all
 ALIKE_SHOWN = 3  # of one parameter's failures
 
 
-PLANNED = (Removal, Leaving, Renewal, IssuerError, Waiting, Fresh)  # the order of a dry run
+PLANNED = (Removal, Leaving, Renewal, errors.IssuerError, Waiting, Fresh)  # the order of a dry run
 
 
 @dataclass(kw_only=True)
@@ -44,16 +44,16 @@ class Report:
     unreadable: int = 0  # documents
     issued: int = 0
     removed: int = 0
-    unserved: dict[str, IssuerError] = field(default_factory=dict)
-    failures: dict[str, IssuerError] = field(default_factory=dict)
-    deferred: dict[str, Deferred] = field(default_factory=dict)
+    unserved: dict[str, errors.IssuerError] = field(default_factory=dict)
+    failures: dict[str, errors.IssuerError] = field(default_factory=dict)
+    deferred: dict[str, errors.Deferred] = field(default_factory=dict)
     expiries: dict[str, datetime] = field(default_factory=dict)
     refused: frozenset[str] = frozenset()
     doubtful: frozenset[str] = frozenset()
     throttled: int = 0
     writes_per_second: float | None = None
-    notices: list[IssuerError] = field(default_factory=list)
-    undelivered: list[IssuerError] = field(default_factory=list)
+    notices: list[errors.IssuerError] = field(default_factory=list)
+    undelivered: list[errors.IssuerError] = field(default_factory=list)
     too_short: list[str] = field(default_factory=list)
     reassigned: list[str] = field(default_factory=list)
 
@@ -66,7 +66,7 @@ class Report:
             for name, one in facts.memory.records.items()
             if name in configured and configured[name].enabled
         ]
-        refusals = {kind.__name__ for kind in TenantRefused.kinds()}
+        refusals = {kind.__name__ for kind in errors.TenantRefused.kinds()}
         return cls(
             started_at=facts.at,
             finished_at=facts.at,  # until it has
@@ -87,7 +87,7 @@ class Report:
         name, token = outcome.decision.name, outcome.token
         if outcome.reassigned and not self.invocation.probe:
             self.reassigned.append(name)
-        if isinstance(outcome.failure, Deferred):
+        if isinstance(outcome.failure, errors.Deferred):
             self.deferred[name] = outcome.failure
         elif outcome.failure:
             self.failures[name] = outcome.failure
@@ -105,7 +105,7 @@ class Report:
         return sum(isinstance(one, Fresh) for one in self.decisions)
 
     @property
-    def waiting(self) -> dict[str, IssuerError]:
+    def waiting(self) -> dict[str, errors.IssuerError]:
         """Return the failures of tenants that are not asked for yet."""
         return {one.name: one.failure for one in self.decisions if isinstance(one, Waiting)}
 
@@ -120,7 +120,7 @@ class Report:
         return sum(one.enabled for one in self.tenants.values())
 
     @property
-    def failing(self) -> dict[str, IssuerError]:
+    def failing(self) -> dict[str, errors.IssuerError]:
         """Return why tenants have failed; those that are not asked for yet come last."""
         return self.failures | self.waiting
 
@@ -131,23 +131,23 @@ class Report:
         for one in self.decisions:
             rows[type(one)].append((one.name, one.action, one.because))
         for name, error in few_of_each(self.unserved):
-            rows[IssuerError].append((name, "fail", error.detail))
+            rows[errors.IssuerError].append((name, "fail", error.detail))
         return [row for some in rows.values() for row in some]
 
     @property
-    def all_failures(self) -> list[tuple[str, IssuerError]]:
+    def all_failures(self) -> list[tuple[str, errors.IssuerError]]:
         """Return what went wrong, and what is wrong with documents or the event."""
         return [*self.failing.items(), *self.unserved.items()]
 
     @property
-    def told_failures(self) -> list[tuple[str, IssuerError]]:
+    def told_failures(self) -> list[tuple[str, errors.IssuerError]]:
         """Return all failures, but a few of each parameter's, and how many more there are.
 
         Of those that were asked for, a few of each parameter come first, so that none hides others.
         """
         ranks: Counter[str] = Counter()
-        few: list[tuple[str, IssuerError]] = []
-        more: list[tuple[str, IssuerError]] = []
+        few: list[tuple[str, errors.IssuerError]] = []
+        more: list[tuple[str, errors.IssuerError]] = []
         for subject, error in self.failing.items():
             tenant = self.tenants.get(subject)
             home = tenant.document if tenant else subject
@@ -158,38 +158,29 @@ class Report:
     @property
     def soonest_expiry_seconds(self) -> int | None:
         """Return how long the shortest-lived token still lives; negative when it has expired."""
-        return self._seconds_to(self.expiries)
+        return self.soonest_expiry_seconds_without(())
 
     @property
     def refused_now(self) -> frozenset[str]:
         """Return who is refused in this run, or was and has had no token nor another answer."""
-        return frozenset(
-            name for name, one in self.failing.items() if isinstance(one, TenantRefused)
-        ) | {
-            name
-            for name in self.refused
-            if self.expiries.get(name, self.finished_at) <= self.finished_at
+        refused = {
+            name for name, one in self.failing.items() if isinstance(one, errors.TenantRefused)
         }
+        return frozenset(refused | self._without_token(self.refused))
 
     @property
     def expired_and_refused(self) -> frozenset[str]:
         """Return whose token has expired since it is lastingly refused."""
-        return frozenset(
-            name
-            for name in self.refused_now
-            if self.expiries.get(name, self.finished_at) <= self.finished_at
-        )
+        return self._without_token(self.refused_now)
+
+    def _without_token(self, names: frozenset[str]) -> frozenset[str]:
+        now = self.finished_at
+        return frozenset(name for name in names if self.expiries.get(name, now) <= now)
 
     def soonest_expiry_seconds_without(self, others: Collection[str]) -> int | None:
         """Return how long the shortest-lived token still lives, without those of others."""
-        return self._seconds_to(
-            {name: end for name, end in self.expiries.items() if name not in others}
-        )
-
-    def _seconds_to(self, expiries: dict[str, datetime]) -> int | None:
-        if not expiries:
-            return None
-        return int((min(expiries.values()) - self.finished_at).total_seconds())
+        ends = [end for name, end in self.expiries.items() if name not in others]
+        return int((min(ends) - self.finished_at).total_seconds()) if ends else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the function's answer: exact counts, and the first of the failures."""
@@ -202,12 +193,7 @@ class Report:
             "soonest_expiry_seconds": self.soonest_expiry_seconds,
             "failures": _fitting(
                 (
-                    {
-                        "tenant": quote(subject),
-                        "reason": error.reason,
-                        "detail": error.detail,
-                        "remedy": error.remedy,
-                    }
+                    {"tenant": quote(subject), **error.fields}
                     for subject, error in self.told_failures[:FAILURES_SHOWN]
                 ),
                 FAILURES_BYTES,
@@ -227,23 +213,23 @@ class Report:
         return answer | ({"skipped": True} if self.skipped else {})
 
 
-def few_of_each(failures: Mapping[str, IssuerError]) -> list[tuple[str, IssuerError]]:
+def few_of_each(failures: Mapping[str, errors.IssuerError]) -> list[tuple[str, errors.IssuerError]]:
     """Return three of each parameter's failures, and one that counts the others."""
-    told: list[tuple[str, IssuerError]] = []
+    told: list[tuple[str, errors.IssuerError]] = []
     counts: Counter[str] = Counter()
     for subject, error in failures.items():
-        parameter = error.parameter if isinstance(error, DocumentInvalid) else ""
+        parameter = error.parameter if isinstance(error, errors.DocumentInvalid) else ""
         counts[parameter] += 1
         if not parameter or counts[parameter] <= ALIKE_SHOWN:
             told.append((subject, error))
     for parameter, count in counts.items():
         if parameter and count > ALIKE_SHOWN:
             why = f"{parameter}: {count - ALIKE_SHOWN} more tenants in it have errors"
-            told.append((parameter, DocumentInvalid(why, parameter=parameter)))
+            told.append((parameter, errors.DocumentInvalid(why, parameter=parameter)))
     return told
 
 
-def _fitting(rows: Iterable[dict[str, str]], most: int) -> list[dict[str, str]]:
+def _fitting(rows: Iterable[dict[str, object]], most: int) -> list[dict[str, object]]:
     """Return the first rows that have so many bytes, however they are encoded."""
     fitting = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""What a run says: its report, log lines, metrics and events, all their names, nothing secret."""
+"""Log lines and metrics: all their names, and nothing secret."""
 
 from collections import Counter
 from datetime import datetime
@@ -6,13 +6,7 @@ from datetime import datetime
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
-from token_issuer.errors import (
-    ClientSecretFallback,
-    Deferred,
-    IssuerError,
-    TenantReassigned,
-    TenantRefused,
-)
+from token_issuer import errors
 from token_issuer.redaction import outgoing
 from token_issuer.reporting.report import Report
 from token_issuer.tenants.documents import Tenant
@@ -37,9 +31,9 @@ class Telemetry:
         """Say what came of a tenant; what is deferred is said together, at the end."""
         decision, failure = outcome.decision, outcome.failure
         if outcome.reassigned and not is_probe:
-            self._reassigned(decision.name, outcome.reassigned)
+            self._warn_of("Tenant reassigned", outcome.reassigned, tenant=decision.name)
         if failure:
-            if not isinstance(failure, Deferred):
+            if not isinstance(failure, errors.Deferred):
                 self.token_failed(decision.name, failure)
         elif isinstance(decision, Removal):
             if decision.parameter:  # else it has had no token here
@@ -64,76 +58,41 @@ class Telemetry:
         else:
             self._info(message, **fields)
 
-    def token_failed(self, subject: str, error: IssuerError) -> None:
+    def token_failed(self, subject: str, error: errors.IssuerError) -> None:
         """Say why a tenant, or a parameter that can't be read, was not served."""
-        self._error(
-            "Token failed",
-            tenant=subject,
-            reason=error.reason,
-            detail=error.detail,
-            remedy=error.remedy,
-        )
+        self._error("Token failed", tenant=subject, **error.fields)
 
-    def run_failed(self, error: IssuerError) -> None:
+    def run_failed(self, error: errors.IssuerError) -> None:
         """Say why nobody is served; the run's last line."""
-        self._error("Run failed", reason=error.reason, detail=error.detail, remedy=error.remedy)
+        self._error("Run failed", **error.fields)
 
     def run_skipped(self) -> None:
         """Say that another full run is at work; the run's last line."""
         self._warning("Run skipped: another one is at work")
 
-    def _reassigned(self, tenant: str, error: TenantReassigned) -> None:
-        """Say that a tenant's token is another owner's from now on."""
-        fields = {"tenant": tenant, "detail": error.detail, "remedy": error.remedy}
-        self._warning("Tenant reassigned", **fields, warning=error.reason)
-
-    def tokens_unchecked(self, error: IssuerError) -> None:
+    def tokens_unchecked(self, error: errors.IssuerError) -> None:
         """Say that the run goes on without having looked at what is stored."""
-        self._warning(
-            "Tokens unchecked",
-            warning=error.reason,
-            detail=error.detail,
-            remedy=error.remedy,
-        )
+        self._warn_of("Tokens unchecked", error)
 
     def secret_promoted(self, client: str, version: str, tenant: str) -> None:
         """Say that a pending client secret was proved for a tenant, and is the current one now."""
-        fields = {"client": client, "secret_version": version, "tenant": tenant}
-        self._info("Client secret promoted", **fields)
+        self._info("Client secret promoted", client=client, secret_version=version, tenant=tenant)
 
-    def secret_noticed(self, client: str, error: IssuerError) -> None:
+    def secret_noticed(self, client: str, error: errors.IssuerError) -> None:
         """Say that a client secret needs attention, while tokens keep coming."""
-        self._warning(
-            "Client secret noticed",
-            client=client,
-            warning=error.reason,
-            detail=error.detail,
-            remedy=error.remedy,
-        )
+        self._warn_of("Client secret noticed", error, client=client)
 
     def run_finished(self, report: Report, *, measured: bool) -> None:
         """Say what a run came to, in metrics too where it was a full one; its last line."""
-        if report.too_short:
-            self._warning(
-                "Lifetimes too short",
-                warning="LifetimeTooShort",
-                tenants=len(report.too_short),
-                first=report.too_short[0],
-            )
-        if report.undelivered:
-            first = report.undelivered[0]
-            self._warning(
-                "Events undelivered",
-                warning=first.reason,
-                events=len(report.undelivered),
-                detail=first.detail,
-                remedy=first.remedy,
-            )
-        causes = ((one.reason, one.detail, one.remedy) for one in report.deferred.values())
-        for (reason, detail, remedy), tenants in Counter(causes).items():
-            self._warning(
-                "Tenants deferred", warning=reason, tenants=tenants, detail=detail, remedy=remedy
-            )
+        if short := report.too_short:
+            fields = {"warning": "LifetimeTooShort", "tenants": len(short), "first": short[0]}
+            self._warning("Lifetimes too short", **fields)
+        if undelivered := report.undelivered:
+            self._warn_of("Events undelivered", undelivered[0], events=len(undelivered))
+        causes = {(one.reason, one.detail): one for one in report.deferred.values()}
+        tenants = Counter((one.reason, one.detail) for one in report.deferred.values())
+        for cause, error in causes.items():
+            self._warn_of("Tenants deferred", error, tenants=tenants[cause])
         seconds = (report.finished_at - report.started_at).total_seconds()
         self._info(
             "Run finished",
@@ -148,13 +107,19 @@ class Telemetry:
         if measured:
             self._measure(report, seconds)
         if report.reassigned:  # in any run
-            self._count(TenantReassigned.__name__, len(report.reassigned), report.finished_at)
+            self._count(
+                errors.TenantReassigned.__name__, len(report.reassigned), report.finished_at
+            )
 
     def _info(self, message: str, **fields: object) -> None:
         self._logger.info(message, extra=outgoing(fields))
 
     def _warning(self, message: str, **fields: object) -> None:
         self._logger.warning(message, extra=outgoing(fields))
+
+    def _warn_of(self, message: str, error: errors.IssuerError, **fields: object) -> None:
+        reason, *others = error.fields.items()
+        self._warning(message, **fields, warning=reason[1], **dict(others))
 
     def _error(self, message: str, **fields: object) -> None:
         self._logger.error(message, extra=outgoing(fields))
@@ -163,7 +128,7 @@ class Telemetry:
         """Write the metrics as of the run's end: a line of EMF, and one a reason of failures."""
         metrics = EphemeralMetrics(namespace=NAMESPACE, service=self._stack)
         metrics.set_timestamp(report.finished_at)
-        refused = sum(isinstance(one, TenantRefused) for one in report.failing.values())
+        refused = sum(isinstance(one, errors.TenantRefused) for one in report.failing.values())
         for name, count in {
             "TokensIssued": report.issued,
             "TokensFresh": report.fresh,
@@ -176,7 +141,7 @@ class Telemetry:
             "OwnFailures": len(report.all_failures) - refused,
             "DocumentsUnreadable": report.unreadable,
             "WritesThrottled": report.throttled,
-            ClientSecretFallback.__name__: 0,  # its alarm ends with the first run without one
+            errors.ClientSecretFallback.__name__: 0,  # ends its alarm
             **Counter(one.reason for one in report.notices),
         }.items():
             metrics.add_metric(name=name, unit=MetricUnit.Count, value=count)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from token_issuer.errors import EventInvalid, IssuerError, TenantDisabled, UnknownTenant
+from token_issuer import errors
 from token_issuer.names import NAME_CHARACTERS
 from token_issuer.tenants.configuration import Configuration
 from token_issuer.tenants.documents import Tenant
@@ -37,19 +37,19 @@ def parse_invocation(event: object) -> Invocation:
     (https://docs.aws.amazon.com/lambda/latest/dg/with-eventbridge-scheduler.html).
     """
     if not isinstance(event, dict):
-        raise EventInvalid("The event is not a JSON object")
+        raise errors.EventInvalid("The event is not a JSON object")
     if event.get("detail-type") == "Scheduled Event" and event.keys() == ENVELOPE:
         return Invocation()
     if unknown := sorted(map(str, event.keys() - MEMBERS)):
-        raise EventInvalid(f"The event has unknown members: {', '.join(unknown)[:200]}")
+        raise errors.EventInvalid(f"The event has unknown members: {', '.join(unknown)[:200]}")
     if "probe" not in event:
         return Invocation(
             tenants=_tenants(event), force=_flag(event, "force"), dry_run=_flag(event, "dry_run")
         )
     if event.keys() != {"probe"}:
-        raise EventInvalid('"probe" can\'t be combined with other members')
+        raise errors.EventInvalid('"probe" can\'t be combined with other members')
     if not _is_name(event["probe"]):
-        raise EventInvalid('"probe" is not the name of a tenant')
+        raise errors.EventInvalid('"probe" is not the name of a tenant')
     return Invocation(tenants=(event["probe"],), probe=True)
 
 
@@ -58,16 +58,16 @@ def _tenants(event: dict[str, Any]) -> tuple[str, ...] | None:
         return None
     names = event["tenants"]
     if not isinstance(names, list) or not names or not all(map(_is_name, names)):
-        raise EventInvalid('"tenants" is not a list of one or more names')
+        raise errors.EventInvalid('"tenants" is not a list of one or more names')
     if len(names) > MOST_NAMES:
-        raise EventInvalid(f'"tenants" has more than {MOST_NAMES} names')
+        raise errors.EventInvalid(f'"tenants" has more than {MOST_NAMES} names')
     return tuple(dict.fromkeys(names))
 
 
 def _flag(event: dict[str, Any], member: str) -> bool:
     flag = event.get(member, False)
     if not isinstance(flag, bool):
-        raise EventInvalid(f'"{member}" is not true or false')
+        raise errors.EventInvalid(f'"{member}" is not true or false')
     return flag
 
 
@@ -77,13 +77,13 @@ def _is_name(value: object) -> bool:
 
 def select_tenants(
     configuration: Configuration, invocation: Invocation
-) -> tuple[list[Tenant], dict[str, IssuerError]]:
+) -> tuple[list[Tenant], dict[str, errors.IssuerError]]:
     """Return the tenants to serve, and why others that were asked for can't be."""
     if invocation.tenants is None:
         enabled = [tenant for tenant in configuration.tenants.values() if tenant.enabled]
         return enabled, dict(configuration.invalid)
     tenants: list[Tenant] = []
-    failures: dict[str, IssuerError] = {}
+    failures: dict[str, errors.IssuerError] = {}
     for name in invocation.tenants:
         tenant, invalid = configuration.tenants.get(name), configuration.invalid
         if tenant is None:
@@ -96,14 +96,14 @@ def select_tenants(
         if tenant.enabled or invocation.probe:
             tenants.append(tenant)
         else:
-            failures[name] = TenantDisabled(f"Tenant {name} is disabled in its document")
+            failures[name] = errors.TenantDisabled(f"Tenant {name} is disabled in its document")
     return tenants, failures
 
 
-def _why_unknown(name: str, configuration: Configuration) -> IssuerError:
+def _why_unknown(name: str, configuration: Configuration) -> errors.IssuerError:
     path, invalid = configuration.path, configuration.invalid
     for subject in (path, name, f"{path}/{name}"):
         if subject in invalid:
             return invalid[subject]
     unread = f"; it may be in one of {len(invalid)} that can't be used" if invalid else ""
-    return UnknownTenant(f"No tenant document configures {name}{unread}")
+    return errors.UnknownTenant(f"No tenant document configures {name}{unread}")

@@ -10,15 +10,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
+from token_issuer import errors
 from token_issuer.clients.credentials import ClientCredentials
-from token_issuer.errors import (
-    AnswerInvalid,
-    ClientRefused,
-    EndpointUnavailable,
-    IssuerError,
-    TokenInvalid,
-    TokenRefused,
-)
 from token_issuer.redaction import READ_CHARACTERS, WITHHELD, Quoted, plain_words, quotes_secret
 from token_issuer.tenants.documents import Tenant
 from token_issuer.tokens.access_token import (
@@ -101,7 +94,7 @@ def fetch_token(
     retry_after = parse_retry_after(answer.retry_after, issued_at)
     members = _parse_answer(answer.status, answer.body, retry_after)
     if answer.is_early:  # to another request
-        raise EndpointUnavailable("The token endpoint answered before it was asked")
+        raise errors.EndpointUnavailable("The token endpoint answered before it was asked")
     secrets = _secrets(members, credentials)
     response = parse_response(
         members, asked_for=tenant.scope, secrets=secrets, tenant_id=tenant.tenant_id or ""
@@ -109,7 +102,7 @@ def fetch_token(
     if response.error is not None:
         raise _refusal(response.error, response.error_description, retry_after, tenant)
     if "access_token" not in members or answer.status // 100 != SUCCESS:
-        raise AnswerInvalid(f"The answer, HTTP {answer.status}, is {NEITHER}")
+        raise errors.AnswerInvalid(f"The answer, HTTP {answer.status}, is {NEITHER}")
     token = parse_token(response, issued_at=issued_at)
     claims = claims_of(token.value)
     names_tenant = check_owner(claims, tenant, credentials, secrets)
@@ -155,19 +148,21 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
 
 def _parse_answer(status: int, body: bytes, retry_after: float | None) -> dict[str, Any]:
     if status == TOO_MANY_REQUESTS or status >= SERVER_ERROR:
-        raise EndpointUnavailable(
+        raise errors.EndpointUnavailable(
             f"The token endpoint answered HTTP {status}",
             code=Quoted(status),
             retry_after=retry_after,
         )
     if status // 100 == REDIRECTION:
-        raise AnswerInvalid(f"The answer, HTTP {status}, is a redirect, and none is followed")
+        raise errors.AnswerInvalid(
+            f"The answer, HTTP {status}, is a redirect, and none is followed"
+        )
     try:
         answer = json.loads(decode(body), object_pairs_hook=unique_members)
     except (ValueError, RecursionError):
         answer = None  # no cause is chained: it would carry the body, and with it a token
     if not isinstance(answer, dict):
-        raise AnswerInvalid(f"The answer, HTTP {status}, is {_kind(body)}")
+        raise errors.AnswerInvalid(f"The answer, HTTP {status}, is {_kind(body)}")
     return answer
 
 
@@ -200,7 +195,7 @@ def parse_response(
     if not error or (isinstance(error, str) and not error.strip()):
         error = None
     elif not isinstance(error, str):
-        raise AnswerInvalid(f"The answer is {NEITHER}: its error is not a text")
+        raise errors.AnswerInvalid(f"The answer is {NEITHER}: its error is not a text")
     # cut first, so that what is shown is what is searched
     description = description[:READ_CHARACTERS] if isinstance(description, str) else ""
     error = error and error[:READ_CHARACTERS]
@@ -234,25 +229,27 @@ def _granted_scope(scope: object, asked_for: set[str]) -> frozenset[Quoted] | No
 
 def _refusal(
     error: Quoted, description: Quoted | None, retry_after: float | None, tenant: Tenant
-) -> IssuerError:
+) -> errors.IssuerError:
     """Return the failure that an OAuth error stands for; the status says less than the error."""
     detail = f"{error}: {description}" if description else error
     if error in PASSING_ERRORS:
-        return EndpointUnavailable(f"The token endpoint answered {detail}", retry_after=retry_after)
+        return errors.EndpointUnavailable(
+            f"The token endpoint answered {detail}", retry_after=retry_after
+        )
     if error == "invalid_client":
-        return ClientRefused(f"Client {tenant.client}: {detail}")
-    return TokenRefused(detail, code=error)
+        return errors.ClientRefused(f"Client {tenant.client}: {detail}")
+    return errors.TokenRefused(detail, code=error)
 
 
 def parse_token(response: TokenResponse, *, issued_at: datetime) -> AccessToken:
     """Check a successful response (RFC 6749 §5.1); raises TokenInvalid."""
     value, token_type = response.access_token, response.token_type
     if not isinstance(value, str) or not BEARER_TOKEN.fullmatch(value):
-        raise TokenInvalid("access_token is not a bearer token (RFC 6750 §2.1)")
+        raise errors.TokenInvalid("access_token is not a bearer token (RFC 6750 §2.1)")
     if len(value) > TOKEN_BYTES:
-        raise TokenInvalid(f"access_token is longer than {TOKEN_BYTES} bytes")
+        raise errors.TokenInvalid(f"access_token is longer than {TOKEN_BYTES} bytes")
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
-        raise TokenInvalid("token_type is not Bearer")
+        raise errors.TokenInvalid("token_type is not Bearer")
     return AccessToken(
         value=value,
         issued_at=issued_at,
@@ -271,10 +268,10 @@ def _expiry(expires_in: object, exp: object, issued_at: datetime) -> datetime:
     if isinstance(exp, int | float) and not isinstance(exp, bool):
         now = issued_at.timestamp()
         if not exp > now:  # also when it is no number at all (NaN)
-            raise TokenInvalid("The token has expired already: its exp has passed")
+            raise errors.TokenInvalid("The token has expired already: its exp has passed")
         lifetimes.append(min(exp, now + LIFETIME_SECONDS) - now)
     if not lifetimes:
-        raise TokenInvalid("expires_in is missing, and the token has no exp")
+        raise errors.TokenInvalid("expires_in is missing, and the token has no exp")
     return issued_at + timedelta(seconds=min(lifetimes))
 
 
@@ -282,8 +279,10 @@ def _lifetime(expires_in: object) -> float:
     # some servers answer "3600" or 3600.0 (RFC 6749 Appendix A.14 wants digits)
     is_number = isinstance(expires_in, int | float | str) and not isinstance(expires_in, bool)
     if not is_number or not re.fullmatch(r"[0-9]{1,9}(\.0)?", str(expires_in)):
-        raise TokenInvalid("expires_in is not a positive whole number of seconds")
+        raise errors.TokenInvalid("expires_in is not a positive whole number of seconds")
     seconds = float(str(expires_in))
     if not 0 < seconds <= LIFETIME_SECONDS:
-        raise TokenInvalid(f"expires_in is {seconds:.0f}, not between 1 and {LIFETIME_SECONDS}")
+        raise errors.TokenInvalid(
+            f"expires_in is {seconds:.0f}, not between 1 and {LIFETIME_SECONDS}"
+        )
     return seconds

@@ -3,14 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from token_issuer.errors import (
-    EndpointFailed,
-    IssuerError,
-    ParameterUnwritable,
-    TenantReassigned,
-    TenantRefused,
-    Unexpected,
-)
+from token_issuer import errors
 from token_issuer.facts import Facts
 from token_issuer.ledger.records import Failure, Issued, Memory, Record
 from token_issuer.settings import Settings
@@ -20,21 +13,21 @@ from token_issuer.tokens.access_token import AccessToken
 from token_issuer.tokens.order import in_order
 from token_issuer.tokens.renewal import Reason, Renewal, purpose_of, renew_at
 
-OF_THE_TENANT = (TenantRefused, EndpointFailed, ParameterUnwritable, Unexpected)
+OF_THE_TENANT = (
+    errors.TenantRefused,
+    errors.EndpointFailed,
+    errors.ParameterUnwritable,
+    errors.Unexpected,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fresh:
-    """A tenant whose token is good, until when it is due."""
+    """A tenant whose token is good, and not due yet."""
 
     name: str
-    due: datetime
+    because: str
     action = "fresh"
-
-    @property
-    def because(self) -> str:
-        """Return why, for people."""
-        return f"due at {shown(self.due)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +35,9 @@ class Waiting:
     """A tenant that was refused, and is not asked for yet: its failure, again."""
 
     name: str
-    failure: IssuerError
+    because: str
+    failure: errors.IssuerError
     action = "wait"
-
-    @property
-    def because(self) -> str:
-        """Return why, for people."""
-        return self.failure.detail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +45,8 @@ class Leaving:
     """A tenant that has vanished from the documents, and whose token still lives."""
 
     name: str
-    until: datetime
+    because: str
     action = "wait"
-
-    @property
-    def because(self) -> str:
-        """Return why, for people."""
-        return f"vanished, its token expires at {shown(self.until)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +73,7 @@ class Outcome:
 
     decision: Renewal | Removal
     token: AccessToken | None = None
-    failure: IssuerError | None = None
+    failure: errors.IssuerError | None = None
 
     @property
     def is_of_the_tenant(self) -> bool:
@@ -97,7 +81,7 @@ class Outcome:
         return isinstance(self.failure, OF_THE_TENANT)
 
     @property
-    def reassigned(self) -> TenantReassigned | None:
+    def reassigned(self) -> errors.TenantReassigned | None:
         """Return that a token was asked for another owner than before, if it was."""
         was_asked = self.token is not None or self.is_of_the_tenant
         decision = self.decision
@@ -120,18 +104,6 @@ class _Case:
     def issued(self) -> Issued | None:
         return self.record.issued if self.record else None
 
-    def renew(self, reason: Reason) -> Renewal:
-        is_recalled = not self.facts.configuration.is_complete
-        return Renewal(
-            tenant=self.tenant,
-            reason=reason,
-            parameter=self.parameter,
-            purpose=self.purpose,
-            record=self.record,
-            reassigned=None if is_recalled else _reassigned(self.tenant, self.facts.memory),
-            is_recalled=is_recalled,
-        )
-
 
 def decide(facts: Facts, *, now: datetime, settings: Settings) -> list[Decision]:
     """Return one decision for each tenant that the run is about; those to issue in order.
@@ -140,7 +112,7 @@ def decide(facts: Facts, *, now: datetime, settings: Settings) -> list[Decision]
     """
     records, configured = facts.memory.records, facts.configuration.tenants
     served = [
-        _first(
+        _decide(
             _Case(
                 tenant=tenant,
                 record=records.get(tenant.name),
@@ -175,7 +147,8 @@ def _of_gone(
     end = _end_of(record, facts, now)
     is_seen = record.tenant in facts.compared or not is_ours
     if not tenant and (now < end or not is_seen):
-        return Leaving(name=record.tenant, until=end)
+        because = f"vanished, its token expires at {shown(end)}"
+        return Leaving(name=record.tenant, because=because)
     return Removal(
         record=record,
         parameter=parameter if is_ours else None,
@@ -183,64 +156,69 @@ def _of_gone(
     )
 
 
-def _first(case: _Case) -> Decision:
-    return next(decision for rule in RULES if (decision := rule(case)))
-
-
-# The rules for a tenant that is to have a token. The first that decides counts.
-
-
-def _forced(case: _Case) -> Decision | None:
-    invocation = case.facts.invocation
-    return case.renew(Reason.FORCED) if invocation.force or invocation.probe else None
-
-
-def _waiting(case: _Case) -> Decision | None:
-    """Wait after a refusal, unless there is a new document or client secret to try."""
+def _decide(case: _Case) -> Renewal | Waiting | Fresh:
+    """Renew for the first of the reasons that holds, unless a refusal is waited for."""
+    name, facts = case.tenant.name, case.facts
+    reason = next((reason for reason, holds in REASONS.items() if holds(case)), None)
+    if reason is None:
+        return Fresh(name=name, because=f"due at {shown(_due_at(case))}")
     failure = waited_for(case.record, case.now) if case.record else None
-    if not failure:
-        return None
-    known = case.facts.secret_versions.get(case.tenant.client, failure.client_secret_version)
-    if (failure.purpose, failure.client_secret_version) != (case.purpose, known):
-        return None
-    until = shown(failure.next_attempt_at) if failure.next_attempt_at else "now"
-    detail = f"{failure.detail}; backing off until {until}"
-    again = TenantRefused.recall(failure.reason, detail, failure.code)
-    return Waiting(name=case.tenant.name, failure=again)
+    if failure and reason != Reason.FORCED and not _is_news(failure, case):
+        again = f"{failure.detail}; backing off until {shown(failure.next_attempt_at or case.now)}"
+        error = errors.TenantRefused.recall(failure.reason, again, failure.code)
+        return Waiting(name=name, because=error.detail, failure=error)
+    is_recalled = not facts.configuration.is_complete
+    return Renewal(
+        tenant=case.tenant,
+        reason=reason,
+        parameter=case.parameter,
+        purpose=case.purpose,
+        record=case.record,
+        reassigned=None if is_recalled else _reassigned(case.tenant, facts.memory),
+        is_recalled=is_recalled,
+    )
 
 
-def _missing(case: _Case) -> Decision | None:
-    has_expired = case.issued is None or case.issued.expires_at <= case.now
-    return case.renew(Reason.MISSING) if has_expired else None
+def _is_forced(case: _Case) -> bool:
+    return case.facts.invocation.force or case.facts.invocation.probe
 
 
-def _lost(case: _Case) -> Decision | None:
-    is_lost = case.tenant.name in case.facts.lost or (case.issued and case.issued.lost_at)
-    return case.renew(Reason.LOST) if is_lost else None
+def _is_missing(case: _Case) -> bool:
+    return case.issued is None or case.issued.expires_at <= case.now
 
 
-def _changed(case: _Case) -> Decision | None:
-    issued, wanted = case.issued, (case.purpose, case.parameter)
-    has_changed = issued and (issued.purpose, issued.parameter) != wanted
-    return case.renew(Reason.CHANGED) if has_changed else None
+def _is_lost(case: _Case) -> bool:
+    return case.tenant.name in case.facts.lost or bool(case.issued and case.issued.lost_at)
 
 
-def _due(case: _Case) -> Decision | None:
-    """Renew what is from the future, too: the clock was set back."""
-    issued = case.issued
-    is_fresh = issued and issued.issued_at <= case.now < _renew_at(case)
-    return None if is_fresh else case.renew(Reason.DUE)
+def _is_changed(case: _Case) -> bool:
+    known = case.issued and (case.issued.purpose, case.issued.parameter)
+    return known != (case.purpose, case.parameter)
 
 
-def _fresh(case: _Case) -> Fresh:
-    return Fresh(name=case.tenant.name, due=_renew_at(case))
+def _is_due(case: _Case) -> bool:
+    """Tell whether its time has come; also where it is from the future: the clock was set back."""
+    return case.now >= _due_at(case) or bool(case.issued and case.now < case.issued.issued_at)
 
 
-RULES = (_forced, _waiting, _missing, _lost, _changed, _due, _fresh)
+REASONS = {  # in this order: the first that holds counts
+    Reason.FORCED: _is_forced,
+    Reason.MISSING: _is_missing,
+    Reason.LOST: _is_lost,
+    Reason.CHANGED: _is_changed,
+    Reason.DUE: _is_due,
+}
 
 
-def _renew_at(case: _Case) -> datetime:
+def _due_at(case: _Case) -> datetime:
     return renew_at(case.tenant.name, case.issued, case.settings) if case.issued else case.now
+
+
+def _is_news(failure: Failure, case: _Case) -> bool:
+    """Tell whether there is a new document or client secret to try."""
+    known = failure.client_secret_version
+    version = case.facts.secret_versions.get(case.tenant.client, known)
+    return (failure.purpose, known) != (case.purpose, version)
 
 
 def _end_of(record: Record, facts: Facts, now: datetime) -> datetime:
@@ -253,14 +231,14 @@ def _end_of(record: Record, facts: Facts, now: datetime) -> datetime:
     return max(end, lost_at + (end - issued.issued_at))
 
 
-def _reassigned(tenant: Tenant, memory: Memory) -> TenantReassigned | None:
+def _reassigned(tenant: Tenant, memory: Memory) -> errors.TenantReassigned | None:
     """Return a report if a token for another owner was asked for last."""
     record = memory.records.get(tenant.name)
     last = last_tenant(record) if record else None
     before = memory.owners.get(tenant.name) or (last.owner if last else None)
     if before is None or before.is_same(tenant.owner):
         return None
-    return TenantReassigned(
+    return errors.TenantReassigned(
         f"Tenant {tenant.name} had {before}; it has {tenant.owner} now, in {tenant.document}"
     )
 

@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from token_issuer.errors import (
-    IssuerError,
-    NoTimeLeft,
-    ParameterUnwritable,
-    StoreDenied,
-    StoreFailed,
-    StoreUnavailable,
-    TokensUnchecked,
-)
+from token_issuer import errors
 from token_issuer.foreign_errors import AWS_ERRORS, aws_code
 from token_issuer.limits.pacer import Pacer
 from token_issuer.redaction import Quoted
@@ -90,26 +82,28 @@ class TokenStore:
                 get = partial(self._ssm.get_parameters, Names=list(names), WithDecryption=False)
                 answer = self._reads.send(get)
                 versions |= {one["Name"]: one["Version"] for one in answer.get("Parameters", [])}
-        except NoTimeLeft as error:
-            raise TokensUnchecked(f"Reading the versions of tokens: {error.detail}") from None
+        except errors.NoTimeLeft as error:
+            raise errors.TokensUnchecked(
+                f"Reading the versions of tokens: {error.detail}"
+            ) from None
         except AWS_ERRORS as error:
             code = aws_code(error)
             detail = f"Reading the versions of tokens failed: {code}"
-            raise TokensUnchecked(detail, code=code) from None
+            raise errors.TokensUnchecked(detail, code=code) from None
         return versions
 
-    def delete(self, parameters: Collection[str]) -> dict[str, IssuerError]:
+    def delete(self, parameters: Collection[str]) -> dict[str, errors.IssuerError]:
         """Delete parameters; return why some could not be. One that isn't there is no failure.
 
         Ten a request.
         https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DeleteParameters.html
         """
-        failures: dict[str, IssuerError] = {}
+        failures: dict[str, errors.IssuerError] = {}
         for names in batched(parameters, TEN, strict=False):
             try:
                 answer = self.writes.send(partial(self._ssm.delete_parameters, Names=list(names)))
                 gone = {*answer.get("DeletedParameters", []), *answer.get("InvalidParameters", [])}
-            except NoTimeLeft as error:
+            except errors.NoTimeLeft as error:
                 failures |= dict.fromkeys(names, error)
             except AWS_ERRORS as error:
                 code = aws_code(error)
@@ -123,12 +117,12 @@ class TokenStore:
         return failures
 
 
-def _failure(what: str, code: Quoted, message: str) -> StoreFailed:
+def _failure(what: str, code: Quoted, message: str) -> errors.StoreFailed:
     detail = f"{what} failed: {code}"
     if code == "InvalidKeyId" and (kms := KMS_ERROR.search(message)):
         detail = f"{detail}, {kms[1]}"  # a key that is disabled, gone, or soon to be
     if code in DENIED:
-        return StoreDenied(detail, code=code)
+        return errors.StoreDenied(detail, code=code)
     if code in UNWRITABLE:
-        return ParameterUnwritable(detail, code=code)
-    return StoreUnavailable(detail, code=code)
+        return errors.ParameterUnwritable(detail, code=code)
+    return errors.StoreUnavailable(detail, code=code)

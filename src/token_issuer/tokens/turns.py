@@ -3,21 +3,8 @@
 from collections import deque
 from collections.abc import Iterator
 
+from token_issuer import errors
 from token_issuer.clients.versions import ClientSecret
-from token_issuer.errors import (
-    ClientFailed,
-    Deferred,
-    EndpointBreakerOpen,
-    EndpointFailed,
-    LedgerUnwritable,
-    NoTimeLeft,
-    ParameterUnwritable,
-    StoreBreakerOpen,
-    StoreDenied,
-    StoreFailed,
-    StoreUnavailable,
-    Unexpected,
-)
 from token_issuer.limits.breaker import UNANSWERED, Breaker, asks_for_long
 from token_issuer.tokens.plan import Outcome
 from token_issuer.tokens.renewal import Renewal
@@ -38,26 +25,28 @@ class StoreTurns:
     """
 
     def __init__(self) -> None:
-        self.stopped: StoreBreakerOpen | None = None
+        self.stopped: errors.StoreBreakerOpen | None = None
         self._has_stored = False
         self._breaker, self._unwritable = Breaker(UNSTORED), Breaker(UNWRITABLE)
 
     def settle(self, outcome: Outcome) -> None:
         """Count what came of a tenant."""
         failure = outcome.failure
-        is_stored = outcome.token is not None or isinstance(failure, LedgerUnwritable)
+        is_stored = outcome.token is not None or isinstance(failure, errors.LedgerUnwritable)
         self._has_stored |= is_stored
-        is_failure = isinstance(failure, StoreDenied | StoreUnavailable)
-        if isinstance(failure, ParameterUnwritable) and not self._has_stored:
+        is_failure = isinstance(failure, errors.StoreDenied | errors.StoreUnavailable)
+        if isinstance(failure, errors.ParameterUnwritable) and not self._has_stored:
             self._unwritable.failed()
             is_failure = failure.code in OF_THE_NAME
         if is_failure:
             self._breaker.failed()
-        elif is_stored or isinstance(failure, ParameterUnwritable):
+        elif is_stored or isinstance(failure, errors.ParameterUnwritable):
             self._breaker.worked()
-        if isinstance(failure, StoreFailed) and (self._breaker.is_open or self._unwritable.is_open):
+        if isinstance(failure, errors.StoreFailed) and (
+            self._breaker.is_open or self._unwritable.is_open
+        ):
             why = f"Several tokens in a row could not be stored: {failure.detail}"
-            self.stopped = self.stopped or StoreBreakerOpen(why)
+            self.stopped = self.stopped or errors.StoreBreakerOpen(why)
 
 
 class ClientTurns:
@@ -74,10 +63,10 @@ class ClientTurns:
         self._store = store
         self._running = 0
         self._breaker = Breaker(UNANSWERED)
-        self._stopped: ClientFailed | EndpointBreakerOpen | None = None
+        self._stopped: errors.ClientFailed | errors.EndpointBreakerOpen | None = None
 
     @property
-    def stopped(self) -> ClientFailed | Deferred | None:
+    def stopped(self) -> errors.ClientFailed | errors.Deferred | None:
         """Return why no more is asked for."""
         return self._stopped or self._store.stopped
 
@@ -96,14 +85,14 @@ class ClientTurns:
         """Count what came of a tenant."""
         self._running -= 1
         failure = outcome.failure
-        if isinstance(failure, EndpointFailed):
+        if isinstance(failure, errors.EndpointFailed):
             self._breaker.failed(for_long=asks_for_long(failure))
             if self._breaker.is_open:
                 why = f"Client {self.secret.client} is not asked for any more: {failure.detail}"
-                self._stopped = self._stopped or EndpointBreakerOpen(why)
-        elif isinstance(failure, ClientFailed):
+                self._stopped = self._stopped or errors.EndpointBreakerOpen(why)
+        elif isinstance(failure, errors.ClientFailed):
             self._stopped = failure
-        elif not isinstance(failure, Deferred | Unexpected):
+        elif not isinstance(failure, errors.Deferred | errors.Unexpected):
             self._breaker.worked()
             self.is_on_trial = False
             self.secret.worked(outcome.decision.name if outcome.token else None)
@@ -112,6 +101,6 @@ class ClientTurns:
 
     def given_up(self) -> Iterator[Outcome]:
         """Yield the tenants that were not started, and why."""
-        why = self.stopped or NoTimeLeft()
+        why = self.stopped or errors.NoTimeLeft()
         for _, renewal in self.waiting:
             yield Outcome(decision=renewal, failure=why)
