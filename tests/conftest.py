@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -58,6 +59,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     before = ("tests/deployed/test_command_refused", "tests/deployed/")
     items.sort(key=lambda item: [not item.nodeid.startswith(one) for one in before])
+
+
+@cache
+def _give_way() -> None:
+    """Let the tests of the stack go first on a busy machine: no other process takes as long."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.nice(5)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if not item.nodeid.startswith("tests/deployed/"):
+        _give_way()
 
 
 def pytest_collection_finish() -> None:
