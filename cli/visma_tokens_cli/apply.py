@@ -38,10 +38,10 @@ from visma_tokens_cli.documents import (
     put_document,
     to_json,
 )
+from visma_tokens_cli.exit_codes import UNCHANGED, WELL
 from visma_tokens_cli.failures import CommandFailed, telling
 from visma_tokens_cli.files import read_bytes
 from visma_tokens_cli.function import exit_code, print_report, run_now
-from visma_tokens_cli.options import UNCHANGED, WELL
 from visma_tokens_cli.screen import Text, err, out, print_json, say
 from visma_tokens_cli.stack import Stack
 

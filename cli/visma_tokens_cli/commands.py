@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from visma_tokens_cli.options import NOT_WELL, WELL, Options, with_options
+from visma_tokens_cli.exit_codes import NOT_WELL, WELL
+from visma_tokens_cli.options import Options, with_options
 
 
 def example(*lines: str) -> str:

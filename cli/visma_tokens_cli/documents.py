@@ -18,8 +18,8 @@ from token_issuer.limits.pacer import Pacer
 from token_issuer.redaction import Quoted
 from token_issuer.tenants.configuration import Configuration, parse_configuration
 from token_issuer.tenants.parameters import list_parameters
+from visma_tokens_cli.exit_codes import NOT_WELL, UNCHANGED
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.options import NOT_WELL, UNCHANGED
 from visma_tokens_cli.screen import say
 from visma_tokens_cli.stack import Stack, reads
 

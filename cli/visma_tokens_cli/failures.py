@@ -11,7 +11,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from token_issuer.errors import IssuerError, LedgerUnreadable, StoreDenied
 from token_issuer.foreign_errors import aws_code
 from token_issuer.redaction import quote
-from visma_tokens_cli.options import CANT, DEFECT, NOT_WELL, UNCHANGED
+from visma_tokens_cli.exit_codes import CANT, DEFECT, NOT_WELL, UNCHANGED
 from visma_tokens_cli.screen import print_json, say
 
 SIGN_IN = "Sign in again (aws sso login, for instance), or give another --profile."

@@ -31,9 +31,9 @@ from token_issuer.errors import (
 from token_issuer.foreign_errors import aws_code
 from token_issuer.ledger.records import ClientRecord, Memory
 from token_issuer.names import NAME, NAME_WORDS
+from visma_tokens_cli.exit_codes import UNCHANGED
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.files import name_of, read_bytes
-from visma_tokens_cli.options import UNCHANGED
 from visma_tokens_cli.screen import Text, err, say
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.token import is_denied

@@ -17,7 +17,6 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from token_issuer.errors import SettingsInvalid
@@ -31,6 +30,7 @@ from token_issuer.tenants.configuration import Configuration
 from token_issuer.tenants.parameters import read_tenants
 from token_issuer.tenants.recall import last_tenants
 from visma_tokens_cli.answers import NotOfAws, check_answers
+from visma_tokens_cli.endpoints import LOOPBACK, SENDABLE, is_safe
 from visma_tokens_cli.failures import SIGN_IN, CommandFailed
 from visma_tokens_cli.options import Options
 from visma_tokens_cli.streams import printable
@@ -39,10 +39,8 @@ ANEW = (  # since CloudFormation doesn't miss what was deleted by hand
     "Detach ReadTokensPolicyArn from its roles, `sam delete` the stack, and deploy it anew:"
     " tenants, tokens and client secrets stay, and consumers need the new policy."
 )
-LOOPBACK = {"127.0.0.1", "[::1]", "localhost"}  # plain http goes nowhere else, as for the function
 KEYS = ("access key id", "secret access key", "session token")
 USER = re.compile(r"//\S*@")  # and password, of a URL
-SENDABLE = re.compile(r"[!-~]*")  # in the head of a request
 READS_PER_SECOND = 9.0  # of the 40 that the account's consumers share by default
 
 
@@ -180,15 +178,6 @@ def _ask_for_code(question: str) -> str:
         ) from None
     except EOFError:
         raise CommandFailed("No MFA code was given", "Try again.") from None
-
-
-def is_safe(url: str) -> bool:
-    """Tell whether a URL is https, or that of this machine: credentials and secrets go there."""
-    try:
-        parts = parse_url(url)  # as botocore does when it sends
-    except LocationParseError:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.host in LOOPBACK)
 
 
 def _refuse_unsafe(**sending: Any) -> None:  # noqa: ANN401

@@ -18,9 +18,9 @@ from visma_tokens_cli.documents import (
     switch_document,
     to_json,
 )
+from visma_tokens_cli.exit_codes import NOT_WELL, UNCHANGED, WELL
 from visma_tokens_cli.failures import CommandFailed, telling
 from visma_tokens_cli.function import exit_code, print_report, run_now
-from visma_tokens_cli.options import NOT_WELL, UNCHANGED, WELL
 from visma_tokens_cli.screen import listed, out, print_json, say
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.status import read_versions

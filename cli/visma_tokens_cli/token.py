@@ -17,8 +17,8 @@ from token_issuer.errors import IssuerError, LedgerUnreadable
 from token_issuer.foreign_errors import aws_code
 from token_issuer.ledger.records import Memory, Record
 from token_issuer.names import NAME
+from visma_tokens_cli.exit_codes import NOT_WELL
 from visma_tokens_cli.failures import DENIED, CommandFailed
-from visma_tokens_cli.options import NOT_WELL
 from visma_tokens_cli.screen import labelled, out, plain, say, shown_span
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.streams import callers_environment

@@ -24,8 +24,8 @@ from visma_tokens_cli.apply import (
     render,
 )
 from visma_tokens_cli.documents import Documents, Store
+from visma_tokens_cli.exit_codes import CANT, NOT_WELL, UNCHANGED, WELL
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.options import CANT, NOT_WELL, UNCHANGED, WELL
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient

@@ -28,8 +28,8 @@ from tests.issuer.tenants.test_configuration import (
 from token_issuer.tenants.configuration import Configuration, parse_configuration
 from token_issuer.tenants.documents import Tenant
 from visma_tokens_cli.documents import MOST_BYTES, parse_documents, switch_document
+from visma_tokens_cli.exit_codes import NOT_WELL, UNCHANGED, WELL
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.options import NOT_WELL, UNCHANGED, WELL
 from visma_tokens_cli.tenant import Writes, plan_removal, plan_switch
 
 __all__ = ["issuer"]  # the fixture

@@ -12,8 +12,8 @@ from tests.helpers.applying import make_stack
 from tests.helpers.invoked import DENIED, ISSUED, NOTHING, Lambda, failed_run, serving
 from tests.helpers.terminal import end_of, in_a_pipe, on_terminal
 from token_issuer.limits.deadline import Clock
+from visma_tokens_cli.exit_codes import CANT, NOT_WELL, UNCHANGED, WELL
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.options import CANT, NOT_WELL, UNCHANGED, WELL
 from visma_tokens_cli.tenant import add_tenant, disable_tenant, enable_tenant, remove_tenant
 
 A: dict[str, object] = {"scope": "a"}
