@@ -357,8 +357,9 @@ def apply(
     scope; in JSON the same. Who is not in it is removed. Exits with 1 where a tenant failed or was
     deferred, or where only some of it is written: then run it again.
     """
-    from visma_tokens_cli.apply import apply_tenants, read_file
+    from visma_tokens_cli.apply import apply_tenants
     from visma_tokens_cli.stack import open_stack
+    from visma_tokens_cli.tenants_file import read_file
 
     wanted = read_file(file)
     return apply_tenants(

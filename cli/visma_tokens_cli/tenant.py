@@ -8,22 +8,15 @@ from token_issuer.errors import DocumentInvalid, IssuerError
 from token_issuer.limits.deadline import Clock
 from token_issuer.tenants.documents import check_document
 from visma_tokens_cli.asking import confirm
-from visma_tokens_cli.documents import (
-    Documents,
-    Parameter,
-    Store,
-    drop_document,
-    is_spare,
-    open_store,
-    switch_document,
-    to_json,
-)
+from visma_tokens_cli.contents import to_json
+from visma_tokens_cli.documents import Documents, Parameter
 from visma_tokens_cli.exit_codes import NOT_WELL, UNCHANGED, WELL
 from visma_tokens_cli.failures import CommandFailed, telling
 from visma_tokens_cli.function import exit_code, print_report, run_now
 from visma_tokens_cli.screen import listed, out, print_json, say
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.status import read_versions
+from visma_tokens_cli.store import Store, open_store
 
 CLOCK = Clock(now=time.monotonic, sleep=time.sleep)
 PATIENCE = 20.0  # seconds until the function reads what was written, at most
@@ -87,8 +80,10 @@ def plan_removal(documents: Documents, name: str) -> Writes:
         error = documents.unreadable.get(place.name)
         if error and '"tenants"' in place.text:  # and maybe others in it
             raise _failed(error)
-        text = None if error else drop_document(place.text, name)
-        planned.append((place, None if text is None or is_spare(place.name, text) else text))
+        text = None
+        if not error:
+            text = documents.text_of(documents.contents[place.name].drop(name))
+        planned.append((place, text))
     return planned
 
 
@@ -143,7 +138,10 @@ def plan_switch(documents: Documents, name: str, *, enabled: bool) -> Writes:
     error = documents.configuration.invalid.get(name)
     if error and enabled and len(places) == 1 and name not in documents.configuration.tenants:
         raise _failed(error)
-    return [(one, switch_document(one.text, name, enabled=enabled)) for one in places]
+    contents = [documents.contents[one.name].switch(name, enabled=enabled) for one in places]
+    return [
+        (one, documents.text_of(content)) for one, content in zip(places, contents, strict=True)
+    ]
 
 
 def _write(store: Store, planned: Writes, words: str) -> list[str]:
