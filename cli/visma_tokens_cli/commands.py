@@ -73,7 +73,8 @@ def status(
     """
     from visma_tokens_cli import screen
     from visma_tokens_cli.stack import open_stack
-    from visma_tokens_cli.status import read_status, render, watch_status
+    from visma_tokens_cli.status import read_status
+    from visma_tokens_cli.status_table import render, watch_status
 
     if watch and (options.as_json or not screen.out().is_screen):
         raise typer.BadParameter(
@@ -89,7 +90,7 @@ def status(
     with screen.waiting("Reading …"):
         found = read_status(open_stack(options), failing=failing, most=most)
     if options.as_json:
-        screen.print_json((found.of_failing() if failing else found).as_dict())
+        screen.print_json(found.only(failing=failing).as_dict())
     else:
         screen.out().print(render(found, failing=failing, most=most))
     return WELL if found.is_well else NOT_WELL

@@ -20,13 +20,14 @@ from token_issuer.foreign_errors import AWS_ERRORS, aws_code
 from token_issuer.ledger.records import Memory
 from token_issuer.tenants.configuration import Configuration
 from visma_tokens_cli import diagnosis
+from visma_tokens_cli.assessment import assess
 from visma_tokens_cli.diagnosis import Check, Finding, State, broken, unknown
 from visma_tokens_cli.exit_codes import CANT, NOT_WELL, WELL
 from visma_tokens_cli.failures import DENIED, FAILURES, CommandFailed, Failure, explain
 from visma_tokens_cli.function import invoke
 from visma_tokens_cli.screen import Text, labelled, out, print_json, waiting
 from visma_tokens_cli.stack import ANEW, Stack
-from visma_tokens_cli.status import assess, read_compared
+from visma_tokens_cli.status import read_compared
 from visma_tokens_cli.token import is_denied, read_token
 
 MARKS = {State.WELL: "✓", State.BROKEN: "✗", State.UNKNOWN: "–"}  # noqa: RUF001  an en dash it is
