@@ -15,6 +15,14 @@ from visma_tokens_cli.exit_codes import NOBODY_READS
 from visma_tokens_cli.streams import abandon
 
 
+def example(*lines: str) -> str:
+    """Return the end of a command's help: lines that can be pasted, and so are never wrapped."""
+    return "\n".join(("\b", "For instance:", *(f"  {line}" for line in lines)))
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The tenant.")]
+
+
 def _name(value: str) -> str:
     if not value:
         raise typer.BadParameter("it is empty")
