@@ -156,6 +156,11 @@ def _of_aws(error: ClientError, code: str) -> CommandFailed:
     return CommandFailed(f"{operation} failed: {code}{says}", REMEDIES.get(code, otherwise))
 
 
+def is_denied(error: ClientError) -> bool:
+    """Tell whether the operator may not do that."""
+    return bool(DENIED.fullmatch(aws_code(error)))
+
+
 @contextmanager
 def telling(words: Callable[[], str]) -> Iterator[None]:
     """Have whatever ends the block early say what is done already, if anything is."""

@@ -36,14 +36,14 @@ def stage_secret(
     The next run proves it and promotes it; leave the old one active in the Visma developer portal
     until then.
     """
-    from visma_tokens_cli import screen
-    from visma_tokens_cli import secret as secrets
+    from visma_tokens_cli import screen, secret
+    from visma_tokens_cli.secret_document import read_auth_method, read_document
     from visma_tokens_cli.stack import open_stack
 
-    secrets.check_client(client)
+    secret.check_client(client)
     stack = open_stack(options)
-    document = secrets.read_document(file, lambda: secrets.read_auth_method(stack, client))
-    version = (secrets.create if create else secrets.stage)(stack, client, document)
+    document = read_document(file, lambda: read_auth_method(stack, client))
+    version = (secret.create if create else secret.stage)(stack, client, document)
     if options.as_json:
         screen.print_json({"client": client, "version": version})
     elif create:
@@ -68,7 +68,7 @@ def secret_status(
     Who is current, and what became of the pending one; exits with 1 where something is to be done.
     """
     from visma_tokens_cli import screen
-    from visma_tokens_cli.secret import read_secrets, render
+    from visma_tokens_cli.secret_status import read_secrets, render
     from visma_tokens_cli.stack import open_stack
 
     found = read_secrets(open_stack(options), client)

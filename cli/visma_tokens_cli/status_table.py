@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from visma_tokens_cli.failures import FAILURES, SIGN_IN, explain
-from visma_tokens_cli.screen import Text, listed, out, shown_span
+from visma_tokens_cli.screen import Text, counted, listed, out, shown_span
 from visma_tokens_cli.tenant_status import State, Status, TenantStatus
 
 BAR = 8  # columns
@@ -80,14 +80,13 @@ def render(status: Status, *, failing: bool, most: int | None) -> RenderableType
 
 def _summary(status: Status) -> Text:
     counts = Counter(one.state for one in status.tenants)
-    count = len(status.tenants)
-    text = Text(f"{count:,} tenant{'' if count == 1 else 's'}")
+    text = Text(counted(len(status.tenants), "tenant"))
     for number, state in enumerate(one for one in State if counts[one]):
         text.append(", " if number else ": ")
         text.append(f"{counts[state]:,} {state}", style=STYLES.get(state, ""))
     if status.documents:
-        count = len(status.documents)
-        text.append(f"; {count} document{'s' if count > 1 else ''} can't be used", style="red")
+        count = counted(len(status.documents), "document")
+        text.append(f"; {count} can't be used", style="red")
     if status.compared < sum(bool(one.version) for one in status.tenants):
         text.append(f"; parameters of {status.compared:,} compared")
     return text
