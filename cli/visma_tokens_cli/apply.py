@@ -3,13 +3,7 @@
 from collections import Counter
 
 from rich.console import Group, RenderableType
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from visma_tokens_cli.asking import confirm
 from visma_tokens_cli.contents import to_json

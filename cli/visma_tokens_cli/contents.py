@@ -155,10 +155,7 @@ def to_json(value: object, space: str = " ") -> str:
     https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
     """
     text = json.dumps(
-        value,
-        ensure_ascii=False,
-        separators=(f",{space}", f":{space}"),
-        default=Number.value,
+        value, ensure_ascii=False, separators=(f",{space}", f":{space}"), default=Number.value
     )
     if not text.isprintable():
         text = "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)

@@ -17,9 +17,9 @@ from token_issuer.errors import (
 from token_issuer.ledger.records import Memory
 from token_issuer.settings import Settings
 from token_issuer.tenants.configuration import Configuration
+from visma_tokens_cli.assessment import TenantStatus
 from visma_tokens_cli.findings import DEPLOY, NAMED, Check, Finding, broken, unknown, well
 from visma_tokens_cli.screen import counted, listed, shown_span
-from visma_tokens_cli.tenant_status import TenantStatus
 
 PROMISE = timedelta(minutes=5)  # that a token which is read has left
 LATE = 3  # periods without a run

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,7 +23,15 @@ from visma_tokens_cli import diagnosis
 from visma_tokens_cli.alarms import examine_alarms
 from visma_tokens_cli.assessment import assess
 from visma_tokens_cli.exit_codes import CANT, NOT_WELL, WELL
-from visma_tokens_cli.failures import DENIED, FAILURES, CommandFailed, Failure, explain, is_denied
+from visma_tokens_cli.failures import (
+    DENIED,
+    FAILURES,
+    CommandFailed,
+    Failure,
+    explain,
+    is_denied,
+    unless_gone,
+)
 from visma_tokens_cli.findings import Check, Finding, State, broken, unknown, well
 from visma_tokens_cli.function import invoke
 from visma_tokens_cli.screen import Text, labelled, out, print_json, waiting
@@ -124,28 +133,15 @@ def _read_known(stack: Stack, tenant: str | None) -> Known:
 
 
 def _role(stack: Stack) -> Finding:
-    role = stack.role
-    try:
-        stack.aws.client("iam").get_role(RoleName=role)
-    except ClientError as error:
-        if aws_code(error) not in {"NoSuchEntity", "NoSuchEntityException"}:
-            raise
-        return broken(
-            Check.ROLE,
-            f"{role} is gone",
-            ANEW,
-        )
-    return well(Check.ROLE, role)
+    role, get_role = stack.role, stack.aws.client("iam").get_role
+    found = unless_gone(partial(get_role, RoleName=role), "NoSuchEntity", "NoSuchEntityException")
+    return well(Check.ROLE, role) if found else broken(Check.ROLE, f"{role} is gone", ANEW)
 
 
 def _schedule(stack: Stack) -> Finding:
-    try:
-        schedule = stack.aws.client("scheduler").get_schedule(
-            Name=stack.resource("FunctionSchedule")
-        )
-    except ClientError as error:
-        if aws_code(error) != "ResourceNotFoundException":
-            raise
+    get, name = stack.aws.client("scheduler").get_schedule, stack.resource("FunctionSchedule")
+    schedule = unless_gone(partial(get, Name=name), "ResourceNotFoundException")
+    if schedule is None:
         return broken(
             Check.SCHEDULE, "gone", "Deploy the stack anew: somebody has deleted it by hand."
         )
@@ -229,13 +225,9 @@ def _request(stack: Stack, tenant: str | None) -> Iterator[Finding]:
 
 def _key(stack: Stack) -> Finding:
     kms: Any = stack.aws.client("kms")  # not among our stubs
-    try:
-        described = kms.describe_key(KeyId=stack.settings.token_key_arn)
-    except ClientError as error:
-        if aws_code(error) != "NotFoundException":
-            raise
-        return diagnosis.judge_key("gone")
-    return diagnosis.judge_key(described["KeyMetadata"]["KeyState"])
+    describe = partial(kms.describe_key, KeyId=stack.settings.token_key_arn)
+    described = unless_gone(describe, "NotFoundException")
+    return diagnosis.judge_key(described["KeyMetadata"]["KeyState"] if described else "gone")
 
 
 def _token(stack: Stack, known: Known) -> Finding:

@@ -7,7 +7,7 @@ from token_issuer.errors import IssuerError
 from token_issuer.tenants.configuration import Configuration, parse_configuration
 from visma_tokens_cli.contents import Content, parse_content
 from visma_tokens_cli.exit_codes import UNCHANGED
-from visma_tokens_cli.failures import CommandFailed
+from visma_tokens_cli.failures import CommandFailed, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +48,7 @@ class Documents:
         homes = self.homes.get(tenant, [])
         error = self.configuration.invalid.get(tenant)
         if error and len(homes) > 1:
-            raise CommandFailed(error.detail, error.remedy, code=UNCHANGED)
+            raise unchanged(error)
         if not homes:
             self.refuse_unreadable()
         return homes[0] if homes else None
@@ -88,7 +88,7 @@ class Documents:
     def refuse_unreadable(self) -> None:
         """Raise CommandFailed where it can't be told who is in a parameter."""
         for error in self.unreadable.values():
-            raise CommandFailed(error.detail, error.remedy, code=UNCHANGED)
+            raise unchanged(error)
 
     def own_place(self, tenant: str) -> str:
         """Return the name of a parameter for this tenant alone; raises CommandFailed if taken."""

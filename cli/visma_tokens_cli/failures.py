@@ -156,6 +156,21 @@ def _of_aws(error: ClientError, code: str) -> CommandFailed:
     return CommandFailed(f"{operation} failed: {code}{says}", REMEDIES.get(code, otherwise))
 
 
+def unless_gone[T](call: Callable[[], T], *codes: str) -> T | None:
+    """Return what AWS answers, None where it answers one of those codes."""
+    try:
+        return call()
+    except ClientError as error:
+        if aws_code(error) in codes:
+            return None
+        raise
+
+
+def unchanged(error: IssuerError) -> CommandFailed:
+    """Return that nothing was changed, because of that."""
+    return CommandFailed(error.detail, error.remedy, code=UNCHANGED)
+
+
 def is_denied(error: ClientError) -> bool:
     """Tell whether the operator may not do that."""
     return bool(DENIED.fullmatch(aws_code(error)))

@@ -1,19 +1,27 @@
-"""A client secret in Secrets Manager: staged, created, and the states that it can be in."""
+"""A client secret: given by a person, staged, created; and the states that it can be in."""
 
-from collections.abc import Mapping
+import json
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from getpass import getpass
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from token_issuer.clients.secrets_manager import MISSING, PENDING
-from token_issuer.errors import ClientSecretUnreadable
+from token_issuer.clients.credentials import AUTH_METHODS, parse_credentials
+from token_issuer.clients.secrets_manager import MISSING, PENDING, read_credentials
+from token_issuer.errors import ClientFailed, ClientSecretInvalid, ClientSecretUnreadable
 from token_issuer.foreign_errors import aws_code
 from token_issuer.names import NAME, NAME_WORDS
 from visma_tokens_cli.exit_codes import UNCHANGED
-from visma_tokens_cli.failures import CommandFailed, is_denied
-from visma_tokens_cli.screen import say
+from visma_tokens_cli.failures import CommandFailed, is_denied, unchanged, unless_gone
+from visma_tokens_cli.files import name_of, read_bytes
+from visma_tokens_cli.screen import err, say
 from visma_tokens_cli.stack import Stack
 
+MOST_BYTES = 65_536  # of a secret, as Secrets Manager has it
 UNUSABLE = "InvalidRequestException"  # the secret, in the state that it is in
 
 
@@ -25,6 +33,79 @@ def check_client(client: str) -> None:
             "Give --client as tenant documents name it.",
             code=UNCHANGED,
         )
+
+
+def read_document(file: Path | None, auth_method: Callable[[], str]) -> str:
+    """Return a client secret document: from a file, from stdin, or from a person who types it.
+
+    A person is not asked for the `auth_method`. Raises CommandFailed where it is none; never with
+    anything of what is in it.
+    """
+    text = _read_text(file) if file else _ask(auth_method)
+    try:
+        parse_credentials(f"in {name_of(file)}" if file else "as typed", text, "")
+    except ClientSecretInvalid as error:
+        raise unchanged(error) from None
+    return text.strip()
+
+
+def _read_text(file: Path) -> str:
+    try:
+        # as editors on Windows write it
+        return read_bytes(file, MOST_BYTES).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CommandFailed(
+            f"The client secret in {name_of(file)} is not UTF-8: byte {error.start}",
+            "Save it as UTF-8.",
+            code=UNCHANGED,
+        ) from None
+
+
+def read_auth_method(stack: Stack, client: str) -> str:
+    """Return how a client authenticates now; where that can't be told, say what is assumed."""
+    secretsmanager, assumed = stack.aws.client("secretsmanager"), AUTH_METHODS[0]
+    prefix = stack.settings.client_secrets_prefix
+    try:
+        return read_credentials(secretsmanager, prefix, client).auth_method
+    except ClientFailed as error:
+        if error.code not in {MISSING, "NoValue"}:
+            say(f"{error.detail}: {assumed} is assumed; else give the client secret as a file.")
+        return assumed
+
+
+def _ask(auth_method: Callable[[], str]) -> str:
+    console = err()
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise CommandFailed(
+            "There is no terminal to ask for the client secret",
+            "Give it as a file, or as `--file -` on standard input.",
+            code=UNCHANGED,
+        )
+    method = auth_method()
+    try:
+        document = {
+            "client_id": console.input("Client ID: ").strip(),
+            # which turns the echo off before it asks: who pastes is fast
+            "client_secret": getpass("Client secret (not shown): ").strip(),
+        }
+    except EOFError:
+        console.line()
+        raise CommandFailed("Nothing was staged", "", code=UNCHANGED) from None
+    except UnicodeDecodeError:
+        raise CommandFailed(
+            "What was typed is not text in the encoding of this terminal",
+            "Nothing was staged. Type it again, or give it as a file.",
+            code=UNCHANGED,
+        ) from None
+    if not all(one.isprintable() for one in document.values()):
+        raise CommandFailed(
+            "What was typed has control characters in it, such as those of an arrow key",
+            "Nothing was staged. Type it again, or give it as a file.",
+            code=UNCHANGED,
+        )
+    if method != AUTH_METHODS[0]:
+        document["auth_method"] = method
+    return json.dumps(document)
 
 
 def stage(stack: Stack, client: str, document: str) -> str:
@@ -40,11 +121,11 @@ def stage(stack: Stack, client: str, document: str) -> str:
     except ClientError as error:
         code = aws_code(error)
         if code == MISSING:
-            raise _unchanged(no_secret(client, secret_id)) from None
+            raise unchanged(no_secret(client, secret_id)) from None
         # a replica is another error than one that is scheduled for deletion
         found = _why_not(stack, client) if code in {UNUSABLE, "InvalidParameterException"} else None
         if found or code == UNUSABLE:
-            raise _unchanged(found or _odd(stack, secret_id)) from None
+            raise unchanged(found or _odd(stack, secret_id)) from None
         raise
     return answer["VersionId"]
 
@@ -59,12 +140,8 @@ def create(stack: Stack, client: str, document: str) -> str:
     except ClientError as error:
         if aws_code(error) not in {"ResourceExistsException", UNUSABLE}:
             raise
-        raise _unchanged(_why_not(stack, client) or _exists(secret_id)) from None
+        raise unchanged(_why_not(stack, client) or _exists(secret_id)) from None
     return answer["VersionId"]
-
-
-def _unchanged(error: ClientSecretUnreadable) -> CommandFailed:
-    return CommandFailed(error.detail, error.remedy, code=UNCHANGED)
 
 
 def _why_not(stack: Stack, client: str) -> ClientSecretUnreadable | None:
@@ -92,11 +169,8 @@ def _why_not(stack: Stack, client: str) -> ClientSecretUnreadable | None:
 
 def _describe(stack: Stack, secret_id: str) -> Mapping[str, Any]:
     """Return the state of a secret, {} where there is none."""
-    try:
-        described = stack.aws.client("secretsmanager").describe_secret(SecretId=secret_id)
-    except ClientError as error:
-        if aws_code(error) != MISSING:
-            raise
+    describe = partial(stack.aws.client("secretsmanager").describe_secret, SecretId=secret_id)
+    if (described := unless_gone(describe, MISSING)) is None:
         return {}
     _ = described["ARN"]  # else it is no answer of AWS
     return described

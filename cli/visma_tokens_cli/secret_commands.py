@@ -37,12 +37,11 @@ def stage_secret(
     until then.
     """
     from visma_tokens_cli import screen, secret
-    from visma_tokens_cli.secret_document import read_auth_method, read_document
     from visma_tokens_cli.stack import open_stack
 
     secret.check_client(client)
     stack = open_stack(options)
-    document = read_document(file, lambda: read_auth_method(stack, client))
+    document = secret.read_document(file, lambda: secret.read_auth_method(stack, client))
     version = (secret.create if create else secret.stage)(stack, client, document)
     if options.as_json:
         screen.print_json({"client": client, "version": version})

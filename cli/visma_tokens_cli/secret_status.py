@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from botocore.exceptions import ClientError
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 
 from token_issuer.clients.secrets_manager import CURRENT, MISSING, PENDING, PREVIOUS
 from token_issuer.errors import ClientFailed, ClientSecretUnreadable, IssuerError
-from token_issuer.foreign_errors import aws_code
 from token_issuer.ledger.records import ClientRecord, Memory
+from visma_tokens_cli.failures import unless_gone
 from visma_tokens_cli.screen import Text
 from visma_tokens_cli.secret import check_client, deletion_of, no_secret, no_value, secret_id_of
 from visma_tokens_cli.stack import Stack
@@ -138,12 +138,10 @@ def _failure(client: str, memory: Memory) -> IssuerError | None:
 
 
 def _read_versions(stack: Stack, secret_id: str) -> list[Version] | None:
-    try:
-        # those with a stage are twenty at most, so one page holds them
-        answer = stack.aws.client("secretsmanager").list_secret_version_ids(SecretId=secret_id)
-    except ClientError as error:
-        if aws_code(error) != MISSING:
-            raise
+    # those with a stage are twenty at most, so one page holds them
+    read = stack.aws.client("secretsmanager").list_secret_version_ids
+    answer = unless_gone(partial(read, SecretId=secret_id), MISSING)
+    if answer is None:
         return None
     versions = [
         Version(

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from getpass import GetPassWarning, getpass
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +21,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.util import parse_url
 
 from token_issuer.errors import SettingsInvalid
-from token_issuer.foreign_errors import aws_code
 from token_issuer.ledger.records import Memory
 from token_issuer.ledger.table import Ledger
 from token_issuer.limits.deadline import Clock
@@ -31,7 +31,7 @@ from token_issuer.tenants.parameters import read_tenants
 from token_issuer.tenants.recall import last_tenants
 from visma_tokens_cli.answers import NotOfAws, check_answers
 from visma_tokens_cli.endpoints import LOOPBACK, SENDABLE, is_safe
-from visma_tokens_cli.failures import SIGN_IN, CommandFailed
+from visma_tokens_cli.failures import SIGN_IN, CommandFailed, unless_gone
 from visma_tokens_cli.options import Options
 from visma_tokens_cli.streams import printable
 
@@ -205,18 +205,15 @@ def open_stack(options: Options) -> Stack:
     cloudformation = aws.client("cloudformation")
     region = cloudformation.meta.region_name
     name = f"Stack {options.stack_name} in {region}"
-    try:
-        stacks = cloudformation.describe_stacks(StackName=options.stack_name)["Stacks"]
-    except ClientError as error:
-        if aws_code(error) != "ValidationError":
-            raise
+    describe = partial(cloudformation.describe_stacks, StackName=options.stack_name)
+    if (described := unless_gone(describe, "ValidationError")) is None:
         raise CommandFailed(
             f"There is no stack {options.stack_name} in {region}",
             "Give --stack-name, --region or --profile as it was deployed with.",
-        ) from None
-    if len(stacks) != 1:
+        )
+    if len(described["Stacks"]) != 1:
         raise NotOfAws
-    [found] = stacks
+    [found] = described["Stacks"]
     outputs = {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
     if not {"LedgerTableName", "FunctionName"} <= outputs.keys():
         raise CommandFailed(*_unusable(name, found["StackStatus"]))
@@ -224,19 +221,17 @@ def open_stack(options: Options) -> Stack:
         "LogGroupName": f"/aws/lambda/{outputs['FunctionName']}",
         "ReadTokensPolicyArn": "a policy for its tokens",
     } | outputs
-    try:
-        function = aws.client("lambda").get_function_configuration(
-            FunctionName=outputs["FunctionName"]
-        )
-    except ClientError as error:
-        if aws_code(error) != "ResourceNotFoundException":
-            raise
-        if found["StackStatus"].startswith("DELETE"):
-            raise CommandFailed(*_unusable(name, found["StackStatus"])) from None
+    read = aws.client("lambda").get_function_configuration
+    function = unless_gone(
+        partial(read, FunctionName=outputs["FunctionName"]), "ResourceNotFoundException"
+    )
+    if function is None and found["StackStatus"].startswith("DELETE"):
+        raise CommandFailed(*_unusable(name, found["StackStatus"]))
+    if function is None:
         raise CommandFailed(
             f"{name} has lost its function, {outputs['FunctionName']}",
             f"Somebody has deleted it by hand. {ANEW}",
-        ) from None
+        )
     environment = function.get("Environment", {})
     if denied := environment.get("Error"):
         why = ": ".join(denied[name] for name in ("ErrorCode", "Message") if denied.get(name))

@@ -7,9 +7,8 @@ from functools import partial
 from itertools import batched
 
 from token_issuer.tenants.configuration import Configuration
-from visma_tokens_cli.assessment import assess, compare
+from visma_tokens_cli.assessment import Status, TenantStatus, assess, compare, in_order
 from visma_tokens_cli.stack import Stack, reads
-from visma_tokens_cli.tenant_status import Status, TenantStatus, in_order
 
 TEN = 10  # names that GetParameters takes
 FEW = 500  # tenants whose parameters are all compared: in six seconds

@@ -13,9 +13,9 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.live import Live
 from rich.table import Table
 
+from visma_tokens_cli.assessment import State, Status, TenantStatus
 from visma_tokens_cli.failures import FAILURES, SIGN_IN, explain
 from visma_tokens_cli.screen import Text, counted, listed, out, shown_span
-from visma_tokens_cli.tenant_status import State, Status, TenantStatus
 
 BAR = 8  # columns
 NAMED = 5  # tenants that fail alike

@@ -5,12 +5,11 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from token_issuer.foreign_errors import aws_code
 from token_issuer.names import NAME
+from visma_tokens_cli.failures import unless_gone
 from visma_tokens_cli.stack import Stack
 
 
@@ -62,12 +61,7 @@ def read_token(stack: Stack, tenant: str) -> Stored | None:
     """
     if not NAME.fullmatch(tenant):  # acme:3 would be an earlier version
         return None
-    try:
-        answer = stack.aws.client("ssm").get_parameter(
-            Name=parameter_of(stack, tenant), WithDecryption=True
-        )
-    except ClientError as error:
-        if aws_code(error) == "ParameterNotFound":
-            return None
-        raise
-    return Stored(version=answer["Parameter"]["Version"], value=answer["Parameter"]["Value"])
+    read = partial(stack.aws.client("ssm").get_parameter, Name=parameter_of(stack, tenant))
+    answer = unless_gone(partial(read, WithDecryption=True), "ParameterNotFound")
+    found = answer and answer["Parameter"]
+    return Stored(version=found["Version"], value=found["Value"]) if found else None

@@ -89,10 +89,7 @@ def disable(name: Name, *, options: Options) -> int:
 @app.command(epilog=example("visma-tokens apply tenants.toml --dry-run"))
 @with_options
 def apply(
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="TOML or JSON."),
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML or JSON.")],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
     yes: Yes = False,

@@ -98,7 +98,7 @@ import sys
 from pathlib import Path
 from visma_tokens_cli.tenants_file import read_file
 from visma_tokens_cli.failures import print_failure
-from visma_tokens_cli.secret_document import read_document
+from visma_tokens_cli.secret import read_document
 
 read = read_file if sys.argv[1] == "apply" else lambda file: read_document(file, str)
 try:

@@ -20,8 +20,7 @@ from tests.cli.test_status import make_stack_with_ledger
 from tests.helpers.terminal import Child, end_of, in_a_pipe, on_terminal
 from token_issuer.clients.secrets_manager import MISSING
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.secret import create, stage
-from visma_tokens_cli.secret_document import read_auth_method
+from visma_tokens_cli.secret import create, read_auth_method, stage
 from visma_tokens_cli.secret_status import SecretStatus, read_secrets, render
 from visma_tokens_cli.stack import Stack
 
@@ -120,7 +119,7 @@ READING = """
 import sys
 from pathlib import Path
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.secret_document import read_document
+from visma_tokens_cli.secret import read_document
 
 def nobody():
     raise AssertionError("a file says itself how the client authenticates")
@@ -218,7 +217,7 @@ def test_where_it_is_malformed_post_is_assumed_and_nothing_quoted(
 TYPING = """
 import sys, typer
 from visma_tokens_cli.options import with_options
-from visma_tokens_cli.secret_document import read_document
+from visma_tokens_cli.secret import read_document
 
 @with_options
 def typing(*, options):

@@ -22,11 +22,10 @@ from token_issuer.tenants.configuration import Configuration, parse_configuratio
 from token_issuer.tenants.documents import Tenant
 from token_issuer.tokens.renewal import purpose_of
 from visma_tokens_cli import commands, screen
-from visma_tokens_cli.assessment import CHAIN, assess, compare
+from visma_tokens_cli.assessment import CHAIN, State, Status, TenantStatus, assess, compare
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.status import FEW, choose, read_compared, read_status
 from visma_tokens_cli.status_table import render
-from visma_tokens_cli.tenant_status import State, Status, TenantStatus
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SETTINGS = make_settings()
@@ -529,7 +528,7 @@ from visma_tokens_cli.ending import exit_on_sigterm
 from visma_tokens_cli.failures import SIGN_IN, CommandFailed
 from visma_tokens_cli.options import with_options
 from visma_tokens_cli.status_table import watch_status
-from visma_tokens_cli.tenant_status import State, Status, TenantStatus
+from visma_tokens_cli.assessment import State, Status, TenantStatus
 
 exit_on_sigterm()
 answers = iter({answers})
