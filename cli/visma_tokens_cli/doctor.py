@@ -28,9 +28,9 @@ from visma_tokens_cli.failures import (
     FAILURES,
     CommandFailed,
     Failure,
+    answer_unless,
     explain,
     is_denied,
-    unless_gone,
 )
 from visma_tokens_cli.findings import Check, Finding, State, broken, unknown, well
 from visma_tokens_cli.function import invoke
@@ -89,14 +89,12 @@ def print_findings(findings: Iterable[Finding], *, as_json: bool) -> int:
                 continue
             show("")  # it is on the line that is printed upon
             label = f"{MARKS[finding.state]} {finding.check}"
-            lines = labelled(label, finding.detail, LABEL_COLUMNS, console)
             marked = 1 if finding.state is State.WELL else None  # else the whole of it
-            text = Text(lines)
+            text = Text(labelled(label, finding.detail, LABEL_COLUMNS, console))
             text.stylize(STYLES[finding.state], 0, marked)
             console.print(text)
             if finding.remedy:
-                lines = labelled("", finding.remedy, LABEL_COLUMNS, console)
-                console.print(lines)
+                console.print(labelled("", finding.remedy, LABEL_COLUMNS, console))
             if left:
                 show(f"Looking: {left[0]} …")
     if as_json:
@@ -134,13 +132,13 @@ def _read_known(stack: Stack, tenant: str | None) -> Known:
 
 def _role(stack: Stack) -> Finding:
     role, get_role = stack.role, stack.aws.client("iam").get_role
-    found = unless_gone(partial(get_role, RoleName=role), "NoSuchEntity", "NoSuchEntityException")
+    found = answer_unless(partial(get_role, RoleName=role), "NoSuchEntity", "NoSuchEntityException")
     return well(Check.ROLE, role) if found else broken(Check.ROLE, f"{role} is gone", ANEW)
 
 
 def _schedule(stack: Stack) -> Finding:
     get, name = stack.aws.client("scheduler").get_schedule, stack.resource("FunctionSchedule")
-    schedule = unless_gone(partial(get, Name=name), "ResourceNotFoundException")
+    schedule = answer_unless(partial(get, Name=name), "ResourceNotFoundException")
     if schedule is None:
         return broken(
             Check.SCHEDULE, "gone", "Deploy the stack anew: somebody has deleted it by hand."
@@ -182,10 +180,8 @@ def _secrets(stack: Stack, configuration: Configuration | Failure) -> Iterator[F
     clients = sorted({one.client for one in configuration.tenants.values() if one.enabled})
     if not clients:
         yield unknown(Check.SECRET, "no enabled tenant names a client")
-    secretsmanager, prefix = (
-        stack.aws.client("secretsmanager"),
-        stack.settings.client_secrets_prefix,
-    )
+    secretsmanager = stack.aws.client("secretsmanager")
+    prefix = stack.settings.client_secrets_prefix
     failures: dict[str, ClientFailed | None] = {}
     for client in clients:
         try:
@@ -226,7 +222,7 @@ def _request(stack: Stack, tenant: str | None) -> Iterator[Finding]:
 def _key(stack: Stack) -> Finding:
     kms: Any = stack.aws.client("kms")  # not among our stubs
     describe = partial(kms.describe_key, KeyId=stack.settings.token_key_arn)
-    described = unless_gone(describe, "NotFoundException")
+    described = answer_unless(describe, "NotFoundException")
     return diagnosis.judge_key(described["KeyMetadata"]["KeyState"] if described else "gone")
 
 

@@ -156,8 +156,8 @@ def _of_aws(error: ClientError, code: str) -> CommandFailed:
     return CommandFailed(f"{operation} failed: {code}{says}", REMEDIES.get(code, otherwise))
 
 
-def unless_gone[T](call: Callable[[], T], *codes: str) -> T | None:
-    """Return what AWS answers, None where it answers one of those codes."""
+def answer_unless[T](call: Callable[[], T], *codes: str) -> T | None:
+    """Return what AWS answers, None where that is one of those error codes."""
     try:
         return call()
     except ClientError as error:

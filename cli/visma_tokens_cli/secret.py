@@ -16,7 +16,7 @@ from token_issuer.errors import ClientFailed, ClientSecretInvalid, ClientSecretU
 from token_issuer.foreign_errors import aws_code
 from token_issuer.names import NAME, NAME_WORDS
 from visma_tokens_cli.exit_codes import UNCHANGED
-from visma_tokens_cli.failures import CommandFailed, is_denied, unchanged, unless_gone
+from visma_tokens_cli.failures import CommandFailed, answer_unless, is_denied, unchanged
 from visma_tokens_cli.files import name_of, read_bytes
 from visma_tokens_cli.screen import err, say
 from visma_tokens_cli.stack import Stack
@@ -133,14 +133,12 @@ def stage(stack: Stack, client: str, document: str) -> str:
 def create(stack: Stack, client: str, document: str) -> str:
     """Create the secret of a client that has none yet, and return its version."""
     secret_id = secret_id_of(stack, client)
-    try:
-        answer = stack.aws.client("secretsmanager").create_secret(
-            Name=secret_id, SecretString=document
-        )
-    except ClientError as error:
-        if aws_code(error) not in {"ResourceExistsException", UNUSABLE}:
-            raise
-        raise unchanged(_why_not(stack, client) or _exists(secret_id)) from None
+    call = partial(stack.aws.client("secretsmanager").create_secret, Name=secret_id)
+    answer = answer_unless(
+        partial(call, SecretString=document), "ResourceExistsException", UNUSABLE
+    )
+    if answer is None:
+        raise unchanged(_why_not(stack, client) or _exists(secret_id))
     return answer["VersionId"]
 
 
@@ -170,7 +168,7 @@ def _why_not(stack: Stack, client: str) -> ClientSecretUnreadable | None:
 def _describe(stack: Stack, secret_id: str) -> Mapping[str, Any]:
     """Return the state of a secret, {} where there is none."""
     describe = partial(stack.aws.client("secretsmanager").describe_secret, SecretId=secret_id)
-    if (described := unless_gone(describe, MISSING)) is None:
+    if (described := answer_unless(describe, MISSING)) is None:
         return {}
     _ = described["ARN"]  # else it is no answer of AWS
     return described

@@ -12,8 +12,8 @@ from rich.table import Table
 from token_issuer.clients.secrets_manager import CURRENT, MISSING, PENDING, PREVIOUS
 from token_issuer.errors import ClientFailed, ClientSecretUnreadable, IssuerError
 from token_issuer.ledger.records import ClientRecord, Memory
-from visma_tokens_cli.failures import unless_gone
-from visma_tokens_cli.screen import Text
+from visma_tokens_cli.failures import answer_unless
+from visma_tokens_cli.screen import Text, plain
 from visma_tokens_cli.secret import check_client, deletion_of, no_secret, no_value, secret_id_of
 from visma_tokens_cli.stack import Stack
 
@@ -65,14 +65,7 @@ class SecretStatus:
         return {
             "client": self.client,
             "secret_id": self.secret_id,
-            "versions": [
-                {
-                    "version": one.version,
-                    "stages": one.stages,
-                    "created_at": one.created_at.isoformat(timespec="seconds"),
-                }
-                for one in self.versions or []
-            ],
+            "versions": [plain(one) for one in self.versions or []],
             "notices": [
                 {"reason": one.reason, "detail": one.detail, "remedy": one.remedy}
                 for one in self.notices()
@@ -140,7 +133,7 @@ def _failure(client: str, memory: Memory) -> IssuerError | None:
 def _read_versions(stack: Stack, secret_id: str) -> list[Version] | None:
     # those with a stage are twenty at most, so one page holds them
     read = stack.aws.client("secretsmanager").list_secret_version_ids
-    answer = unless_gone(partial(read, SecretId=secret_id), MISSING)
+    answer = answer_unless(partial(read, SecretId=secret_id), MISSING)
     if answer is None:
         return None
     versions = [

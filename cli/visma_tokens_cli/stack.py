@@ -31,7 +31,7 @@ from token_issuer.tenants.parameters import read_tenants
 from token_issuer.tenants.recall import last_tenants
 from visma_tokens_cli.answers import NotOfAws, check_answers
 from visma_tokens_cli.endpoints import LOOPBACK, SENDABLE, is_safe
-from visma_tokens_cli.failures import SIGN_IN, CommandFailed, unless_gone
+from visma_tokens_cli.failures import SIGN_IN, CommandFailed, answer_unless
 from visma_tokens_cli.options import Options
 from visma_tokens_cli.streams import printable
 
@@ -206,7 +206,7 @@ def open_stack(options: Options) -> Stack:
     region = cloudformation.meta.region_name
     name = f"Stack {options.stack_name} in {region}"
     describe = partial(cloudformation.describe_stacks, StackName=options.stack_name)
-    if (described := unless_gone(describe, "ValidationError")) is None:
+    if (described := answer_unless(describe, "ValidationError")) is None:
         raise CommandFailed(
             f"There is no stack {options.stack_name} in {region}",
             "Give --stack-name, --region or --profile as it was deployed with.",
@@ -222,7 +222,7 @@ def open_stack(options: Options) -> Stack:
         "ReadTokensPolicyArn": "a policy for its tokens",
     } | outputs
     read = aws.client("lambda").get_function_configuration
-    function = unless_gone(
+    function = answer_unless(
         partial(read, FunctionName=outputs["FunctionName"]), "ResourceNotFoundException"
     )
     if function is None and found["StackStatus"].startswith("DELETE"):

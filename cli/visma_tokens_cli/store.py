@@ -1,18 +1,15 @@
 """The tenant documents in Parameter Store, where others write too."""
 
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
-from token_issuer.foreign_errors import aws_code
 from token_issuer.limits.pacer import Pacer
 from token_issuer.tenants.parameters import list_parameters
 from visma_tokens_cli.documents import Documents, Parameter, check_size, parse_documents
 from visma_tokens_cli.exit_codes import NOT_WELL, UNCHANGED
-from visma_tokens_cli.failures import CommandFailed
+from visma_tokens_cli.failures import CommandFailed, answer_unless
 from visma_tokens_cli.screen import say
 from visma_tokens_cli.stack import Stack, reads
 
@@ -38,15 +35,11 @@ class Store:
 
     def create(self, name: str, text: str) -> None:
         """Make a parameter; raises CommandFailed where there is one of that name."""
-        try:
-            self._put(name, text, overwrite=False)
-        except ClientError as error:
-            if aws_code(error) != "ParameterAlreadyExists":
-                raise
+        put = partial(self._put, name, text, overwrite=False)
+        if answer_unless(put, "ParameterAlreadyExists") is None:
             found = self._get(name)
-            if found and found.text == text:  # a call that had worked was made again
-                return
-            raise _changed(name) from None
+            if found is None or found.text != text:  # else a call that had worked was made again
+                raise _changed(name)
 
     def overwrite(self, parameter: Parameter, text: str) -> None:
         """Put a text in place of the one that was read; raises CommandFailed where it has changed.
@@ -71,8 +64,9 @@ class Store:
         and our call, some hundredths of a second, is lost.
         """
         self._compare(parameter)
-        with suppress(self._ssm.exceptions.ParameterNotFound):  # a call that had worked
-            self._writes.send(partial(self._ssm.delete_parameter, Name=parameter.name))
+        delete = partial(self._ssm.delete_parameter, Name=parameter.name)
+        # it is gone where a call that had worked was made again
+        answer_unless(partial(self._writes.send, delete), "ParameterNotFound")
 
     def _compare(self, parameter: Parameter) -> None:
         if self._get(parameter.name) != parameter:
@@ -109,12 +103,9 @@ class Store:
         return None
 
     def _get(self, name: str) -> Parameter | None:
-        try:
-            answer = self._reads.send(partial(self._ssm.get_parameter, Name=name))
-        except (
-            self._ssm.exceptions.ParameterNotFound,
-            self._ssm.exceptions.ParameterVersionNotFound,
-        ):
+        read = partial(self._reads.send, partial(self._ssm.get_parameter, Name=name))
+        answer = answer_unless(read, "ParameterNotFound", "ParameterVersionNotFound")
+        if answer is None:
             return None
         found = answer["Parameter"]
         return Parameter(name=found["Name"], text=found["Value"], version=found["Version"])

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from token_issuer.names import NAME
-from visma_tokens_cli.failures import unless_gone
+from visma_tokens_cli.failures import answer_unless
 from visma_tokens_cli.stack import Stack
 
 
@@ -62,6 +62,6 @@ def read_token(stack: Stack, tenant: str) -> Stored | None:
     if not NAME.fullmatch(tenant):  # acme:3 would be an earlier version
         return None
     read = partial(stack.aws.client("ssm").get_parameter, Name=parameter_of(stack, tenant))
-    answer = unless_gone(partial(read, WithDecryption=True), "ParameterNotFound")
+    answer = answer_unless(partial(read, WithDecryption=True), "ParameterNotFound")
     found = answer and answer["Parameter"]
     return Stored(version=found["Version"], value=found["Value"]) if found else None

@@ -80,10 +80,8 @@ def plan_removal(documents: Documents, name: str) -> Writes:
         error = documents.unreadable.get(place.name)
         if error and '"tenants"' in place.text:  # and maybe others in it
             raise unchanged(error)
-        text = None
-        if not error:
-            text = documents.text_of(documents.contents[place.name].drop(name))
-        planned.append((place, text))
+        content = None if error else documents.contents[place.name].drop(name)
+        planned.append((place, documents.text_of(content) if content else None))
     return planned
 
 

@@ -43,6 +43,12 @@ def test_no_imports_go_in_a_circle() -> None:
         below = {name: some for name, some in below.items() if name not in ground}
 
 
+def test_no_file_is_longer_than_a_newcomer_reads() -> None:
+    lines = {name: len(module.read_text().splitlines()) for name, module in MODULES.items()}
+
+    assert {name for name, count in lines.items() if count > 300} == set()
+
+
 def test_the_command_shares_documents_ledger_and_secrets_with_the_function() -> None:
     rooms = {
         name.partition(".")[0] for one in MODULES.values() for name in imported(one, "token_issuer")
