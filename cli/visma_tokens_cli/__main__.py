@@ -4,7 +4,8 @@ import io
 import sys
 from typing import NoReturn
 
-from visma_tokens_cli.ending import NOBODY_READS, exit_on_sigterm, tell_interrupted
+from visma_tokens_cli.ending import exit_on_sigterm, tell_interrupted
+from visma_tokens_cli.exit_codes import NOBODY_READS
 from visma_tokens_cli.streams import abandon, prepare, printable, tell
 
 

@@ -2,8 +2,8 @@
 
 import sys
 
+from visma_tokens_cli.exit_codes import UNCHANGED
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.options import UNCHANGED
 from visma_tokens_cli.screen import err
 
 

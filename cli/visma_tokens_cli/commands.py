@@ -1,17 +1,12 @@
-"""The command line: each command says what it does, and leaves it to a module of that name."""
+"""The command line: each command says what it does, and leaves it to other modules."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from visma_tokens_cli.options import NOT_WELL, WELL, Options, with_options
-
-
-def example(*lines: str) -> str:
-    """Return the end of a command's help: lines that can be pasted, and so are never wrapped."""
-    return "\n".join(("\b", "For instance:", *(f"  {line}" for line in lines)))
-
+from visma_tokens_cli import secret_commands, tenant_commands
+from visma_tokens_cli.exit_codes import NOT_WELL, WELL
+from visma_tokens_cli.options import Name, Options, example, with_options
 
 app = typer.Typer(
     name="visma-tokens",
@@ -50,9 +45,6 @@ def common(
 
 ROWS = 40  # of a table, unless all are asked for
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The tenant.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
-
 
 @app.command(epilog=example("visma-tokens status --failing --watch"))
 @with_options
@@ -72,7 +64,8 @@ def status(
     """
     from visma_tokens_cli import screen
     from visma_tokens_cli.stack import open_stack
-    from visma_tokens_cli.status import read_status, render, watch_status
+    from visma_tokens_cli.status import read_status
+    from visma_tokens_cli.status_table import render, watch_status
 
     if watch and (options.as_json or not screen.out().is_screen):
         raise typer.BadParameter(
@@ -88,7 +81,7 @@ def status(
     with screen.waiting("Reading …"):
         found = read_status(open_stack(options), failing=failing, most=most)
     if options.as_json:
-        screen.print_json((found.of_failing() if failing else found).as_dict())
+        screen.print_json(found.only(failing=failing).as_dict())
     else:
         screen.out().print(render(found, failing=failing, most=most))
     return WELL if found.is_well else NOT_WELL
@@ -118,78 +111,6 @@ def renew(
     report = run_now(open_stack(options), event | ({"force": True} if force else {}))
     print_report(report, as_json=options.as_json)
     return exit_code(report)
-
-
-secret = typer.Typer(
-    help="Stage a new client secret, and see what became of it.",
-    epilog=example("visma-tokens secret stage", "visma-tokens secret status"),
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-app.add_typer(secret, name="secret")
-
-
-@secret.command("stage", epilog=example("visma-tokens secret stage --file client.json"))
-@with_options
-def stage_secret(
-    *,
-    client: Annotated[
-        str, typer.Option(help="Whose secret, as tenant documents name it.")
-    ] = "default",
-    file: Annotated[
-        Path | None,
-        typer.Option(help='{"client_id": ..., "client_secret": ...}; - is standard input.'),
-    ] = None,
-    create: Annotated[bool, typer.Option("--create", help="The first one of a client.")] = False,
-    options: Options,
-) -> int:
-    """Stage a client secret, typed or in a file.
-
-    The next run proves it and promotes it; leave the old one active in the Visma developer portal
-    until then.
-    """
-    from visma_tokens_cli import screen
-    from visma_tokens_cli import secret as secrets
-    from visma_tokens_cli.stack import open_stack
-
-    secrets.check_client(client)
-    stack = open_stack(options)
-    document = secrets.read_document(file, lambda: secrets.read_auth_method(stack, client))
-    version = (secrets.create if create else secrets.stage)(stack, client, document)
-    if options.as_json:
-        screen.print_json({"client": client, "version": version})
-    elif create:
-        screen.out().print(f"Created, version {version}: the next run uses it.")
-    else:
-        screen.out().print(f"Staged as version {version}: the next run proves it.")
-        screen.out().print("See what became of it: visma-tokens secret status")
-    return WELL
-
-
-@secret.command("status", epilog=example("visma-tokens secret status --client default"))
-@with_options
-def secret_status(
-    *,
-    client: Annotated[
-        str | None, typer.Option(help="Whose secret; else all that tenants name.")
-    ] = None,
-    options: Options,
-) -> int:
-    """Show the versions of client secrets.
-
-    Who is current, and what became of the pending one; exits with 1 where something is to be done.
-    """
-    from visma_tokens_cli import screen
-    from visma_tokens_cli.secret import read_secrets, render
-    from visma_tokens_cli.stack import open_stack
-
-    found = read_secrets(open_stack(options), client)
-    if options.as_json:
-        screen.print_json([one.as_dict() for one in found])
-    else:
-        screen.out().print(render(found))
-    return WELL if all(one.is_well for one in found) else NOT_WELL
 
 
 @app.command(epilog=example("visma-tokens doctor acme"))
@@ -261,110 +182,5 @@ def token(
     return WELL if found.is_well(now) else NOT_WELL
 
 
-@app.command(
-    epilog=example(
-        "visma-tokens add acme --tenant-id af1140c1-52e0-46c7-b684-df894d4b8a5a \\",
-        "  --scope vismanet_erp_service_api:read",
-    )
-)
-@with_options
-def add(  # noqa: PLR0913  its options
-    name: Name,
-    *,
-    tenant_id: Annotated[str | None, typer.Option(help="The company's id at Visma.")] = None,
-    no_tenant_id: Annotated[
-        bool, typer.Option("--no-tenant-id", help="Its tokens have none (Business NXT).")
-    ] = False,
-    scope: Annotated[str, typer.Option(help='Several with one space between; "" for none.')],
-    client: Annotated[str, typer.Option(help="Whose secret is used.")] = "default",
-    note: Annotated[str | None, typer.Option(help="For people.")] = None,
-    options: Options,
-) -> int:
-    """Configure a tenant and have its token issued.
-
-    Exits with 1 where that failed, with 4 where there is such a tenant already.
-    """
-    from visma_tokens_cli.stack import open_stack
-    from visma_tokens_cli.tenant import add_tenant
-
-    if (tenant_id is None) != no_tenant_id:
-        raise typer.BadParameter("give either --tenant-id or --no-tenant-id")
-    members: dict[str, object] = {"tenant_id": tenant_id, "scope": scope, "note": note}
-    if client != "default":
-        members["client"] = client
-    document = {member: value for member, value in members.items() if value is not None}
-    return add_tenant(open_stack(options), name, document, as_json=options.as_json)
-
-
-@app.command(epilog=example("visma-tokens remove acme --yes"))
-@with_options
-def remove(name: Name, *, yes: Yes = False, options: Options) -> int:
-    """Take a tenant out of the configuration.
-
-    Its token goes once it has expired; `disable` it first to take that away now.
-    """
-    from visma_tokens_cli.stack import open_stack
-    from visma_tokens_cli.tenant import remove_tenant
-
-    return remove_tenant(open_stack(options), name, yes=yes, as_json=options.as_json)
-
-
-@app.command(epilog=example("visma-tokens enable acme"))
-@with_options
-def enable(name: Name, *, options: Options) -> int:
-    """Let a tenant have a token again, and have it issued.
-
-    Exits with 1 where that failed.
-    """
-    from visma_tokens_cli.stack import open_stack
-    from visma_tokens_cli.tenant import enable_tenant
-
-    return enable_tenant(open_stack(options), name, as_json=options.as_json)
-
-
-@app.command(epilog=example("visma-tokens disable acme"))
-@with_options
-def disable(name: Name, *, options: Options) -> int:
-    """Take a tenant's token away, and issue no more.
-
-    Exits with 1 where it is still there.
-    """
-    from visma_tokens_cli.stack import open_stack
-    from visma_tokens_cli.tenant import disable_tenant
-
-    return disable_tenant(open_stack(options), name, as_json=options.as_json)
-
-
-@app.command(epilog=example("visma-tokens apply tenants.toml --dry-run"))
-@with_options
-def apply(
-    file: Annotated[
-        Path,
-        typer.Argument(metavar="FILE", help="TOML or JSON."),
-    ],
-    *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the plan.")] = False,
-    yes: Yes = False,
-    no_renew: Annotated[
-        bool, typer.Option("--no-renew", help="Leave the tokens to the next run.")
-    ] = False,
-    options: Options,
-) -> int:
-    """Bring the tenants in line with a file.
-
-    Shows the plan, asks, writes, and has tokens issued. In TOML: [tenants.acme] with tenant_id and
-    scope; in JSON the same. Who is not in it is removed. Exits with 1 where a tenant failed or was
-    deferred, or where only some of it is written: then run it again.
-    """
-    from visma_tokens_cli.apply import apply_tenants, read_file
-    from visma_tokens_cli.stack import open_stack
-
-    wanted = read_file(file)
-    return apply_tenants(
-        open_stack(options),
-        wanted,
-        dry_run=dry_run,
-        yes=yes,
-        renew=not no_renew,
-        as_json=options.as_json,
-    )
+app.add_typer(tenant_commands.app)
+app.add_typer(secret_commands.app, name="secret")

@@ -1,10 +1,9 @@
 """What each check of the doctor comes to, by the facts alone; pure."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
 from token_issuer.errors import (
@@ -18,73 +17,18 @@ from token_issuer.errors import (
 from token_issuer.ledger.records import Memory
 from token_issuer.settings import Settings
 from token_issuer.tenants.configuration import Configuration
-from visma_tokens_cli.screen import listed, shown_span
-from visma_tokens_cli.status import TenantStatus
+from visma_tokens_cli.assessment import TenantStatus
+from visma_tokens_cli.findings import DEPLOY, NAMED, Check, Finding, broken, unknown, well
+from visma_tokens_cli.screen import counted, listed, shown_span
 
 PROMISE = timedelta(minutes=5)  # that a token which is read has left
 LATE = 3  # periods without a run
-NAMED = 3  # of those that have the same
-DEPLOY = "Deploy the stack again"
 
 WRITES_PER_SECOND = {False: 3.0, True: 10.0}  # that AWS allows, by higher throughput
 SHARE = 0.8  # of these that the function may take
 TURN_SECONDS = 1770.0  # between two tokens of a tenant, on average, where they live for an hour
 IDLE_SECONDS = 30.0  # of a period, at its end, in which no tenant is started
 RECOMMENDED = 1250.0  # tenants for a write a second, to catch up in time with 20 minutes
-
-
-class Check(StrEnum):
-    """What is looked at, in this order."""
-
-    STACK = "stack"
-    ROLE = "role"
-    SCHEDULE = "schedule"
-    RUN = "last run"
-    SECRET = "client secret"  # noqa: S105  a name
-    ENDPOINT = "token endpoint"
-    REQUEST = "token request"
-    KEY = "key"
-    TOKEN = "stored token"  # noqa: S105  a name
-    LEDGER = "ledger"
-    ALARMS = "alarms"
-    QUOTA = "quota"
-
-
-class State(StrEnum):
-    """What a check came to; unknown is what could not be looked at."""
-
-    WELL = "well"
-    BROKEN = "broken"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What a check came to, why, and what to do where it is broken; nothing in it is secret."""
-
-    check: Check
-    state: State
-    detail: str
-    remedy: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        """Return what scripts read."""
-        return {name: str(value) for name, value in vars(self).items()}
-
-
-def well(check: Check, detail: str) -> Finding:
-    """Return that all is well."""
-    return Finding(check=check, state=State.WELL, detail=detail)
-
-
-def broken(check: Check, detail: str, remedy: str) -> Finding:
-    """Return that something is broken."""
-    return Finding(check=check, state=State.BROKEN, detail=detail, remedy=remedy)
-
-
-def unknown(check: Check, why: str) -> Finding:
-    """Return that it could not be looked at."""
-    return Finding(check=check, state=State.UNKNOWN, detail=why)
 
 
 # The stack
@@ -282,63 +226,17 @@ def disagreeing(compared: Sequence[TenantStatus]) -> list[str]:
 def judge_ledger(names: Sequence[str], tokens: int) -> Finding:
     """Tell whether ledger and parameters agree, given those that don't and how many there are."""
     if not names:
-        return well(Check.LEDGER, f"agrees with {_counted(tokens, 'token parameter')}")
+        return well(Check.LEDGER, f"agrees with {counted(tokens, 'token parameter')}")
     return broken(
         Check.LEDGER,
-        f"{len(names)} of {_counted(tokens, 'token parameter')} hold another version or are gone:"
+        f"{len(names)} of {counted(tokens, 'token parameter')} hold another version or are gone:"
         f" {listed(names, NAMED)}",
         f"A run within the hour issues new ones; `visma-tokens renew {names[0]}` does so for one"
         " now.",
     )
 
 
-# Who is told, and how many fit
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alarm:
-    """An alarm of the stack, with the topics that it goes to; empty where it is turned off."""
-
-    name: str
-    topics: frozenset[str]
-    is_raised: bool
-
-
-def judge_alarms(
-    expected: Collection[str], alarms: Sequence[Alarm], confirmed: Mapping[str, int | None]
-) -> Finding:
-    """Tell whether each alarm reaches somebody; `confirmed` counts subscriptions by topic.
-
-    It is None where they could not be looked at.
-    """
-    raised = sorted(one.name for one in alarms if one.is_raised)
-    told = f"; raised: {listed(raised, NAMED)}" if raised else ""
-    if not expected:
-        return broken(Check.ALARMS, "the stack has none", f"{DEPLOY}, from this template.")
-    if gone := sorted({*expected} - {one.name for one in alarms}):
-        return broken(
-            Check.ALARMS,
-            f"gone: {listed(gone, NAMED)}{told}",
-            "Deploy once with them taken out of template.yaml, then again with them in it.",
-        )
-    if mute := sorted(one.name for one in alarms if not one.topics):
-        return broken(
-            Check.ALARMS,
-            f"off, or without a topic: {listed(mute, NAMED)}{told}",
-            "Turn their actions on in CloudWatch, where somebody has turned them off.",
-        )
-    topics = sorted({topic for one in alarms for topic in one.topics})
-    deaf = [_name(topic) for topic in topics if confirmed.get(topic) == 0]
-    if deaf:
-        return broken(
-            Check.ALARMS,
-            f"nobody is told: {listed(deaf, NAMED)} has no confirmed subscription{told}",
-            "Subscribe somebody, who has to confirm: docs/operations.md.",
-        )
-    detail = f"{_counted(len(alarms), 'alarm')} to {listed([*map(_name, topics)], NAMED)}{told}"
-    if any(confirmed.get(topic) is None for topic in topics):
-        return unknown(Check.ALARMS, f"{detail}; who is subscribed could not be looked at")
-    return well(Check.ALARMS, detail)
+# How many fit
 
 
 def judge_quota(*, is_higher: bool, settings: Settings, tenants: int) -> Finding:
@@ -350,7 +248,7 @@ def judge_quota(*, is_higher: bool, settings: Settings, tenants: int) -> Finding
     seconds = settings.period.total_seconds()
     most = int(taken * TURN_SECONDS * (1 - IDLE_SECONDS / seconds))
     recommended = min(most, int(taken * RECOMMENDED))
-    detail = f"{taken:g} of {allowed:g} writes a second, for {_counted(tenants, 'tenant')}"
+    detail = f"{taken:g} of {allowed:g} writes a second, for {counted(tenants, 'tenant')}"
     if taken > SHARE * allowed + 1e-9:
         higher = "" if is_higher else ", or switch to higher throughput (docs/operations.md)"
         return broken(
@@ -369,11 +267,3 @@ def judge_quota(*, is_higher: bool, settings: Settings, tenants: int) -> Finding
     if tenants > recommended:
         detail += f"; above {recommended:,}, an outage of 20 minutes is caught up too late"
     return well(Check.QUOTA, detail)
-
-
-def _name(arn: str) -> str:
-    return arn.rsplit(":", 1)[-1]
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import batched
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -15,23 +15,32 @@ from token_issuer.errors import (
     StoreDenied,
     UnknownTenant,
 )
-from token_issuer.foreign_errors import AWS_ERRORS, aws_code
+from token_issuer.foreign_errors import aws_code
 from token_issuer.ledger.records import Memory
 from token_issuer.tenants.configuration import Configuration
 from visma_tokens_cli import diagnosis
-from visma_tokens_cli.diagnosis import Check, Finding, State, broken, unknown
-from visma_tokens_cli.failures import DENIED, FAILURES, CommandFailed, Failure, explain
+from visma_tokens_cli.alarms import examine_alarms
+from visma_tokens_cli.assessment import assess
+from visma_tokens_cli.exit_codes import CANT, NOT_WELL, WELL
+from visma_tokens_cli.failures import (
+    DENIED,
+    FAILURES,
+    CommandFailed,
+    Failure,
+    answer_unless,
+    explain,
+    is_denied,
+)
+from visma_tokens_cli.findings import Check, Finding, State, broken, unknown, well
 from visma_tokens_cli.function import invoke
-from visma_tokens_cli.options import CANT, NOT_WELL, WELL
 from visma_tokens_cli.screen import Text, labelled, out, print_json, waiting
 from visma_tokens_cli.stack import ANEW, Stack
-from visma_tokens_cli.status import assess, read_compared
-from visma_tokens_cli.token import is_denied, read_token
+from visma_tokens_cli.status import read_compared
+from visma_tokens_cli.stored_token import read_token
 
 MARKS = {State.WELL: "✓", State.BROKEN: "✗", State.UNKNOWN: "–"}  # noqa: RUF001  an en dash it is
 STYLES = {State.WELL: "green", State.BROKEN: "red", State.UNKNOWN: "yellow"}
 LABEL_COLUMNS = 2 + max(len(check) for check in Check) + 2
-HUNDRED = 100  # names that DescribeAlarms takes
 SINCE = timedelta(hours=1)
 ENDS = '?"Run failed" ?RunSeconds'  # of runs, in the log
 HIGHER_THROUGHPUT = "/ssm/parameter-store/high-throughput-enabled"
@@ -63,7 +72,7 @@ def examine(stack: Stack, tenant: str | None) -> Iterator[Finding]:
     yield from _look(Check.KEY, lambda: _key(stack))
     yield from _look(Check.TOKEN, lambda: _token(stack, known))
     yield from _look(Check.LEDGER, lambda: _ledger(stack, known))
-    yield from _look(Check.ALARMS, lambda: _alarms(stack))
+    yield from _look(Check.ALARMS, lambda: examine_alarms(stack))
     yield from _look(Check.QUOTA, lambda: _quota(stack, known.configuration))
 
 
@@ -79,14 +88,12 @@ def print_findings(findings: Iterable[Finding], *, as_json: bool) -> int:
                 continue
             show("")  # it is on the line that is printed upon
             label = f"{MARKS[finding.state]} {finding.check}"
-            lines = labelled(label, finding.detail, LABEL_COLUMNS, console)
             marked = 1 if finding.state is State.WELL else None  # else the whole of it
-            text = Text(lines)
+            text = Text(labelled(label, finding.detail, LABEL_COLUMNS, console))
             text.stylize(STYLES[finding.state], 0, marked)
             console.print(text)
             if finding.remedy:
-                lines = labelled("", finding.remedy, LABEL_COLUMNS, console)
-                console.print(lines)
+                console.print(labelled("", finding.remedy, LABEL_COLUMNS, console))
             if left:
                 show(f"Looking: {left[0]} …")
     if as_json:
@@ -123,28 +130,15 @@ def _read_known(stack: Stack, tenant: str | None) -> Known:
 
 
 def _role(stack: Stack) -> Finding:
-    role = stack.role
-    try:
-        stack.aws.client("iam").get_role(RoleName=role)
-    except ClientError as error:
-        if aws_code(error) not in {"NoSuchEntity", "NoSuchEntityException"}:
-            raise
-        return broken(
-            Check.ROLE,
-            f"{role} is gone",
-            ANEW,
-        )
-    return diagnosis.well(Check.ROLE, role)
+    role, get_role = stack.role, stack.aws.client("iam").get_role
+    found = answer_unless(partial(get_role, RoleName=role), "NoSuchEntity", "NoSuchEntityException")
+    return well(Check.ROLE, role) if found else broken(Check.ROLE, f"{role} is gone", ANEW)
 
 
 def _schedule(stack: Stack) -> Finding:
-    try:
-        schedule = stack.aws.client("scheduler").get_schedule(
-            Name=stack.resource("FunctionSchedule")
-        )
-    except ClientError as error:
-        if aws_code(error) != "ResourceNotFoundException":
-            raise
+    get, name = stack.aws.client("scheduler").get_schedule, stack.resource("FunctionSchedule")
+    schedule = answer_unless(partial(get, Name=name), "ResourceNotFoundException")
+    if schedule is None:
         return broken(
             Check.SCHEDULE, "gone", "Deploy the stack anew: somebody has deleted it by hand."
         )
@@ -225,13 +219,9 @@ def _request(stack: Stack, tenant: str | None) -> Iterator[Finding]:
 
 def _key(stack: Stack) -> Finding:
     kms: Any = stack.aws.client("kms")  # not among our stubs
-    try:
-        described = kms.describe_key(KeyId=stack.settings.token_key_arn)
-    except ClientError as error:
-        if aws_code(error) != "NotFoundException":
-            raise
-        return diagnosis.judge_key("gone")
-    return diagnosis.judge_key(described["KeyMetadata"]["KeyState"])
+    describe = partial(kms.describe_key, KeyId=stack.settings.token_key_arn)
+    described = answer_unless(describe, "NotFoundException")
+    return diagnosis.judge_key(described["KeyMetadata"]["KeyState"] if described else "gone")
 
 
 def _token(stack: Stack, known: Known) -> Finding:
@@ -275,46 +265,6 @@ def _ledger(stack: Stack, known: Known) -> Finding:
     status = assess(memory, configuration, datetime.now(UTC), stack.settings)
     compared = read_compared(stack, configuration, status.tenants)
     return diagnosis.judge_ledger(diagnosis.disagreeing([*compared.values()]), len(compared))
-
-
-def _alarms(stack: Stack) -> Finding:
-    pages = (
-        stack.aws.client("cloudformation")
-        .get_paginator("list_stack_resources")
-        .paginate(StackName=stack.name)
-    )
-    expected = [
-        one["PhysicalResourceId"]
-        for page in pages
-        for one in page["StackResourceSummaries"]
-        if one["ResourceType"] == "AWS::CloudWatch::Alarm" and "PhysicalResourceId" in one
-    ]
-    cloudwatch = stack.aws.client("cloudwatch")
-    alarms = [
-        diagnosis.Alarm(
-            name=one["AlarmName"],
-            topics=frozenset(
-                one.get("AlarmActions", []) if one.get("ActionsEnabled", True) else []
-            ),
-            is_raised=one["StateValue"] == "ALARM",
-        )
-        for some in batched(expected, HUNDRED, strict=False)
-        for one in cloudwatch.describe_alarms(AlarmNames=some)["MetricAlarms"]
-    ]
-    topics = {topic for one in alarms for topic in one.topics}
-    return diagnosis.judge_alarms(
-        expected, alarms, {topic: _confirmed(stack, topic) for topic in topics}
-    )
-
-
-def _confirmed(stack: Stack, topic: str) -> int | None:
-    """Return how many subscriptions of a topic are confirmed, None where that is not told."""
-    try:
-        topics = stack.aws.client("sns", region_name=topic.split(":")[3])
-        attributes = topics.get_topic_attributes(TopicArn=topic)["Attributes"]
-        return int(attributes["SubscriptionsConfirmed"])
-    except (*AWS_ERRORS, CommandFailed):  # an action may be anything, and a count any text
-        return None
 
 
 def _quota(stack: Stack, configuration: Configuration | Failure) -> Finding:

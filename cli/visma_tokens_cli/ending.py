@@ -1,12 +1,10 @@
-"""How the command ends early: its exit codes, and what is said; it imports next to nothing."""
+"""How the command ends early, and what is said; it imports next to nothing."""
 
 import signal
 import sys
 
+from visma_tokens_cli.exit_codes import INTERRUPTED
 from visma_tokens_cli.streams import tell
-
-INTERRUPTED = 130
-NOBODY_READS = 141  # as of other tools that SIGPIPE ends
 
 
 def exit_on_sigterm() -> None:

@@ -11,7 +11,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from token_issuer.errors import IssuerError, LedgerUnreadable, StoreDenied
 from token_issuer.foreign_errors import aws_code
 from token_issuer.redaction import quote
-from visma_tokens_cli.options import CANT, DEFECT, NOT_WELL, UNCHANGED
+from visma_tokens_cli.exit_codes import CANT, DEFECT, NOT_WELL, UNCHANGED
 from visma_tokens_cli.screen import print_json, say
 
 SIGN_IN = "Sign in again (aws sso login, for instance), or give another --profile."
@@ -154,6 +154,26 @@ def _of_aws(error: ClientError, code: str) -> CommandFailed:
     is_passing = status >= FIVE_HUNDRED or "Throttl" in code or code in BUSY
     otherwise = LATER if is_passing else "Correct this, then try again."
     return CommandFailed(f"{operation} failed: {code}{says}", REMEDIES.get(code, otherwise))
+
+
+def answer_unless[T](call: Callable[[], T], *codes: str) -> T | None:
+    """Return what AWS answers, None where that is one of those error codes."""
+    try:
+        return call()
+    except ClientError as error:
+        if aws_code(error) in codes:
+            return None
+        raise
+
+
+def unchanged(error: IssuerError) -> CommandFailed:
+    """Return that nothing was changed, because of that."""
+    return CommandFailed(error.detail, error.remedy, code=UNCHANGED)
+
+
+def is_denied(error: ClientError) -> bool:
+    """Tell whether the operator may not do that."""
+    return bool(DENIED.fullmatch(aws_code(error)))
 
 
 @contextmanager

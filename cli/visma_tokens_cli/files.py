@@ -4,8 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from visma_tokens_cli.exit_codes import UNCHANGED
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.options import UNCHANGED
 
 STDIN = "-"
 REMEDIES: dict[type[OSError], str] = {

@@ -11,8 +11,8 @@ from botocore.exceptions import HTTPClientError, IncompleteReadError
 
 from token_issuer.errors import IssuerError
 from token_issuer.redaction import quote
+from visma_tokens_cli.exit_codes import NOT_WELL, WELL
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.options import NOT_WELL, WELL
 from visma_tokens_cli.screen import listed, out, print_json, say, waiting
 from visma_tokens_cli.stack import Stack
 

@@ -1,4 +1,4 @@
-"""What every command has: options as AWS tools name them, and exit codes."""
+"""What every command has: options as AWS tools name them, and its end in an exit code."""
 
 import inspect
 import sys
@@ -10,15 +10,17 @@ from urllib.parse import urlsplit
 
 import typer
 
-from visma_tokens_cli.ending import NOBODY_READS, tell_interrupted
+from visma_tokens_cli.ending import tell_interrupted
+from visma_tokens_cli.exit_codes import NOBODY_READS
 from visma_tokens_cli.streams import abandon
 
-# exit codes, with those of `ending`; 2 is a wrong command line
-WELL = 0
-NOT_WELL = 1  # a tenant, or a check
-CANT = 3  # the command can't do its work
-UNCHANGED = 4  # it did not, since it would have been wrong to
-DEFECT = 70  # of the command
+
+def example(*lines: str) -> str:
+    """Return the end of a command's help: lines that can be pasted, and so are never wrapped."""
+    return "\n".join(("\b", "For instance:", *(f"  {line}" for line in lines)))
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The tenant.")]
 
 
 def _name(value: str) -> str:
@@ -32,7 +34,7 @@ def _name(value: str) -> str:
 def _url(value: str | None) -> str | None:
     if value is None:
         return None
-    from visma_tokens_cli.stack import SENDABLE, is_safe  # noqa: PLC0415  when it is needed
+    from visma_tokens_cli.endpoints import SENDABLE, is_safe  # noqa: PLC0415  when it is needed
 
     try:
         url = urlsplit(value)

@@ -121,6 +121,11 @@ def listed(names: "Sequence[str]", most: int) -> str:
     return ", ".join(names[:most]) + more
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things for a sentence."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def say(text: str, style: str = "") -> None:
     """Tell on stderr what goes on; a text from elsewhere is not markup."""
     console = err()

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from getpass import GetPassWarning, getpass
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,12 +18,10 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from token_issuer.clients.secrets_manager import ClientSecrets
 from token_issuer.errors import SettingsInvalid
-from token_issuer.foreign_errors import aws_code
 from token_issuer.ledger.records import Memory
 from token_issuer.ledger.table import Ledger
 from token_issuer.limits.deadline import Clock, Deadline
@@ -32,7 +31,8 @@ from token_issuer.tenants.configuration import Configuration, parse_configuratio
 from token_issuer.tenants.parameters import TenantDocuments
 from token_issuer.tenants.recall import last_tenants
 from visma_tokens_cli.answers import NotOfAws, check_answers
-from visma_tokens_cli.failures import SIGN_IN, CommandFailed
+from visma_tokens_cli.endpoints import LOOPBACK, SENDABLE, is_safe
+from visma_tokens_cli.failures import SIGN_IN, CommandFailed, answer_unless
 from visma_tokens_cli.options import Options
 from visma_tokens_cli.streams import printable
 
@@ -40,10 +40,8 @@ ANEW = (  # since CloudFormation doesn't miss what was deleted by hand
     "Detach ReadTokensPolicyArn from its roles, `sam delete` the stack, and deploy it anew:"
     " tenants, tokens and client secrets stay, and consumers need the new policy."
 )
-LOOPBACK = {"127.0.0.1", "[::1]", "localhost"}  # plain http goes nowhere else, as for the function
 KEYS = ("access key id", "secret access key", "session token")
 USER = re.compile(r"//\S*@")  # and password, of a URL
-SENDABLE = re.compile(r"[!-~]*")  # in the head of a request
 READS_PER_SECOND = 9.0  # of the 40 that the account's consumers share by default
 
 
@@ -189,15 +187,6 @@ def _ask_for_code(question: str) -> str:
         raise CommandFailed("No MFA code was given", "Try again.") from None
 
 
-def is_safe(url: str) -> bool:
-    """Tell whether a URL is https, or that of this machine: credentials and secrets go there."""
-    try:
-        parts = parse_url(url)  # as botocore does when it sends
-    except LocationParseError:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.host in LOOPBACK)
-
-
 def _refuse_unsafe(**sending: Any) -> None:  # noqa: ANN401
     """Send nothing to a URL that isn't safe, whatever setting it is from."""
     url = sending["request"].url
@@ -223,18 +212,15 @@ def open_stack(options: Options) -> Stack:
     cloudformation = aws.client("cloudformation")
     region = cloudformation.meta.region_name
     name = f"Stack {options.stack_name} in {region}"
-    try:
-        stacks = cloudformation.describe_stacks(StackName=options.stack_name)["Stacks"]
-    except ClientError as error:
-        if aws_code(error) != "ValidationError":
-            raise
+    describe = partial(cloudformation.describe_stacks, StackName=options.stack_name)
+    if (described := answer_unless(describe, "ValidationError")) is None:
         raise CommandFailed(
             f"There is no stack {options.stack_name} in {region}",
             "Give --stack-name, --region or --profile as it was deployed with.",
-        ) from None
-    if len(stacks) != 1:
+        )
+    if len(described["Stacks"]) != 1:
         raise NotOfAws
-    [found] = stacks
+    [found] = described["Stacks"]
     outputs = {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}
     if not {"LedgerTableName", "FunctionName"} <= outputs.keys():
         raise CommandFailed(*_unusable(name, found["StackStatus"]))
@@ -242,19 +228,17 @@ def open_stack(options: Options) -> Stack:
         "LogGroupName": f"/aws/lambda/{outputs['FunctionName']}",
         "ReadTokensPolicyArn": "a policy for its tokens",
     } | outputs
-    try:
-        function = aws.client("lambda").get_function_configuration(
-            FunctionName=outputs["FunctionName"]
-        )
-    except ClientError as error:
-        if aws_code(error) != "ResourceNotFoundException":
-            raise
-        if found["StackStatus"].startswith("DELETE"):
-            raise CommandFailed(*_unusable(name, found["StackStatus"])) from None
+    read = aws.client("lambda").get_function_configuration
+    function = answer_unless(
+        partial(read, FunctionName=outputs["FunctionName"]), "ResourceNotFoundException"
+    )
+    if function is None and found["StackStatus"].startswith("DELETE"):
+        raise CommandFailed(*_unusable(name, found["StackStatus"]))
+    if function is None:
         raise CommandFailed(
             f"{name} has lost its function, {outputs['FunctionName']}",
             f"Somebody has deleted it by hand. {ANEW}",
-        ) from None
+        )
     environment = function.get("Environment", {})
     if denied := environment.get("Error"):
         why = ": ".join(denied[name] for name in ("ErrorCode", "Message") if denied.get(name))

@@ -3,26 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from token_issuer.errors import DocumentInvalid, IssuerError
+from token_issuer.errors import DocumentInvalid
 from token_issuer.limits.deadline import Clock
 from token_issuer.tenants.documents import check_document
 from visma_tokens_cli.asking import confirm
-from visma_tokens_cli.documents import (
-    Documents,
-    Parameter,
-    Store,
-    drop_document,
-    is_spare,
-    open_store,
-    switch_document,
-    to_json,
-)
-from visma_tokens_cli.failures import CommandFailed, telling
+from visma_tokens_cli.contents import to_json
+from visma_tokens_cli.documents import Documents, Parameter
+from visma_tokens_cli.exit_codes import NOT_WELL, UNCHANGED, WELL
+from visma_tokens_cli.failures import CommandFailed, telling, unchanged
 from visma_tokens_cli.function import exit_code, print_report, run_now
-from visma_tokens_cli.options import NOT_WELL, UNCHANGED, WELL
 from visma_tokens_cli.screen import listed, out, print_json, say
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.status import read_versions
+from visma_tokens_cli.store import Store, open_store
 
 CLOCK = Clock()
 PATIENCE = 20.0  # seconds until the function reads what was written, at most
@@ -85,9 +78,9 @@ def plan_removal(documents: Documents, name: str) -> Writes:
     for place in reversed(documents.places(name)):
         error = documents.unreadable.get(place.name)
         if error and '"tenants"' in place.text:  # and maybe others in it
-            raise _failed(error)
-        text = None if error else drop_document(place.text, name)
-        planned.append((place, None if text is None or is_spare(place.name, text) else text))
+            raise unchanged(error)
+        content = None if error else documents.contents[place.name].drop(name)
+        planned.append((place, documents.text_of(content) if content else None))
     return planned
 
 
@@ -136,13 +129,16 @@ def plan_switch(documents: Documents, name: str, *, enabled: bool) -> Writes:
     """
     places = documents.places(name)
     if error := documents.unreadable.get(places[0].name):
-        raise _failed(error)
+        raise unchanged(error)
     if enabled and places[0].name == f"{documents.path}/{name}":
         places = places[:1]
     error = documents.configuration.invalid.get(name)
     if error and enabled and len(places) == 1 and name not in documents.configuration.tenants:
-        raise _failed(error)
-    return [(one, switch_document(one.text, name, enabled=enabled)) for one in places]
+        raise unchanged(error)
+    contents = [documents.contents[one.name].switch(name, enabled=enabled) for one in places]
+    return [
+        (one, documents.text_of(content)) for one, content in zip(places, contents, strict=True)
+    ]
 
 
 def _write(store: Store, planned: Writes, words: str) -> list[str]:
@@ -182,7 +178,3 @@ def _is_to_come(report: dict[str, Any], name: str) -> bool:
     reasons = {one["reason"] for one in report["failures"] if one["tenant"] == name}
     is_met = report["issued"] or report["fresh"] or report["failed"]
     return bool(reasons & STALE or report["deferred"] or not is_met)
-
-
-def _failed(error: IssuerError) -> CommandFailed:
-    return CommandFailed(error.detail, error.remedy, code=UNCHANGED)

@@ -1,26 +1,22 @@
 """The stored token of one tenant: what is known of it, and itself only where it is asked for."""
 
-import base64
-import hashlib
-import json
 import os
 import re
 import signal
 import sys
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, NoReturn
 
 from botocore.exceptions import ClientError
 
 from token_issuer.errors import IssuerError, LedgerUnreadable
-from token_issuer.foreign_errors import aws_code
 from token_issuer.ledger.records import Memory, Record
-from token_issuer.names import NAME
-from visma_tokens_cli.failures import DENIED, CommandFailed
-from visma_tokens_cli.options import NOT_WELL
+from visma_tokens_cli.exit_codes import NOT_WELL
+from visma_tokens_cli.failures import CommandFailed, is_denied
 from visma_tokens_cli.screen import labelled, out, plain, say, shown_span
 from visma_tokens_cli.stack import Stack
+from visma_tokens_cli.stored_token import Stored, claims_of, parameter_of, read_token
 from visma_tokens_cli.streams import callers_environment
 
 VARIABLE = "VISMA_TOKEN"
@@ -38,30 +34,6 @@ LABELS = {
     "parameter": "Parameter",
 }
 LABEL_COLUMNS = 13
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stored:
-    """What a token parameter holds."""
-
-    version: int
-    value: str = field(repr=False)
-
-    @property
-    def fingerprint(self) -> str:
-        """Return the first 16 hex digits of the token's SHA-256, as the ledger has them."""
-        return hashlib.sha256(self.value.encode()).hexdigest()[:16]
-
-    @property
-    def expires_at(self) -> datetime | None:
-        """Return when its claims say that it expires; None where they say nothing."""
-        exp = claims_of(self.value).get("exp")
-        if isinstance(exp, bool) or not isinstance(exp, int | float):
-            return None
-        try:
-            return datetime.fromtimestamp(exp, UTC)
-        except (OverflowError, ValueError):
-            return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,18 +66,6 @@ class TokenDescription:
     def as_dict(self) -> dict[str, Any]:
         """Return what scripts read."""
         return plain(self)
-
-
-def claims_of(token: str) -> dict[str, Any]:
-    """Return a JWT's claims, unverified, and {} for anything else (RFC 7519 §7.2)."""
-    parts = token.split(".")
-    if len(parts) != 3:  # noqa: PLR2004  header, claims, signature
-        return {}
-    try:
-        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (ValueError, RecursionError):
-        return {}
-    return claims if isinstance(claims, dict) else {}
 
 
 def describe(
@@ -150,34 +110,6 @@ def _words(claim: object) -> str | None:
     """Return a claim as text: some servers write scopes as a list (RFC 9068 §2.2.3 wants none)."""
     words = claim if isinstance(claim, list) else [claim]
     return " ".join(one for one in words if isinstance(one, str) and one.isprintable()) or None
-
-
-def is_denied(error: ClientError) -> bool:
-    """Tell whether the operator may not do that."""
-    return bool(DENIED.fullmatch(aws_code(error)))
-
-
-def parameter_of(stack: Stack, tenant: str) -> str:
-    """Return the parameter that a tenant's token is in."""
-    return f"{stack.settings.tokens_path}/{tenant}"
-
-
-def read_token(stack: Stack, tenant: str) -> Stored | None:
-    """Read and decrypt a token, None where there is none; raises ClientError.
-
-    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html
-    """
-    if not NAME.fullmatch(tenant):  # acme:3 would be an earlier version
-        return None
-    try:
-        answer = stack.aws.client("ssm").get_parameter(
-            Name=parameter_of(stack, tenant), WithDecryption=True
-        )
-    except ClientError as error:
-        if aws_code(error) == "ParameterNotFound":
-            return None
-        raise
-    return Stored(version=answer["Parameter"]["Version"], value=answer["Parameter"]["Value"])
 
 
 def look_up(stack: Stack, tenant: str) -> tuple[TokenDescription, Stored | None]:

@@ -18,7 +18,8 @@ from tests.helpers.invoked import Lambda, serving
 from tests.helpers.scripted_aws import serving_aws
 from tests.helpers.terminal import ENVIRONMENT, run
 from visma_tokens_cli.commands import app
-from visma_tokens_cli.documents import Documents, Store, parse_documents
+from visma_tokens_cli.documents import Documents, parse_documents
+from visma_tokens_cli.store import Store
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient

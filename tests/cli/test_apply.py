@@ -12,20 +12,12 @@ from rich.console import Console
 from tests.cli.conftest import PATH, Shelf, documents_of
 from tests.helpers.applying import DENIED, before, fail, make_stack
 from tests.helpers.invoked import NOTHING, Lambda, failed_run
-from visma_tokens_cli.apply import (
-    ALONE,
-    PACKED_BYTES,
-    Action,
-    Plan,
-    apply_plan,
-    apply_tenants,
-    plan,
-    read_file,
-    render,
-)
-from visma_tokens_cli.documents import Documents, Store
+from visma_tokens_cli.apply import apply_plan, apply_tenants, render
+from visma_tokens_cli.exit_codes import CANT, NOT_WELL, UNCHANGED, WELL
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.options import CANT, NOT_WELL, UNCHANGED, WELL
+from visma_tokens_cli.plan import ALONE, PACKED_BYTES, Action, Plan, plan
+from visma_tokens_cli.store import Store
+from visma_tokens_cli.tenants_file import read_file
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -274,8 +266,7 @@ def test_of_thousands_to_add_the_others_are_not_lost_sight_of() -> None:
 def test_writes_are_made_in_the_order_of_the_plan(store: Store, shelf: Shelf) -> None:
     shelf.put("acme", json.dumps(A))
     shelf.put("many", pack(globex=A, hooli=A))
-    documents: Documents = store.read()
-    planned = plan(documents, {"globex": B, "umbrella": A})
+    planned = plan(store.read(), {"globex": B, "umbrella": A})
 
     apply_plan(store, planned)
 

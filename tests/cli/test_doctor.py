@@ -31,14 +31,10 @@ from token_issuer.redaction import Quoted
 from token_issuer.settings import Settings
 from token_issuer.tenants.configuration import Configuration
 from token_issuer.tenants.documents import Tenant
+from visma_tokens_cli.alarms import Alarm, judge_alarms
 from visma_tokens_cli.diagnosis import (
-    Alarm,
-    Check,
-    Finding,
     LastRun,
-    State,
     choose_tenant,
-    judge_alarms,
     judge_key,
     judge_ledger,
     judge_probe,
@@ -52,9 +48,10 @@ from visma_tokens_cli.diagnosis import (
 )
 from visma_tokens_cli.doctor import examine, print_findings
 from visma_tokens_cli.failures import CommandFailed
+from visma_tokens_cli.findings import Check, Finding, State
 from visma_tokens_cli.screen import labelled
 from visma_tokens_cli.stack import Stack
-from visma_tokens_cli.token import read_token
+from visma_tokens_cli.stored_token import read_token
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 AT = round(NOW.timestamp() * 1000)  # milliseconds

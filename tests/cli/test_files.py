@@ -96,7 +96,7 @@ def test_what_has_no_end_is_refused(command: str, device: str, tmp_path: Path) -
 READING = """
 import sys
 from pathlib import Path
-from visma_tokens_cli.apply import read_file
+from visma_tokens_cli.tenants_file import read_file
 from visma_tokens_cli.failures import print_failure
 from visma_tokens_cli.secret import read_document
 

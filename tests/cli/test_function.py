@@ -16,9 +16,9 @@ from tests.helpers.invoked import HEAD, NOTHING, Lambda, answer, failed_run
 from tests.helpers.terminal import run
 from token_issuer.errors import IssuerError, LedgerUnreadable, TenantsGone
 from token_issuer.redaction import Quoted
+from visma_tokens_cli.exit_codes import CANT, NOT_WELL, WELL
 from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.function import exit_code, invoke, print_report, run_now
-from visma_tokens_cli.options import CANT, NOT_WELL, WELL
 from visma_tokens_cli.stack import Stack
 
 REPORT = NOTHING | {"fresh": 1}

@@ -19,8 +19,9 @@ from tests.conftest import PROJECT, Show
 from tests.helpers.account import CREDENTIALS, fast_pacer
 from tests.helpers.scripted_aws import ScriptedAws
 from tests.helpers.wire import Wire
-from visma_tokens_cli.apply import apply_plan, plan
-from visma_tokens_cli.documents import Store
+from visma_tokens_cli.apply import apply_plan
+from visma_tokens_cli.plan import plan
+from visma_tokens_cli.store import Store
 
 pytestmark = pytest.mark.long
 

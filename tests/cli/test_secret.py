@@ -20,14 +20,8 @@ from tests.cli.test_status import make_stack_with_ledger
 from tests.helpers.terminal import Child, end_of, in_a_pipe, on_terminal
 from token_issuer.clients.secrets_manager import MISSING
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.secret import (
-    SecretStatus,
-    create,
-    read_auth_method,
-    read_secrets,
-    render,
-    stage,
-)
+from visma_tokens_cli.secret import create, read_auth_method, stage
+from visma_tokens_cli.secret_status import SecretStatus, read_secrets, render
 from visma_tokens_cli.stack import Stack
 
 SECRET = "Kq7zR2pXw9-Lm4Tb8YcH6v"

@@ -22,19 +22,10 @@ from token_issuer.tenants.configuration import Configuration, parse_configuratio
 from token_issuer.tenants.documents import Tenant
 from token_issuer.tokens.renewal import purpose_of
 from visma_tokens_cli import commands, screen
+from visma_tokens_cli.assessment import CHAIN, State, Status, TenantStatus, assess, compare
 from visma_tokens_cli.stack import Stack
-from visma_tokens_cli.status import (
-    FEW,
-    State,
-    Status,
-    TenantStatus,
-    assess,
-    choose,
-    compare,
-    read_compared,
-    read_status,
-    render,
-)
+from visma_tokens_cli.status import FEW, choose, read_compared, read_status
+from visma_tokens_cli.status_table import render
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SETTINGS = make_settings()
@@ -146,6 +137,22 @@ def test_a_changed_document_is_renewed_by_the_next_run() -> None:
     assert only([ACME], [known]).state is State.FRESH
     changed = only([replace(ACME, scope="more")], [known])
     assert (changed.state, changed.renews_at) == (State.DUE, NOW)
+
+
+@pytest.mark.parametrize(("left", "state"), [(40, State.LOST), (-1, State.WITHOUT)])
+def test_a_lost_token_is_lost_though_its_renewal_failed_until_it_has_expired(
+    left: float, state: State
+) -> None:
+    known = record("acme", left=left, failed=True)
+    assert known.issued
+
+    lost = replace(known, issued=replace(known.issued, lost_at=NOW))
+
+    assert only([ACME], [lost]).state is state
+
+
+def test_each_state_has_its_rule() -> None:
+    assert sorted(rule.state for rule in CHAIN) == sorted(State)
 
 
 def test_who_is_disabled_or_has_vanished_is_not_failing() -> None:
@@ -264,7 +271,7 @@ def test_failing_has_those_whose_parameter_alone_tells(stack: Stack, shelf: Shel
 
     found = read_status(stack, failing=True, most=40)
 
-    assert [one.tenant for one in found.of_failing().tenants] == ["globex"]
+    assert [one.tenant for one in found.only(failing=True).tenants] == ["globex"]
     assert found.as_dict()["compared"] == 2
     assert not found.is_well
 
@@ -519,7 +526,8 @@ from visma_tokens_cli.answers import NotOfAws
 from visma_tokens_cli.ending import exit_on_sigterm
 from visma_tokens_cli.failures import SIGN_IN, CommandFailed
 from visma_tokens_cli.options import with_options
-from visma_tokens_cli.status import State, Status, TenantStatus, watch_status
+from visma_tokens_cli.status_table import watch_status
+from visma_tokens_cli.assessment import State, Status, TenantStatus
 
 exit_on_sigterm()
 answers = iter({answers})

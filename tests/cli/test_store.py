@@ -6,9 +6,10 @@ import pytest
 
 from tests.cli.conftest import PATH, Shelf
 from tests.helpers.applying import DENIED, before, fail
-from visma_tokens_cli.documents import Parameter, Store
+from visma_tokens_cli.documents import Parameter
+from visma_tokens_cli.exit_codes import NOT_WELL, UNCHANGED
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.options import NOT_WELL, UNCHANGED
+from visma_tokens_cli.store import Store
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient

@@ -15,13 +15,8 @@ from tests.conftest import PROJECT
 from tests.helpers.terminal import ENVIRONMENT
 from token_issuer.ledger.records import Failure, Issued, Memory, Record
 from token_issuer.redaction import Quoted
-from visma_tokens_cli.token import (
-    Stored,
-    TokenDescription,
-    claims_of,
-    describe,
-    no_token,
-)
+from visma_tokens_cli.stored_token import Stored, claims_of
+from visma_tokens_cli.token import TokenDescription, describe, no_token
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

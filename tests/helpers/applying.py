@@ -11,8 +11,9 @@ import boto3
 from botocore.exceptions import ClientError
 
 from tests.helpers.account import make_settings
-from visma_tokens_cli.apply import apply_tenants, read_file
+from visma_tokens_cli.apply import apply_tenants
 from visma_tokens_cli.stack import Stack
+from visma_tokens_cli.tenants_file import read_file
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
