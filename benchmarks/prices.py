@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from token_issuer.tokens.renewal import TURN_SECONDS
+
 DAYS = 30
 TICKS = DAYS * 24 * 12  # of a month, one every five minutes
-BETWEEN = 1770  # seconds from one token of a tenant to the next (DESIGN.md, "Scale")
 MEMORY_GB = 0.5  # of the function, as template.yaml has it
 METRICS = 16  # that template.yaml's namespace has when nothing fails
 ALARM_METRICS = 15  # that template.yaml's alarms watch
@@ -46,7 +47,7 @@ class Counted:
     @property
     def tokens(self) -> float:
         """Return how many are issued in a month."""
-        return self.tenants * DAYS * 86_400 / BETWEEN
+        return self.tenants * DAYS * 86_400 / TURN_SECONDS
 
     @property
     def is_higher(self) -> bool:

@@ -17,6 +17,7 @@ from token_issuer.errors import (
 from token_issuer.ledger.records import Memory
 from token_issuer.settings import Settings
 from token_issuer.tenants.configuration import Configuration
+from token_issuer.tokens.renewal import TURN_SECONDS
 from visma_tokens_cli.assessment import TenantStatus
 from visma_tokens_cli.findings import DEPLOY, NAMED, Check, Finding, broken, unknown, well
 from visma_tokens_cli.screen import counted, listed, shown_span
@@ -26,7 +27,6 @@ LATE = 3  # periods without a run
 
 WRITES_PER_SECOND = {False: 3.0, True: 10.0}  # that AWS allows, by higher throughput
 SHARE = 0.8  # of these that the function may take
-TURN_SECONDS = 1770.0  # between two tokens of a tenant, on average, where they live for an hour
 IDLE_SECONDS = 30.0  # of a period, at its end, in which no tenant is started
 RECOMMENDED = 1250.0  # tenants for a write a second, to catch up in time with 20 minutes
 

@@ -7,12 +7,12 @@ import pytest
 
 from tests.conftest import Show
 from tests.helpers.world import START, World
+from token_issuer.tokens.renewal import TURN_SECONDS
 
 pytestmark = pytest.mark.long
 
 WEEK = timedelta(days=7)
 PERIOD = timedelta(minutes=5)
-BETWEEN = 1770  # seconds from one request for a tenant to the next: 45 % of an hour and half a tick
 OUTAGES = [START + timedelta(days=day, hours=5 * day, minutes=7) for day in range(7)]
 OUTAGE = timedelta(minutes=12)
 
@@ -39,6 +39,6 @@ def test_requests_per_tenant_and_day(show: Show) -> None:
     requests = sum(not is_down(at) for at in world.requests)
     per_day = requests / (tenant_time / timedelta(days=1))
     show(f"{per_day:.1f} requests per tenant and day, {len(world.requests)} in all")
-    assert 0.9 < per_day / (86_400 / BETWEEN) < 1.1
+    assert 0.9 < per_day / (86_400 / TURN_SECONDS) < 1.1
     assert not [one for one in world.replaced if one.is_breach and one.by]
     assert world.stored.keys() >= set(tenants)

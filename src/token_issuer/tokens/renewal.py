@@ -15,6 +15,8 @@ from token_issuer.tenants.documents import Tenant
 from token_issuer.tokens.access_token import AccessToken
 
 SPREAD = 0.1  # of the lifetime, by which tenants that were added together part
+# with the defaults, from one token to the tenant's next: when it is due, and half a period
+TURN_SECONDS = 3600 * (0.5 - SPREAD / 2) + 300 / 2  # 1,770 on average
 OUTAGE_MINUTES = 12  # of the token endpoint, that the promise survives
 MOST_COUNTED = 999_999_999  # a longer number counts as malformed in the ledger
 
@@ -154,11 +156,6 @@ def purpose_of(tenant: Tenant, settings: Settings) -> str:
         },
         ensure_ascii=False,
     )
-
-
-def turn_seconds(renew_at_fraction: float, period_seconds: float) -> float:
-    """Return the seconds from one token of an hour to the tenant's next, on average."""
-    return 3600 * (renew_at_fraction - SPREAD / 2) + period_seconds / 2  # ticks come once a period
 
 
 def renew_at(tenant: str, issued: Issued, settings: Settings) -> datetime:
