@@ -155,7 +155,7 @@ def judge_probe(tenant: str, report: Mapping[str, Any], endpoint: str) -> list[F
     """Tell what the function's try to have a token says of the endpoint, and of the tenant."""
     kinds = {kind.__name__: kind for kind in IssuerError.kinds()}
     failures = report["failures"]
-    # a tenant whose document can't be used was asked for with the last good one, or not at all
+    # a tenant whose document can't be used was asked for as its last token was, or not at all
     failures = [one for one in failures if one["reason"] != "DocumentInvalid"] or failures
     if not failures and report["deferred"]:
         why = "the function had no time to ask"

@@ -102,7 +102,7 @@ def record(tenant: str, *, expires_at: datetime = NOW + timedelta(hours=1)) -> R
 
 
 def memory(*records: Record) -> Memory:
-    return Memory(records={one.tenant: one for one in records}, documents={}, checked="")
+    return Memory(records={one.tenant: one for one in records})
 
 
 def configuration(**enabled: bool) -> Configuration:
@@ -114,10 +114,9 @@ def configuration(**enabled: bool) -> Configuration:
     }
     return Configuration(
         path="/visma/tenants",
-        parameters=frozenset(),
+        parameters=0,
         tenants=tenants,
         invalid={},
-        good_texts={},
     )
 
 
@@ -310,7 +309,7 @@ def test_a_probe_tells_the_endpoint_from_the_tenant(
     ]
 
 
-def test_what_the_last_good_document_came_to_counts() -> None:
+def test_what_the_values_of_the_last_token_came_to_counts() -> None:
     failures = [DocumentInvalid("it is not JSON"), EndpointUnavailable("HTTP 503")]
 
     found = judge_probe("acme", report(*failures), ENDPOINT)

@@ -16,15 +16,15 @@ from tests.cli.test_tenant import (
     issuer,
     remove,
 )
-from tests.helpers.invoked import NOTHING
-from tests.issuer.tenants.test_configuration import (
+from tests.helpers.any_parameters import (
     ALL_PARAMETERS,
     KNOWN,
-    LAST_GOOD,
     NAMES,
+    Parameters,
     issued_for,
     listed,
 )
+from tests.helpers.invoked import NOTHING
 from token_issuer.tenants.configuration import Configuration, parse_configuration
 from token_issuer.tenants.documents import Tenant
 from visma_tokens_cli.documents import MOST_BYTES, parse_documents
@@ -36,7 +36,6 @@ __all__ = ["issuer"]  # the fixture
 
 ON = '{"scope": "a", "enabled": true}'
 OFF = '{"scope": "a", "enabled": false}'
-KEPT = {f"{PATH}/{name}": f'{{"tenants": {{"acme": {ON}}}}}' for name in ("acme", "many")}
 
 
 def pack(**texts: str) -> str:
@@ -44,10 +43,10 @@ def pack(**texts: str) -> str:
 
 
 def configured(shelf: Shelf) -> Configuration:
-    """Return what the issuer makes of it, which had the tenant in each of its places before."""
+    """Return what the issuer makes of it, where the tenant had a token from a packed one."""
     texts = [(name, (text, "String")) for name, text in shelf.texts().items()]
     return parse_configuration(
-        listed(dict(texts)), PATH, KEPT, {"acme": issued_for("acme", f"{PATH}/many")}
+        listed(dict(texts)), PATH, {"acme": issued_for("acme", f"{PATH}/many")}
     )
 
 
@@ -239,7 +238,7 @@ def test_what_is_done_is_told_where_the_rest_fails(issuer: Issuer, shelf: Shelf)
 # Whatever there is
 
 
-def write(parameters: dict[str, tuple[str, Any]], planned: Writes) -> dict[str, tuple[str, Any]]:
+def write(parameters: Parameters, planned: Writes) -> Parameters:
     after = dict(parameters)
     for place, text in planned:
         name = place.name.removeprefix(f"{PATH}/")
@@ -250,32 +249,27 @@ def write(parameters: dict[str, tuple[str, Any]], planned: Writes) -> dict[str, 
     return after
 
 
-def documents(parameters: dict[str, tuple[str, Any]]) -> Any:  # noqa: ANN401  as read
+def documents(parameters: Parameters) -> Any:  # noqa: ANN401  as read
     return parse_documents(
         [one | {"Version": 1} for one in listed(parameters)],
         PATH,
     )
 
 
-whatever_there_is = given(
-    name=st.sampled_from(NAMES[:6]), parameters=ALL_PARAMETERS, last_good=LAST_GOOD, known=KNOWN
-)
+whatever_there_is = given(name=st.sampled_from(NAMES[:6]), parameters=ALL_PARAMETERS, known=KNOWN)
 
 
 @settings(max_examples=300)
 @whatever_there_is
 def test_who_is_disabled_is_disabled_whatever_there_is(
-    name: str,
-    parameters: dict[str, tuple[str, Any]],
-    last_good: dict[str, str],
-    known: dict[str, Tenant],
+    name: str, parameters: Parameters, known: dict[str, Tenant]
 ) -> None:
     try:
         planned = plan_switch(documents(parameters), name, enabled=False)
     except CommandFailed:
         return  # which says so
 
-    after = parse_configuration(listed(write(parameters, planned)), PATH, last_good, known)
+    after = parse_configuration(listed(write(parameters, planned)), PATH, known)
 
     assert name not in after.tenants or not after.tenants[name].enabled
 
@@ -283,10 +277,7 @@ def test_who_is_disabled_is_disabled_whatever_there_is(
 @settings(max_examples=300)
 @whatever_there_is
 def test_who_is_removed_is_gone_whatever_there_is(
-    name: str,
-    parameters: dict[str, tuple[str, Any]],
-    last_good: dict[str, str],
-    known: dict[str, Tenant],
+    name: str, parameters: Parameters, known: dict[str, Tenant]
 ) -> None:
     found = documents(parameters)
     try:
@@ -297,7 +288,7 @@ def test_who_is_removed_is_gone_whatever_there_is(
     after = write(parameters, planned)
 
     unread = found.unreadable.keys() - {place.name for place, _ in planned}
-    tenants = parse_configuration(listed(after), PATH, last_good, known).tenants
+    tenants = parse_configuration(listed(after), PATH, known).tenants
     assert name not in tenants or {tenants[name].document, f"{PATH}/{name}"} & unread
     others = parse_configuration(listed(parameters), PATH, {}).tenants.keys() - {name}
     assert others <= parse_configuration(listed(after), PATH, {}).tenants.keys()

@@ -85,12 +85,11 @@ def record(name: str, *, left: float | None, failed: bool = False, wait: float =
 def status(tenants: list[Tenant], records: list[Record]) -> Status:
     configuration = Configuration(
         path="/visma/tenants",
-        parameters=frozenset(),
+        parameters=0,
         tenants={one.name: one for one in tenants},
         invalid={},
-        good_texts={},
     )
-    memory = Memory(records={one.tenant: one for one in records}, documents={}, checked="")
+    memory = Memory(records={one.tenant: one for one in records})
     return assess(memory, configuration, NOW, SETTINGS)
 
 
@@ -491,7 +490,7 @@ def test_what_is_wrong_with_documents_is_said_once_with_its_remedy() -> None:
         {},
     )
 
-    found = assess(Memory(records={}, documents={}, checked=""), configuration, NOW, SETTINGS)
+    found = assess(Memory(), configuration, NOW, SETTINGS)
 
     lines = printed(found, columns=200).splitlines()
     assert lines[0] == "1 tenant: 1 new; 3 documents can't be used"

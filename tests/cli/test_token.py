@@ -44,7 +44,7 @@ def known(stored: Stored, **changes: object) -> Memory:
     record = Record(
         tenant="acme", client="default", attempted_at=NOW, issued=Issued(**members | changes)
     )
-    return Memory(records={"acme": record}, documents={}, checked="")
+    return Memory(records={"acme": record})
 
 
 def of_acme(stored: Stored | None, memory: Memory | None) -> TokenDescription:

@@ -60,10 +60,9 @@ def surroundings(account: Account, local: Local, tmp_path: Path) -> Iterator[Non
     yield
     ssm.delete_parameters(Names=["/visma/tenants/soylent", "/visma/tokens/soylent"])
     secretsmanager.delete_secret(SecretId="visma/clients/spare", ForceDeleteWithoutRecovery=True)
-    for key in ("tenant#soylent", "document#/visma/tenants/soylent"):
-        account.dynamodb.delete_item(
-            TableName=local.stack.outputs["LedgerTableName"], Key={"key": {"S": key}}
-        )
+    account.dynamodb.delete_item(
+        TableName=local.stack.outputs["LedgerTableName"], Key={"key": {"S": "tenant#soylent"}}
+    )
 
 
 @pytest.mark.usefixtures("surroundings")

@@ -59,11 +59,9 @@ def desk(account: Account, local: Local, consumer: Account) -> Iterator[Desk]:
         account.ssm.delete_parameter(Name=f"{PATH}/{name}")
     assert before.items() <= after.items()
     account.ssm.delete_parameters(Names=[f"/visma/tokens/{name}" for name in IDS])
-    keys = [f"tenant#{name}" for name in IDS]
-    keys += [f"document#{PATH}/{name}" for name in after.keys() - before.keys()]
-    for key in keys:
+    for name in IDS:
         account.dynamodb.delete_item(
-            TableName=local.stack.outputs["LedgerTableName"], Key={"key": {"S": key}}
+            TableName=local.stack.outputs["LedgerTableName"], Key={"key": {"S": f"tenant#{name}"}}
         )
 
 

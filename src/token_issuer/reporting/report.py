@@ -29,7 +29,7 @@ class Report:
     """What a run came to; failures are keyed by tenant, or by a parameter that can't be read.
 
     Those of `unserved` were known before anybody was asked; a tenant may be in both, since it goes
-    on with its last good document. `waiting` are refusals of earlier runs, again.
+    on with the values of its last token. `waiting` are refusals of earlier runs, again.
     `notices` are of client secrets, and hit nobody by themselves.
     `expiries` are those of the tokens of configured, enabled tenants. Before this run, `refused`
     had no token and a refusal, and the last attempt of `doubtful` was refused.

@@ -89,7 +89,7 @@ def select_tenants(
         if tenant is None:
             failures[name] = _why_unknown(name, configuration)
             continue
-        # such a tenant goes on with its last good document, or with what its token was issued for
+        # a tenant with an error here goes on with what its last token was issued for
         path = configuration.path
         subjects = (name, tenant.document, f"{path}/{name}", path)
         failures |= {one: invalid[one] for one in subjects if one in invalid}

@@ -1,5 +1,5 @@
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
@@ -7,17 +7,17 @@ from botocore.config import Config
 from moto import mock_aws
 
 from tests.helpers.account import ended_pacer, fast_pacer
+from tests.helpers.any_parameters import PATH, issued_for
 from token_issuer.errors import DocumentInvalid, TenantsUnreadable
 from token_issuer.tenants.configuration import Configuration, parse_configuration
 from token_issuer.tenants.documents import Tenant, check_document
-from token_issuer.tenants.parameters import read_tenants
+from token_issuer.tenants.parameters import TenantDocuments
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.literals import ParameterTypeType
     from mypy_boto3_ssm.type_defs import ParameterTypeDef
 
-PATH = "/visma/tenants"
 FULL = {
     "tenant_id": "af1140c1-52e0-46c7-b684-df894d4b8a5a",
     "scope": "vismanet_erp_service_api:read visma.net.erp.salesorder:read",
@@ -32,17 +32,13 @@ def parameter(name: str, value: object, kind: "ParameterTypeType" = "String") ->
     return {"Name": f"{PATH}/{name}", "Value": text, "Type": kind}
 
 
-def parse(
-    *parameters: "ParameterTypeDef",
-    last_good: dict[str, str] | None = None,
-    known: dict[str, Tenant] | None = None,
-) -> Configuration:
-    return parse_configuration(parameters, PATH, last_good or {}, known or {})
+def parse(*parameters: "ParameterTypeDef", known: dict[str, Tenant] | None = None) -> Configuration:
+    return parse_configuration(parameters, PATH, known or {})
 
 
-def had(name: str, place: str) -> dict[str, Tenant]:
-    """Return a tenant as its token was issued for it, and where it was then."""
-    return {name: check_document(name, '{"scope": "had"}', f"{PATH}/{place}")}
+def had(place: str, *names: str) -> dict[str, Tenant]:
+    """Return tenants as their tokens were issued for them, while they were in a parameter."""
+    return {name: issued_for(name, f"{PATH}/{place}") for name in names}
 
 
 def pack(name: str, **documents: object) -> "ParameterTypeDef":
@@ -118,9 +114,10 @@ def test_all_pages_are_read(count: int, ssm: "SSMClient") -> None:
             ssm.put_parameter(Name=f"{PATH}/t{number}", Value='{"scope": ""}', Type="String")
         ssm.put_parameter(Name="/visma/elsewhere", Value='{"scope": ""}', Type="String")
 
-        configuration = read_tenants(ssm, PATH, {}, pacer=fast_pacer())
+        found = TenantDocuments(ssm, PATH, fast_pacer()).read()
 
-    assert configuration.tenants.keys() == {f"t{number}" for number in range(count)}
+    assert {one["Name"] for one in found} == {f"{PATH}/t{number}" for number in range(count)}
+    assert parse(*found).parameters == count
 
 
 def test_nested_and_encrypted_parameters_are_listed_too(ssm: "SSMClient") -> None:
@@ -128,7 +125,7 @@ def test_nested_and_encrypted_parameters_are_listed_too(ssm: "SSMClient") -> Non
         ssm.put_parameter(Name=f"{PATH}/eu/acme", Value='{"scope": ""}', Type="String")
         ssm.put_parameter(Name=f"{PATH}/globex", Value='{"scope": ""}', Type="SecureString")
 
-        configuration = read_tenants(ssm, PATH, {}, pacer=fast_pacer())
+        configuration = parse(*TenantDocuments(ssm, PATH, fast_pacer()).read())
 
     assert configuration.tenants == {}
     assert configuration.invalid.keys() == {f"{PATH}/eu/acme", f"{PATH}/globex"}
@@ -145,18 +142,18 @@ def test_a_listing_that_cannot_be_asked_for_is_no_listing() -> None:
     )
 
     with pytest.raises(TenantsUnreadable, match="EndpointConnectionError"):
-        read_tenants(nobody, PATH, {}, pacer=fast_pacer())
+        TenantDocuments(nobody, PATH, fast_pacer()).read()
 
 
 def test_a_listing_that_takes_too_long_is_said() -> None:
-    with pytest.raises(TenantsUnreadable, match="ended before its turn"):
-        read_tenants(boto3.client("ssm", "eu-north-1"), PATH, {}, pacer=ended_pacer())
+    with pytest.raises(TenantsUnreadable, match="had no time left"):
+        TenantDocuments(boto3.client("ssm", "eu-north-1"), PATH, ended_pacer()).read()
 
 
-# Last good documents
+# A document that can't be used
 
 GOOD = {"tenants": {"acme": {"scope": "a"}, "globex": {"scope": "b"}}}
-KEPT = {f"{PATH}/packed": json.dumps(GOOD)}
+KNOWN = had("packed", "acme", "globex")
 
 
 @pytest.mark.parametrize(
@@ -167,32 +164,31 @@ KEPT = {f"{PATH}/packed": json.dumps(GOOD)}
         pytest.param(parameter("packed", GOOD, "StringList"), id="another type"),
     ],
 )
-def test_a_parameter_that_cannot_be_used_goes_on_as_it_was(broken: "ParameterTypeDef") -> None:
-    configuration = parse(broken, last_good=KEPT)
+def test_a_parameter_that_cannot_be_used_leaves_its_tenants_the_values_of_their_tokens(
+    broken: "ParameterTypeDef",
+) -> None:
+    configuration = parse(broken, known=KNOWN | had("gone", "hooli"))
 
-    assert configuration.tenants == parse(parameter("packed", GOOD)).tenants
+    assert configuration.tenants == KNOWN
     assert configuration.invalid.keys() == {f"{PATH}/packed"}
-    assert json.loads(configuration.good_texts[f"{PATH}/packed"]) == GOOD
+    assert parse(broken).tenants == {}
 
 
 def test_one_bad_document_of_many_goes_on_and_the_others_are_what_they_are_now() -> None:
     now = {"tenants": {"acme": {"scop": "a"}, "globex": {"scope": "c"}, "hooli": {"scope": "d"}}}
 
-    configuration = parse(parameter("packed", now), last_good=KEPT)
+    configuration = parse(parameter("packed", now), known=KNOWN)
 
     scopes = {name: tenant.scope for name, tenant in configuration.tenants.items()}
-    assert scopes == {"acme": "a", "globex": "c", "hooli": "d"}
+    assert scopes == {"acme": "last-token", "globex": "c", "hooli": "d"}
     assert configuration.invalid.keys() == {"acme"}
-    good = {"tenants": {name: {"scope": scope} for name, scope in scopes.items()}}
-    assert json.loads(configuration.good_texts[f"{PATH}/packed"]) == good
 
 
 def test_a_document_that_is_taken_out_is_gone() -> None:
-    configuration = parse(parameter("packed", {"tenants": {}}), last_good=KEPT)
+    configuration = parse(parameter("packed", {"tenants": {}}), known=KNOWN)
 
     assert configuration.tenants == {}
-    assert configuration.good_texts == {f"{PATH}/packed": '{"tenants": {}}'}
-    assert parse(parameter("packed", "{"), last_good=configuration.good_texts).tenants == {}
+    assert configuration.invalid == {}
 
 
 def test_a_parameter_without_tenants_takes_no_name() -> None:
@@ -202,21 +198,6 @@ def test_a_parameter_without_tenants_takes_no_name() -> None:
 
     assert configuration.invalid == {}
     assert configuration.tenants.keys() == {"acme"}
-
-
-def test_a_good_text_is_kept_as_it_is() -> None:
-    text = '{ "scope": "a" }'
-
-    assert parse(parameter("acme", text)).good_texts == {f"{PATH}/acme": text}
-
-
-def test_what_an_earlier_version_took_for_good_is_used_as_far_as_it_can_be() -> None:
-    kept = {f"{PATH}/packed": json.dumps({"tenants": {"acme": {"scope": "a"}, "globex": {}}})}
-
-    configuration = parse(parameter("packed", "{"), last_good=kept)
-
-    assert configuration.tenants.keys() == {"acme"}
-    assert parse(parameter("packed", "{"), last_good={f"{PATH}/packed": "["}).tenants == {}
 
 
 def test_a_document_is_checked_as_it_will_be_read() -> None:
@@ -238,14 +219,13 @@ BROKEN = {"scop": "ours"}
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-@pytest.mark.parametrize("last_good", [{}, {f"{PATH}/acme": json.dumps(THEIRS)}])
-def test_a_tenants_own_parameter_decides(last_good: dict[str, str], *, enabled: bool) -> None:
+def test_a_tenants_own_parameter_decides(*, enabled: bool) -> None:
     """Whoever may write another parameter could else take the tenant over, or turn it on."""
     own = parameter("globex", OURS | {"enabled": enabled})
     theirs = THEIRS | {"enabled": not enabled}
     packed = [pack("acme", globex=theirs), pack("packed", globex=theirs)]
 
-    found = parse(*packed, own, last_good=last_good, known=had("globex", "acme"))
+    found = parse(*packed, own, known=had("acme", "globex"))
 
     tenant = found.tenants["globex"]
     assert (tenant.scope, tenant.enabled, tenant.document) == ("ours", enabled, f"{PATH}/globex")
@@ -279,30 +259,24 @@ def test_a_tenants_own_parameter_decides_though_it_cannot_be_used(
     packed = pack("acme", globex=THEIRS)
 
     new = parse(packed, broken)
-    known = parse(packed, broken, last_good={f"{PATH}/globex": json.dumps(OURS)})
+    known = parse(packed, broken, known=had("globex", "globex"))
 
     assert new.tenants == {}
-    assert known.tenants["globex"].scope == "ours"
-    assert "globex follows its own parameter" in known.invalid["globex"].detail
+    why = ": its own parameter can't be used; it is in"
+    assert new.invalid["globex"].detail.startswith(f"Tenant globex is not served{why}")
+    assert known.tenants == had("globex", "globex")
+    kept = "Tenant globex keeps the values of its last token"
+    assert known.invalid["globex"].detail.startswith(f"{kept}{why}")
 
 
 def test_a_parameter_that_packed_others_keeps_its_own_name_though_it_cannot_be_read() -> None:
     """What is in it now may disable the tenant."""
     own = parameter("globex", '{"scope": "ours", "enabled": false')
-    packed_before = {f"{PATH}/globex": json.dumps({"tenants": {"hooli": OURS}})}
 
-    found = parse(pack("acme", globex=THEIRS), own, last_good=packed_before)
+    found = parse(pack("acme", globex=THEIRS), own, known=had("globex", "hooli"))
 
     assert found.tenants.keys() == {"hooli"}
     assert found.invalid.keys() == {"globex", f"{PATH}/globex"}
-
-
-def test_an_own_parameter_that_cannot_be_used_is_not_followed() -> None:
-    found = parse(pack("acme", globex=THEIRS), parameter("globex", "{"))
-
-    assert found.invalid["globex"].detail.startswith(
-        "Tenant globex is not served: its own parameter can't be used; it is in"
-    )
 
 
 def test_a_nested_parameter_is_not_the_tenants_own() -> None:
@@ -313,27 +287,10 @@ def test_a_nested_parameter_is_not_the_tenants_own() -> None:
     assert found.invalid.keys() == {f"{PATH}/team/globex"}
 
 
-KEEPS: dict[str, dict[str, Any]] = {
-    "its last good text": {"last_good": {f"{PATH}/packed": json.dumps(GOOD)}},
-    "its token": {"known": had("acme", "packed")},
-    "a text, though a token came from the other": {
-        "last_good": {f"{PATH}/packed": json.dumps(GOOD)},
-        "known": had("acme", "more"),
-    },
-    "both texts, and its token": {
-        "last_good": {f"{PATH}/packed": json.dumps(GOOD), f"{PATH}/more": json.dumps(GOOD)},
-        "known": had("acme", "packed"),
-    },
-}
-
-
-@pytest.mark.parametrize("known", KEEPS.values(), ids=KEEPS)
-def test_a_tenant_in_two_packed_parameters_stays_with_the_one_that_had_it(
-    known: dict[str, Any],
-) -> None:
+def test_a_tenant_in_two_packed_parameters_stays_with_the_one_that_had_it() -> None:
     more = pack("more", acme=THEIRS, hooli={"scope": "y"})
 
-    found = parse(more, pack("packed", acme=OURS), **known)
+    found = parse(more, pack("packed", acme=OURS), known=KNOWN)
 
     assert found.tenants["acme"].document == f"{PATH}/packed"
     assert found.tenants["acme"].scope == "ours"  # as it is now: its owner may still change it
@@ -342,18 +299,17 @@ def test_a_tenant_in_two_packed_parameters_stays_with_the_one_that_had_it(
     detail = f"Tenant acme stays with {PATH}/packed; it is in {places}"
     assert found.invalid["acme"].detail == detail
     assert found.invalid["acme"].code == "twice"
-    kept = {"tenants": {"hooli": {"scope": "y"}}}
-    assert json.loads(found.good_texts[f"{PATH}/more"]) == kept
-    assert json.loads(found.good_texts[f"{PATH}/packed"]) == {"tenants": {"acme": OURS}}
+    assert found.tenants["hooli"].scope == "y"
 
 
-def test_a_tenant_whose_packed_document_breaks_goes_on_with_the_last_good_one() -> None:
-    found = parse(pack("more", acme=THEIRS), pack("packed", acme=BROKEN), last_good=KEPT)
+def test_a_tenant_whose_packed_document_breaks_is_not_taken_over_by_another() -> None:
+    more = pack("more", acme=THEIRS)
 
-    assert found.tenants["acme"].scope == "a"
+    found = parse(more, pack("packed", acme=BROKEN), known=KNOWN)
+    unreadable = parse(more, parameter("packed", "{"), known=KNOWN)
+
+    assert found.tenants["acme"] == unreadable.tenants["acme"] == KNOWN["acme"]
     assert "unknown members: scop" in found.invalid["acme"].detail
-    unreadable = parse(pack("more", acme=THEIRS), parameter("packed", "{"), last_good=KEPT)
-    assert unreadable.tenants["acme"].scope == "a"
 
 
 def test_a_new_tenant_in_two_packed_parameters_is_not_served() -> None:
@@ -362,8 +318,6 @@ def test_a_new_tenant_in_two_packed_parameters_is_not_served() -> None:
     assert found.tenants == {}
     places = f"{PATH}/more and in {PATH}/packed"
     assert found.invalid["acme"].detail == f"Tenant acme is not served; it is in {places}"
-    again = parse(pack("more", acme=THEIRS), pack("packed", acme=OURS), last_good=found.good_texts)
-    assert again.tenants == {}
 
 
 @pytest.mark.parametrize(
@@ -380,39 +334,22 @@ def test_a_new_tenant_in_two_packed_parameters_is_not_served() -> None:
 def test_without_a_document_to_go_on_with_a_tenant_stays_as_its_token_was_issued_for(
     parameters: "list[ParameterTypeDef]",
 ) -> None:
-    known = had("acme", "packed")
+    known = had("packed", "acme")
 
     found = parse(*parameters, known=known)
 
     assert found.tenants == known
     assert found.invalid
-    again = parse(*parameters, known=known, last_good=found.good_texts)
-    assert again.tenants == known
     off = parse(*parameters, pack("off", acme=OFF), known=known)
     assert off.tenants["acme"].enabled is (parameters[0]["Name"] == f"{PATH}/acme")
     assert parse(*parameters).tenants == {}
-
-
-def test_a_tenant_that_was_taken_out_of_a_packed_parameter_stays_out() -> None:
-    left = {f"{PATH}/packed": json.dumps({"tenants": {"globex": OURS}})}
-
-    found = parse(parameter("packed", "{"), last_good=left, known=had("acme", "packed"))
-
-    assert found.tenants.keys() == {"globex"}
-
-
-def test_a_tenant_that_its_own_parameter_had_is_new_to_two_packed_ones() -> None:
-    packed = [pack("more", acme=THEIRS), pack("packed", acme=OURS)]
-    before = parse(parameter("acme", OURS), *packed)
-
-    assert parse(*packed, last_good=before.good_texts).tenants == {}
 
 
 @pytest.mark.parametrize("off", ["more", "packed"])
 def test_either_of_two_packed_parameters_disables_a_tenant(off: str) -> None:
     packed = [pack(name, acme=OURS | (OFF if name == off else {})) for name in ("more", "packed")]
 
-    found = parse(*packed, last_good=KEPT)
+    found = parse(*packed, known=KNOWN)
 
     assert not found.tenants["acme"].enabled
     assert f"is disabled, since {PATH}/{off} says so" in found.invalid["acme"].detail
@@ -429,21 +366,21 @@ def test_either_of_two_packed_parameters_disables_a_tenant(off: str) -> None:
     ],
 )
 def test_who_is_disabled_in_a_document_that_cannot_be_used_is_disabled(text: str) -> None:
-    found = parse(parameter("packed", text), last_good=KEPT)
+    found = parse(parameter("packed", text), known=KNOWN)
 
     assert not found.tenants["acme"].enabled
-    assert found.tenants["acme"].scope == "a"
+    assert found.tenants["acme"].scope == "last-token"
     assert found.invalid.keys() == {"acme"}
 
 
 def test_a_name_twice_in_one_parameter_goes_on_as_it_was() -> None:
     text = '{"tenants": {"acme": {"scope": "x"}, "acme": {"scope": "y"}}}'
 
-    found = parse(parameter("packed", text), last_good=KEPT)
+    found = parse(parameter("packed", text), known=KNOWN)
 
-    assert found.tenants["acme"].scope == "a"
-    detail = f"Tenant acme stays with {PATH}/packed; it is in {PATH}/packed, more than once"
-    assert found.invalid["acme"].detail == detail
+    assert found.tenants["acme"].scope == "last-token"
+    keeps = "Tenant acme keeps the values of its last token"
+    assert found.invalid["acme"].detail == f"{keeps}; it is in {PATH}/packed, more than once"
     assert parse(parameter("packed", text)).tenants == {}
 
 

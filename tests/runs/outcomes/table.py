@@ -6,7 +6,6 @@ from tests.helpers.scene import ALL, Case, Scene
 
 RECORD: dict[str, Any] = {"Key": {"key": {"S": "tenant#acme"}}}
 LEASE: dict[str, Any] = {"Key": {"key": {"S": "lease"}}}
-CURSOR: dict[str, Any] = {"UpdateExpression": "SET #checked = :checked"}
 
 
 def unreadable(words: str, operation: str, code: str, **members: Any) -> Case:  # noqa: ANN401  as AWS takes them
@@ -40,6 +39,12 @@ def written_by_a_person(scene: Scene) -> None:
         scene.account.dynamodb.put_item(TableName="ledger", Item=item)
 
 
+def left_over(scene: Scene) -> None:
+    """Have an item of an earlier version stay."""
+    written_by_a_person(scene)
+    scene.aws.fail("DeleteItem", "InternalServerError")
+
+
 LEDGER = [
     Case(words="items that a person has written", arrange=written_by_a_person),
     Case(
@@ -61,10 +66,10 @@ LEDGER = [
         unrecorded=frozenset({"acme"}),
     ),
     Case(
-        words="what was checked can't be noted",
-        arrange=lambda scene: scene.aws.fail("UpdateItem", "InternalServerError", **CURSOR),
+        words="what an earlier version has left can't be deleted",
+        arrange=left_over,
         reason="LedgerUnwritable",
-        detail="Writing lease to ledger failed: InternalServerError",
+        detail="Writing document#/visma/tenants/acme to ledger failed: InternalServerError",
         failures=frozenset({"/visma/tenants"}),
     ),
 ]

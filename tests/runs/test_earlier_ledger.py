@@ -1,0 +1,73 @@
+"""A ledger that an earlier version has written is read, serves, and is cleaned up."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.conftest import counts
+from tests.helpers.account import Account, Run, make_settings
+from token_issuer.ledger.items import encode
+from token_issuer.tenants.documents import check_document
+from token_issuer.tokens.renewal import purpose_of
+
+
+def earlier_items(account: Account, now: datetime) -> list[dict[str, Any]]:
+    """Return what the first version has written of a tenant whose token is due, and failed once."""
+    home = "/visma/tenants/acme"
+    text = account.ssm.get_parameter(Name=home)["Parameter"]["Value"]
+    purpose = purpose_of(check_document("acme", text, home), make_settings())
+    record = {
+        "key": "tenant#acme",
+        "schema": 1,
+        "client": "default",
+        "attempted_at": now - timedelta(minutes=5),
+        "issued_at": now - timedelta(minutes=55),
+        "expires_at": now + timedelta(minutes=5),
+        "may_live_until": now + timedelta(minutes=5),
+        "fingerprint": "0123456789abcdef",
+        "scope": "read",
+        "parameter": "/visma/tokens/acme",
+        "version": 1,
+        "client_secret_version": "v1",
+        "purpose": purpose,
+        "document": home,
+        "failure": {
+            "reason": "TokenRefused",
+            "detail": "invalid_tenant",
+            "failed_at": now - timedelta(minutes=5),
+            "count": 3,
+            "waits": 0,
+            "purpose": purpose,
+            "client_secret_version": "v1",
+        },
+    }
+    return [
+        record,
+        {"key": "lease", "checked": "acme"},
+        {"key": f"document#{home}", "text": text},
+        {"key": "document#/visma/tenants/gone", "text": '{"scope": ""}'},
+    ]
+
+
+def test_a_ledger_of_the_earlier_version_serves_and_is_cleaned_up(
+    account: Account, run: Run
+) -> None:
+    account.configure("acme")
+    account.put_token("acme", "of the earlier version")
+    for item in earlier_items(account, datetime.now(UTC)):
+        account.dynamodb.put_item(TableName="ledger", Item=encode(item)["M"])
+    account.put_document("acme", "{")  # so that only the record says what to ask for
+
+    report = run()
+
+    assert counts(report) == {"issued": 1, "failed": 1}
+    assert report["failures"][0]["tenant"] == "/visma/tenants/acme"
+    assert account.token_of("acme") != "of the earlier version"
+    items = {
+        item.pop("key")["S"]: item for item in account.dynamodb.scan(TableName="ledger")["Items"]
+    }
+    assert items.keys() == {"tenant#acme", "lease"}
+    assert items["lease"] == {}
+    assert not {"may_live_until", "failure"} & items["tenant#acme"].keys()
+    record = account.ledger.read().records["acme"]
+    assert record.issued
+    assert (record.issued.version, record.failure) == (2, None)
