@@ -76,7 +76,7 @@ def _conclude(
                 pass
             case Withdraw() as withdrawal:
                 pending, notice = None, _withdraw(client, withdrawal, outside)
-            case Prove() as proof:
+            case proof:
                 pending, notice, promoted = _prove(proof, secret, outside)
     stages = facts.stages.get(client, {})
     fallback = None if promoted else fallback_of(record.fallback, secret, stages, now)

@@ -1,4 +1,4 @@
-"""The ledger's table in memory, as far as the ledger uses DynamoDB; test_ledger.py holds it to it.
+"""The ledger's table in memory, as far as the ledger uses DynamoDB; test_table.py holds it to it.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.OperatorsAndFunctions.html
 """
@@ -16,7 +16,7 @@ TERM = re.compile(
     r"(?P<not>NOT )?((?P<call>\w+)\(#(?P<of>\w+)(, :(?P<type>\w+))?\)"
     r"|#(?P<left>\w+) (?P<sign>[<>=]+) :(?P<right>\w+))"
 )
-ASSIGNMENT = re.compile(r"#(\w+) = (?:if_not_exists\(#(\w+), ([:#]\w+)\)|([:#]\w+))")
+ASSIGNMENT = re.compile(r"#(\w+)(?:\.#(\w+))? = (?:if_not_exists\(#(\w+), ([:#]\w+)\)|([:#]\w+))")
 
 type Value = Mapping[str, Any]
 
@@ -44,9 +44,12 @@ class Table:
             return found
 
         setting, _, removed = request["UpdateExpression"].partition("REMOVE ")
-        for name, unless, default, plain in ASSIGNMENT.findall(setting):
+        for name, member, unless, default, plain in ASSIGNMENT.findall(setting):
             kept = before.get(unless) if unless else None
-            item[name] = kept or operand(default or plain)
+            value = kept or operand(default or plain)
+            if member and "M" not in item[name]:
+                raise _error("ValidationException")
+            item[name] = {"M": item[name]["M"] | {member: value}} if member else value
         for name in re.findall(r"#(\w+)", removed):
             item.pop(name, None)
         self.items[request["Key"]["key"]["S"]] = request["Key"] | item
@@ -63,9 +66,12 @@ class Table:
             for name, value in request.get("ExpressionAttributeValues", {}).items()
         }
         if condition and not any(_holds(term, item, values) for term in condition.split(" OR ")):
-            code = "ConditionalCheckFailedException"
-            raise ClientError({"Error": {"Code": code, "Message": ""}}, "UpdateItem")
+            raise _error("ConditionalCheckFailedException")
         return item
+
+
+def _error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": ""}}, "UpdateItem")
 
 
 def _holds(term: str, item: Mapping[str, Value], values: Mapping[str, Value]) -> bool:

@@ -8,7 +8,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from token_issuer.clients.credentials import ClientCredentials
-from token_issuer.clients.secrets_manager import promote, read_credentials, read_stages
+from token_issuer.clients.secrets_manager import ClientSecrets
 from token_issuer.errors import ClientSecretInvalid, ClientSecretUnreadable, PendingSecretUndecided
 
 if TYPE_CHECKING:
@@ -26,12 +26,16 @@ def secretsmanager() -> "Iterator[SecretsManagerClient]":
         yield boto3.client("secretsmanager", region_name="eu-north-1")
 
 
+def secrets_of(secretsmanager: "SecretsManagerClient") -> ClientSecrets:
+    return ClientSecrets(secretsmanager, "visma/clients")
+
+
 def test_the_secret_of_a_client_is_read(secretsmanager: "SecretsManagerClient") -> None:
     secret = secretsmanager.create_secret(
         Name="visma/clients/sales", SecretString=json.dumps(SECRET)
     )
 
-    credentials = read_credentials(secretsmanager, "visma/clients", "sales")
+    credentials = secrets_of(secretsmanager).read("sales")
 
     assert credentials == ClientCredentials(
         client_id="demoapp",
@@ -46,7 +50,7 @@ def test_the_auth_method_may_be_said(method: str, secretsmanager: "SecretsManage
     text = json.dumps(SECRET | {"auth_method": method})
     secretsmanager.create_secret(Name="visma/clients/default", SecretString=text)
 
-    credentials = read_credentials(secretsmanager, "visma/clients", "default")
+    credentials = secrets_of(secretsmanager).read("default")
 
     assert credentials.auth_method == method
 
@@ -61,7 +65,7 @@ def test_what_is_not_json_is_not_quoted(secretsmanager: "SecretsManagerClient") 
     secretsmanager.create_secret(Name="visma/clients/default", SecretString="correct-horse")
 
     with pytest.raises(ClientSecretInvalid) as caught:
-        read_credentials(secretsmanager, "visma/clients", "default")
+        secrets_of(secretsmanager).read("default")
 
     assert caught.value.__suppress_context__  # a JSONDecodeError carries the whole document
     assert "horse" not in "".join(traceback.format_exception(caught.value))
@@ -75,13 +79,14 @@ def test_an_unreachable_service_is_named() -> None:
         aws_access_key_id="testing",
         aws_secret_access_key="testing",
     )
+    secrets = secrets_of(nobody)
 
     with pytest.raises(ClientSecretUnreadable, match="EndpointConnectionError"):
-        read_credentials(nobody, "visma/clients", "default")
+        secrets.read("default")
     with pytest.raises(ClientSecretUnreadable, match=r"versions of secret .* EndpointConnection"):
-        read_stages(nobody, "visma/clients", "default")
+        secrets.stages("default")
     with pytest.raises(PendingSecretUndecided, match="EndpointConnectionError"):
-        promote(nobody, "visma/clients", "default", V2, V1)
+        secrets.promote("default", V2, V1)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +138,7 @@ def test_why_a_secret_has_no_value_is_said_with_what_to_do(
     arrange(secretsmanager)
 
     with pytest.raises(ClientSecretUnreadable) as caught:
-        read_credentials(secretsmanager, "visma/clients", "default")
+        secrets_of(secretsmanager).read("default")
 
     assert (caught.value.code, caught.value.detail) == (code, detail)
     assert remedy in caught.value.remedy
@@ -155,7 +160,7 @@ def test_a_state_that_explains_nothing_leaves_the_failure_as_it_is(
             stubber.add_client_error("describe_secret", "AccessDeniedException")
 
         with pytest.raises(ClientSecretUnreadable, match=f"failed: {code}") as caught:
-            read_credentials(secretsmanager, "visma/clients", "default")
+            secrets_of(secretsmanager).read("default")
 
     assert caught.value.code == code
 
@@ -172,8 +177,8 @@ def test_a_version_is_read_by_its_stage(secretsmanager: "SecretsManagerClient") 
     secretsmanager.create_secret(Name="visma/clients/default", SecretString=json.dumps(SECRET))
     version = stage(secretsmanager, "AWSPENDING")
 
-    pending = read_credentials(secretsmanager, "visma/clients", "default", "AWSPENDING")
-    current = read_credentials(secretsmanager, "visma/clients", "default")
+    pending = secrets_of(secretsmanager).read("default", "AWSPENDING")
+    current = secrets_of(secretsmanager).read("default")
 
     assert (pending.client_secret, pending.version) == ("another", version)
     assert current.client_secret == SECRET["client_secret"]
@@ -189,45 +194,75 @@ def test_an_odd_version_is_the_same_wherever_it_is_read(
         Name="visma/clients/default", SecretString=text, ClientRequestToken=odd
     )
 
-    version = read_credentials(secretsmanager, "visma/clients", "default").version
+    version = secrets_of(secretsmanager).read("default").version
 
     assert version == r"\x1b[2J\u202e0b7d2b1e-3a52-4f6e-9a39-00000000"
-    assert read_stages(secretsmanager, "visma/clients", "default") == {"AWSCURRENT": version}
+    assert secrets_of(secretsmanager).stages("default") == {"AWSCURRENT": version}
 
 
 def test_a_stage_without_a_version_cannot_be_read(secretsmanager: "SecretsManagerClient") -> None:
     secretsmanager.create_secret(Name="visma/clients/default", SecretString=json.dumps(SECRET))
 
     with pytest.raises(ClientSecretUnreadable, match="ResourceNotFoundException"):
-        read_credentials(secretsmanager, "visma/clients", "default", "AWSPENDING")
+        secrets_of(secretsmanager).read("default", "AWSPENDING")
 
 
-def test_stages_are_read_and_moved(secretsmanager: "SecretsManagerClient") -> None:
+def test_stages_are_read_and_moved_once_by_two_runs_at_once(
+    secretsmanager: "SecretsManagerClient",
+) -> None:
     first = secretsmanager.create_secret(
         Name="visma/clients/default", SecretString=json.dumps(SECRET)
     )["VersionId"]
-    second = stage(secretsmanager, "AWSPENDING")
-    before = read_stages(secretsmanager, "visma/clients", "default")
+    second, secrets = stage(secretsmanager, "AWSPENDING"), secrets_of(secretsmanager)
+    assert secrets.stages("default") == {"AWSCURRENT": first, "AWSPENDING": second}
 
-    promote(secretsmanager, "visma/clients", "default", second, first)
+    for _ in range(2):
+        secrets.promote("default", second, first)
 
-    assert before == {"AWSCURRENT": first, "AWSPENDING": second}
-    assert read_stages(secretsmanager, "visma/clients", "default") == {
-        "AWSCURRENT": second,
-        "AWSPREVIOUS": first,
-    }
+    assert secrets.stages("default") == {"AWSCURRENT": second, "AWSPREVIOUS": first}
+
+
+def test_a_current_version_that_somebody_puts_meanwhile_is_not_displaced(
+    secretsmanager: "SecretsManagerClient",
+) -> None:
+    first = secretsmanager.create_secret(
+        Name="visma/clients/default", SecretString=json.dumps(SECRET)
+    )["VersionId"]
+    second, third = stage(secretsmanager, "AWSPENDING"), stage(secretsmanager, "AWSCURRENT")
+    secrets = secrets_of(secretsmanager)
+
+    with pytest.raises(PendingSecretUndecided, match="InvalidParameterException"):
+        secrets.promote("default", second, first)
+
+    assert secrets.stages("default")["AWSCURRENT"] == third
+
+
+def test_a_promotion_that_is_denied_says_what_the_role_needs() -> None:
+    secretsmanager = boto3.client("secretsmanager", region_name="eu-north-1")
+    with Stubber(secretsmanager) as stubber:
+        stubber.add_client_error("update_secret_version_stage", "AccessDeniedException")
+
+        with pytest.raises(PendingSecretUndecided, match="AccessDeniedException") as caught:
+            secrets_of(secretsmanager).promote("default", V2, V1)
+
+    assert "UpdateSecretVersionStage" in caught.value.remedy
 
 
 def test_a_label_that_cannot_be_taken_off_leaves_the_promotion_as_it_is() -> None:
     secretsmanager = boto3.client("secretsmanager", region_name="eu-north-1")
-    move = {"SecretId": "visma/clients/default", "VersionStage": "AWSCURRENT"}
+    secret = {"SecretId": "visma/clients/default"}
     with Stubber(secretsmanager) as stubber:
         stubber.add_response(
             "update_secret_version_stage",
             {},
-            move | {"MoveToVersionId": V2, "RemoveFromVersionId": V1},
+            secret
+            | {"VersionStage": "AWSCURRENT", "MoveToVersionId": V2, "RemoveFromVersionId": V1},
         )
-        stubber.add_client_error("update_secret_version_stage", "ThrottlingException")
+        stubber.add_client_error(
+            "update_secret_version_stage",
+            "ThrottlingException",
+            expected_params=secret | {"VersionStage": "AWSPENDING", "RemoveFromVersionId": V2},
+        )
 
-        promote(secretsmanager, "visma/clients", "default", V2, V1)
+        secrets_of(secretsmanager).promote("default", V2, V1)
         stubber.assert_no_pending_responses()

@@ -1,38 +1,23 @@
 """The versions of one client's secret in a run: where one is refused, another serves."""
 
-from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 
-from tests.helpers.account import NO_VERSION, REFUSED, credentials
-from token_issuer.clients.credentials import ClientCredentials
-from token_issuer.clients.versions import ClientSecret
+from tests.helpers.account import REFUSED, credentials
+from tests.helpers.staged_secrets import StagedSecrets
+from token_issuer.clients.versions import ClientSecret, SecretsInUse
 from token_issuer.errors import (
     ClientRefused,
     ClientSecretInvalid,
     ClientSecretUnreadable,
+    EndpointBreakerOpen,
+    IssuerError,
     PendingClientDiffers,
 )
 from token_issuer.redaction import Quoted
 
 NEW = "new-7zR2pXw9Lm4Tb8YcH6vKq"
-
-type Version = ClientCredentials | ClientSecretInvalid | ClientSecretUnreadable
-
-
-def reader(**stages: list[Version]) -> Callable[[str, str], ClientCredentials]:
-    """Return a reader of versions by stage; one that is read again may be another one."""
-
-    def read(client: str, stage: str) -> ClientCredentials:
-        assert client == "default"
-        versions = stages.get(stage, [NO_VERSION])
-        found = versions.pop(0) if len(versions) > 1 else versions[0]
-        if isinstance(found, ClientCredentials):
-            return found
-        raise found
-
-    return read
 
 
 def way(secret: ClientSecret) -> list[str]:
@@ -47,54 +32,46 @@ def way(secret: ClientSecret) -> list[str]:
 
 
 def test_the_way_back_is_current_again_pending_previous() -> None:
-    read = reader(
-        AWSCURRENT=[credentials("v2")],
-        AWSPENDING=[credentials("v3")],
-        AWSPREVIOUS=[credentials("v1")],
-    )
+    secrets = StagedSecrets(AWSCURRENT="v2", AWSPENDING="v3", AWSPREVIOUS="v1")
 
-    assert way(ClientSecret("default", read)) == ["v2", "v3", "v1"]
+    assert way(ClientSecret("default", secrets)) == ["v2", "v3", "v1"]
 
 
 def test_a_current_version_that_has_changed_meanwhile_is_asked_with() -> None:
-    read = reader(
-        AWSCURRENT=[credentials("v2"), credentials("v4")],
-        AWSPENDING=[credentials("v3")],
-        AWSPREVIOUS=[credentials("v1")],
-    )
+    secrets = StagedSecrets(AWSCURRENT=["v2", "v4"], AWSPENDING="v3", AWSPREVIOUS="v1")
 
-    assert way(ClientSecret("default", read)) == ["v2", "v4", "v3"]  # three in all
+    assert way(ClientSecret("default", secrets)) == ["v2", "v4", "v3"]  # three in all
 
 
 def test_versions_that_cannot_be_used_are_passed_over() -> None:
-    read = reader(
-        AWSCURRENT=[credentials("v2")],
-        AWSPENDING=[ClientSecretInvalid("not JSON")],
-        AWSPREVIOUS=[ClientSecretUnreadable("throttled")],
+    secrets = StagedSecrets(
+        AWSCURRENT="v2",
+        AWSPENDING=ClientSecretInvalid("not JSON"),
+        AWSPREVIOUS=ClientSecretUnreadable("throttled"),
     )
 
-    assert way(ClientSecret("default", read)) == ["v2"]
+    assert way(ClientSecret("default", secrets)) == ["v2"]
 
 
 def test_a_current_version_that_cannot_be_read_is_no_refusal() -> None:
-    read = reader(AWSCURRENT=[ClientSecretUnreadable("denied")], AWSPREVIOUS=[credentials("v1")])
+    secrets = StagedSecrets(AWSCURRENT=ClientSecretUnreadable("denied"), AWSPREVIOUS="v1")
 
     with pytest.raises(ClientSecretUnreadable, match="denied"):
-        ClientSecret("default", read).choose()
+        ClientSecret("default", secrets).choose()
 
 
 def test_where_the_current_version_is_malformed_the_previous_one_says_whose_it_is() -> None:
-    read = reader(
-        AWSCURRENT=[ClientSecretInvalid("not JSON")],
-        AWSPENDING=[credentials("v3", "other")],
-        AWSPREVIOUS=[credentials("v1")],
+    secrets = StagedSecrets(
+        AWSCURRENT=ClientSecretInvalid("not JSON"),
+        AWSPENDING=credentials("v3", "other"),
+        AWSPREVIOUS="v1",
     )
 
-    assert way(ClientSecret("default", read)) == ["v1"]
+    assert way(ClientSecret("default", secrets)) == ["v1"]
 
 
 def test_the_first_failure_of_the_current_version_is_the_one_that_is_told() -> None:
-    secret = ClientSecret("default", reader(AWSCURRENT=[credentials("v1"), credentials("v2")]))
+    secret = ClientSecret("default", StagedSecrets(AWSCURRENT=["v1", "v2"]))
     secret.refuse(secret.choose(), REFUSED)
     secret.refuse(secret.choose(), ClientRefused("Client default: unauthorized"))
 
@@ -102,21 +79,20 @@ def test_the_first_failure_of_the_current_version_is_the_one_that_is_told() -> N
 
 
 def test_where_the_current_version_cannot_be_read_again_the_next_one_serves() -> None:
-    read = reader(
-        AWSCURRENT=[credentials("v2"), ClientSecretUnreadable("throttled")],
-        AWSPREVIOUS=[credentials("v1")],
+    secrets = StagedSecrets(
+        AWSCURRENT=["v2", ClientSecretUnreadable("throttled")], AWSPREVIOUS="v1"
     )
 
-    assert way(ClientSecret("default", read)) == ["v2", "v1"]
+    assert way(ClientSecret("default", secrets)) == ["v2", "v1"]
 
 
 def test_what_could_not_be_tried_is_told() -> None:
-    read = reader(
-        AWSCURRENT=[credentials("v2")],
-        AWSPENDING=[ClientSecretInvalid("The pending one is not JSON")],
-        AWSPREVIOUS=[ClientSecretUnreadable("The previous one: DecryptionFailure")],
+    secrets = StagedSecrets(
+        AWSCURRENT="v2",
+        AWSPENDING=ClientSecretInvalid("The pending one is not JSON"),
+        AWSPREVIOUS=ClientSecretUnreadable("The previous one: DecryptionFailure"),
     )
-    secret = ClientSecret("default", read)
+    secret = ClientSecret("default", secrets)
     secret.refuse(secret.choose(), REFUSED)
 
     with pytest.raises(ClientRefused) as raised:
@@ -129,54 +105,49 @@ def test_what_could_not_be_tried_is_told() -> None:
 
 
 def test_no_version_is_read_twice_but_the_current_one() -> None:
-    reads = []
-    read = reader(
-        AWSCURRENT=[ClientSecretInvalid("not JSON")],
-        AWSPENDING=[credentials("v3", "other")],
-        AWSPREVIOUS=[credentials("v1")],
+    secrets = StagedSecrets(
+        AWSCURRENT=ClientSecretInvalid("not JSON"),
+        AWSPENDING=credentials("v3", "other"),
+        AWSPREVIOUS="v1",
     )
 
-    def counting(client: str, stage: str) -> ClientCredentials:
-        reads.append(stage)
-        return read(client, stage)
-
-    secret = ClientSecret("default", counting)
+    secret = ClientSecret("default", secrets)
     assert way(secret) == ["v1"]
     with pytest.raises(PendingClientDiffers):
         secret.read_pending()
 
-    assert sorted(reads) == ["AWSCURRENT", "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"]
+    assert sorted(secrets.reads) == ["AWSCURRENT", "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"]
 
 
 def test_whose_a_pending_version_is_must_be_known() -> None:
-    read = reader(
-        AWSCURRENT=[ClientSecretInvalid("not JSON")],
-        AWSPENDING=[credentials("v3", "other")],
-        AWSPREVIOUS=[ClientSecretUnreadable("throttled", code=Quoted("ThrottlingException"))],
+    secrets = StagedSecrets(
+        AWSCURRENT=ClientSecretInvalid("not JSON"),
+        AWSPENDING=credentials("v3", "other"),
+        AWSPREVIOUS=ClientSecretUnreadable("throttled", code=Quoted("ThrottlingException")),
     )
 
     with pytest.raises(ClientSecretUnreadable, match="throttled"):
-        ClientSecret("default", read).read_pending()
-    assert way(ClientSecret("default", read)) == []
+        ClientSecret("default", secrets).read_pending()
+    assert way(ClientSecret("default", secrets)) == []
 
 
 def test_where_no_version_says_whose_it_is_a_pending_one_does() -> None:
-    read = reader(AWSCURRENT=[ClientSecretInvalid("not JSON")], AWSPENDING=[credentials("v3")])
+    secrets = StagedSecrets(AWSCURRENT=ClientSecretInvalid("not JSON"), AWSPENDING="v3")
 
-    assert ClientSecret("default", read).read_pending().version == "v3"
-    assert way(ClientSecret("default", read)) == ["v3"]
+    assert ClientSecret("default", secrets).read_pending().version == "v3"
+    assert way(ClientSecret("default", secrets)) == ["v3"]
 
 
 def test_a_malformed_current_version_without_another_is_the_failure() -> None:
-    secret = ClientSecret("default", reader(AWSCURRENT=[ClientSecretInvalid("not JSON")]))
+    secret = ClientSecret("default", StagedSecrets(AWSCURRENT=ClientSecretInvalid("not JSON")))
 
     with pytest.raises(ClientSecretInvalid, match="not JSON"):
         secret.choose()
 
 
 def test_a_malformed_current_version_and_a_refused_one_say_that_no_other_works() -> None:
-    read = reader(AWSCURRENT=[ClientSecretInvalid("not JSON")], AWSPREVIOUS=[credentials("v1")])
-    secret = ClientSecret("default", read)
+    secrets = StagedSecrets(AWSCURRENT=ClientSecretInvalid("not JSON"), AWSPREVIOUS="v1")
+    secret = ClientSecret("default", secrets)
     assert way(secret) == ["v1"]
 
     with pytest.raises(ClientSecretInvalid, match="not JSON; no other version"):
@@ -184,7 +155,7 @@ def test_a_malformed_current_version_and_a_refused_one_say_that_no_other_works()
 
 
 def test_a_refused_current_version_without_another_says_no_more() -> None:
-    secret = ClientSecret("default", reader(AWSCURRENT=[credentials("v1")]))
+    secret = ClientSecret("default", StagedSecrets(AWSCURRENT="v1"))
     way(secret)
 
     with pytest.raises(ClientRefused) as raised:
@@ -194,10 +165,61 @@ def test_a_refused_current_version_without_another_says_no_more() -> None:
 
 
 def test_a_defect_in_reading_shows_nothing() -> None:
-    def read(_client: str, _stage: str) -> ClientCredentials:
-        raise TypeError(NEW)
+    secrets = StagedSecrets(AWSCURRENT=TypeError(NEW))
 
     with pytest.raises(ClientSecretUnreadable, match="failed: TypeError in") as raised:
-        ClientSecret("default", read).choose()
+        ClientSecret("default", secrets).choose()
 
     assert NEW not in str(raised.value)
+
+
+def test_in_a_run_each_client_has_one_secret() -> None:
+    in_use = SecretsInUse(StagedSecrets(AWSCURRENT="v1"))
+
+    assert in_use.of("default") is in_use.of("default")
+    assert in_use.of("sales") is not in_use.of("default")
+    assert in_use.of("sales").client == "sales"
+
+
+# What a run learns of a version
+
+
+@pytest.fixture
+def secret() -> ClientSecret:
+    secret = ClientSecret("default", StagedSecrets(AWSCURRENT="v2", AWSPREVIOUS="v1"))
+    secret.refuse(secret.choose(), REFUSED)
+    secret.choose()
+    return secret
+
+
+def test_a_version_that_had_a_token_is_proved_for_the_tenant_that_had_one_last(
+    secret: ClientSecret,
+) -> None:
+    secret.worked(None)  # a tenant was refused
+    assert secret.proved_for("v1") is None
+
+    for tenant in ("acme", "globex", None):
+        secret.worked(tenant)
+
+    assert secret.proved_for("v1") == "globex"
+    assert secret.proved_for("v2") is None
+    assert secret.refusal_of("v2") is REFUSED
+    assert secret.refusal_of("v1") is None
+
+
+@pytest.mark.parametrize(
+    ("why", "proved_for"),
+    [
+        pytest.param(REFUSED, None, id="refused after all"),
+        pytest.param(EndpointBreakerOpen("HTTP 503"), "acme", id="no answer"),
+    ],
+)
+def test_where_no_more_is_asked_for_a_version_is_proved_unless_it_is_refused(
+    why: IssuerError, proved_for: str | None, secret: ClientSecret
+) -> None:
+    secret.worked("acme")
+
+    secret.close(why)
+
+    assert secret.closed is why
+    assert secret.proved_for("v1") == proved_for

@@ -1,20 +1,14 @@
 import json
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
-from botocore.config import Config
-from moto import mock_aws
 
-from tests.helpers.account import ended_pacer, fast_pacer
 from tests.helpers.any_parameters import PATH, issued_for
-from token_issuer.errors import DocumentInvalid, TenantsUnreadable
+from token_issuer.errors import DocumentInvalid
 from token_issuer.tenants.configuration import Configuration, parse_configuration
 from token_issuer.tenants.documents import Tenant, check_document
-from token_issuer.tenants.parameters import TenantDocuments
 
 if TYPE_CHECKING:
-    from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.literals import ParameterTypeType
     from mypy_boto3_ssm.type_defs import ParameterTypeDef
 
@@ -100,54 +94,13 @@ def test_a_name_of_64_characters_is_one() -> None:
     assert list(parse(parameter("a" * 64, {"scope": ""})).tenants) == ["a" * 64]
 
 
-@pytest.fixture
-def ssm(monkeypatch: pytest.MonkeyPatch) -> "SSMClient":
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    return boto3.client("ssm", region_name="eu-north-1")
+def test_nested_and_encrypted_parameters_configure_nobody() -> None:
+    encrypted = parameter("globex", {"scope": ""}, "SecureString")
 
-
-@pytest.mark.parametrize("count", [0, 10, 11, 21])
-def test_all_pages_are_read(count: int, ssm: "SSMClient") -> None:
-    with mock_aws():
-        for number in range(count):
-            ssm.put_parameter(Name=f"{PATH}/t{number}", Value='{"scope": ""}', Type="String")
-        ssm.put_parameter(Name="/visma/elsewhere", Value='{"scope": ""}', Type="String")
-
-        found = TenantDocuments(ssm, PATH, fast_pacer()).read()
-
-    assert {one["Name"] for one in found} == {f"{PATH}/t{number}" for number in range(count)}
-    assert parse(*found).parameters == count
-
-
-def test_nested_and_encrypted_parameters_are_listed_too(ssm: "SSMClient") -> None:
-    with mock_aws():
-        ssm.put_parameter(Name=f"{PATH}/eu/acme", Value='{"scope": ""}', Type="String")
-        ssm.put_parameter(Name=f"{PATH}/globex", Value='{"scope": ""}', Type="SecureString")
-
-        configuration = parse(*TenantDocuments(ssm, PATH, fast_pacer()).read())
+    configuration = parse(parameter("eu/acme", {"scope": ""}), encrypted)
 
     assert configuration.tenants == {}
     assert configuration.invalid.keys() == {f"{PATH}/eu/acme", f"{PATH}/globex"}
-
-
-def test_a_listing_that_cannot_be_asked_for_is_no_listing() -> None:
-    nobody = boto3.client(
-        "ssm",
-        endpoint_url="http://127.0.0.1:1",
-        region_name="eu-north-1",
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",
-        config=Config(retries={"total_max_attempts": 1}),
-    )
-
-    with pytest.raises(TenantsUnreadable, match="EndpointConnectionError"):
-        TenantDocuments(nobody, PATH, fast_pacer()).read()
-
-
-def test_a_listing_that_takes_too_long_is_said() -> None:
-    with pytest.raises(TenantsUnreadable, match="had no time left"):
-        TenantDocuments(boto3.client("ssm", "eu-north-1"), PATH, ended_pacer()).read()
 
 
 # A document that can't be used

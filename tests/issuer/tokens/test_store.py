@@ -19,7 +19,7 @@ from token_issuer.errors import (
 )
 from token_issuer.limits.pacer import ATTEMPTS
 from token_issuer.tokens.access_token import AccessToken
-from token_issuer.tokens.store import delete_tokens, read_versions, store_token
+from token_issuer.tokens.store import TokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,8 +46,12 @@ def make_ssm(endpoint: str | None = None) -> "SSMClient":
     )
 
 
+def store_of(ssm: "SSMClient") -> TokenStore:
+    return TokenStore(ssm, KEY, writes=fast_pacer(), reads=fast_pacer())
+
+
 def store(ssm: "SSMClient") -> int:
-    return store_token("/visma/tokens/acme", TOKEN, ssm=ssm, key_id=KEY, pacer=fast_pacer())
+    return store_of(ssm).put("/visma/tokens/acme", TOKEN)
 
 
 def test_the_request_is_exactly_this() -> None:
@@ -161,7 +165,7 @@ def stored() -> "Iterator[SSMClient]":
 
 
 def test_versions_are_read_ten_at_a_time(stored: "SSMClient") -> None:
-    versions = read_versions([*NAMES, "/visma/tokens/none"], ssm=stored, pacer=fast_pacer())
+    versions = store_of(stored).versions([*NAMES, "/visma/tokens/none"])
 
     assert versions == dict.fromkeys(NAMES, 1) | {NAMES[11]: 2}
 
@@ -172,30 +176,31 @@ def test_tokens_are_not_decrypted_for_their_versions() -> None:
         request = {"Names": NAMES[:1], "WithDecryption": False}
         stubber.add_response("get_parameters", {"Parameters": []}, request)
 
-        assert read_versions(NAMES[:1], ssm=ssm, pacer=fast_pacer()) == {}
+        assert store_of(ssm).versions(NAMES[:1]) == {}
 
 
 def test_versions_that_cannot_be_read_are_said() -> None:
     with pytest.raises(TokensUnchecked, match="EndpointConnectionError"):
-        read_versions(NAMES, ssm=make_ssm("http://127.0.0.1:1"), pacer=fast_pacer())
+        store_of(make_ssm("http://127.0.0.1:1")).versions(NAMES)
 
 
 def test_without_time_nothing_is_read_or_deleted(stored: "SSMClient") -> None:
-    with pytest.raises(TokensUnchecked, match="ended before its turn"):
-        read_versions(NAMES, ssm=stored, pacer=ended_pacer())
+    store = TokenStore(stored, KEY, writes=ended_pacer(), reads=ended_pacer())
+    with pytest.raises(TokensUnchecked, match="versions of tokens: The run had no time left"):
+        store.versions(NAMES)
 
-    failures = delete_tokens(NAMES, ssm=stored, pacer=ended_pacer())
+    failures = store.delete(NAMES)
 
     assert {name: one.reason for name, one in failures.items()} == dict.fromkeys(
         NAMES, "NoTimeLeft"
     )
-    assert len(read_versions(NAMES, ssm=stored, pacer=fast_pacer())) == len(NAMES)
+    assert len(store_of(stored).versions(NAMES)) == len(NAMES)
 
 
 def test_what_is_deleted_is_gone_and_what_is_gone_is_no_failure(stored: "SSMClient") -> None:
-    assert delete_tokens([*NAMES[:11], "/visma/tokens/none"], ssm=stored, pacer=fast_pacer()) == {}
+    assert store_of(stored).delete([*NAMES[:11], "/visma/tokens/none"]) == {}
 
-    assert read_versions(NAMES, ssm=stored, pacer=fast_pacer()).keys() == {NAMES[11]}
+    assert store_of(stored).versions(NAMES).keys() == {NAMES[11]}
 
 
 def test_ten_that_cannot_be_deleted_stop_no_other() -> None:
@@ -204,7 +209,7 @@ def test_ten_that_cannot_be_deleted_stop_no_other() -> None:
         stubber.add_client_error("delete_parameters", "AccessDeniedException")
         stubber.add_response("delete_parameters", {"DeletedParameters": [NAMES[10]]})
 
-        failures = delete_tokens(NAMES, ssm=ssm, pacer=fast_pacer())
+        failures = store_of(ssm).delete(NAMES)
 
     assert failures.keys() == {*NAMES[:10], NAMES[11]}
     assert {type(failures[name]) for name in NAMES[:10]} == {StoreDenied}

@@ -1,0 +1,85 @@
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from moto import mock_aws
+
+from tests.helpers.account import ended_pacer, fast_pacer
+from token_issuer.errors import TenantsUnreadable
+from token_issuer.tenants.parameters import TenantDocuments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_ssm import SSMClient
+
+PATH = "/visma/tenants"
+
+
+def make_ssm(endpoint: str | None = None) -> "SSMClient":
+    return boto3.client(
+        "ssm",
+        endpoint_url=endpoint,
+        region_name="eu-north-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+
+def read(ssm: "SSMClient") -> list[str]:
+    """Return the names of the parameters, below the path."""
+    parameters = TenantDocuments(ssm, PATH, fast_pacer()).read()
+    return sorted(one["Name"].removeprefix(f"{PATH}/") for one in parameters)
+
+
+@pytest.fixture
+def ssm() -> "Iterator[SSMClient]":
+    with mock_aws():
+        yield make_ssm()
+
+
+@pytest.mark.parametrize("count", [0, 10, 11, 21])
+def test_all_pages_are_read(count: int, ssm: "SSMClient") -> None:
+    for name in [*(f"{PATH}/t{number:02}" for number in range(count)), "/visma/elsewhere"]:
+        ssm.put_parameter(Name=name, Value='{"scope": ""}', Type="String")
+
+    assert read(ssm) == [f"t{number:02}" for number in range(count)]
+
+
+def test_nested_and_encrypted_parameters_are_listed_too(ssm: "SSMClient") -> None:
+    ssm.put_parameter(Name=f"{PATH}/eu/acme", Value='{"scope": ""}', Type="String")
+    ssm.put_parameter(Name=f"{PATH}/globex", Value='{"scope": ""}', Type="SecureString")
+
+    assert read(ssm) == ["eu/acme", "globex"]
+
+
+def test_a_listing_that_cannot_be_asked_for_is_no_listing() -> None:
+    with pytest.raises(TenantsUnreadable, match="EndpointConnectionError"):
+        read(make_ssm("http://127.0.0.1:1"))
+
+
+def test_a_listing_that_takes_too_long_is_said() -> None:
+    with pytest.raises(TenantsUnreadable, match=r"Listing .*: The run had no time left"):
+        TenantDocuments(make_ssm(), PATH, ended_pacer()).read()
+
+
+PARAMETER: dict[str, Any] = {"Name": f"{PATH}/acme", "Type": "String", "Value": "{}"}
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        pytest.param([{"Parameters": [], "NextToken": "a"}] * 2, id="pages in a circle"),
+        pytest.param([{"Parameters": [PARAMETER | {"Value": 7}]}], id="a number as a text"),
+        pytest.param([{"Parameters": [{"Name": f"{PATH}/acme"}]}], id="no text"),
+    ],
+)
+def test_a_listing_that_is_none_is_said(pages: list[dict[str, Any]]) -> None:
+    answers = iter(pages)
+    ssm: Any = SimpleNamespace(get_parameters_by_path=lambda **_: next(answers))
+
+    with pytest.raises(TenantsUnreadable, match="MalformedAnswer"):
+        read(ssm)
