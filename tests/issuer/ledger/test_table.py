@@ -40,7 +40,6 @@ FAILURE = Failure(
     code=Quoted("invalid_tenant"),
     detail=Quoted("invalid_tenant: no"),
     failed_at=NOW,
-    count=3,
     waits=2,
     next_attempt_at=NOW + timedelta(minutes=7, seconds=30),
     purpose="{}",
@@ -253,7 +252,7 @@ NOT_TIMES = {
 }
 FULL = replace(
     RECORD,
-    issued=replace(ISSUED, lost_at=NOW, may_live_until=NOW),
+    issued=replace(ISSUED, lost_at=NOW),
     failure=replace(FAILURE, told_at=NOW),
 )
 TIMES = ["attempted_at", "issued_at", "expires_at", "lost_at", "may_live_until"]
