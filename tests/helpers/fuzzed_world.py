@@ -9,18 +9,16 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from aws_lambda_powertools import Logger
-
 from tests.helpers.account import CLIENT_SECRET, fast_pacer, log_to, make_settings
 from tests.helpers.fuzzed_table import Table, Value
+from tests.helpers.outside import make_outside
 from token_issuer.clients.credentials import ClientCredentials, parse_credentials
 from token_issuer.clients.secrets_manager import CURRENT, PENDING, ClientSecrets
 from token_issuer.errors import IssuerError
-from token_issuer.limits.deadline import Clock, Deadline
-from token_issuer.outside import Aws, Outside, open_outside
+from token_issuer.limits.deadline import Clock
+from token_issuer.outside import Outside
 from token_issuer.reporting.events import Events
 from token_issuer.reporting.report import Report
-from token_issuer.reporting.telemetry import Telemetry
 from token_issuer.run import run
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.access_token import AccessToken
@@ -72,29 +70,24 @@ class World:
 
     def run(self, invocation: Invocation | None = None, **others: object) -> Report:
         """Run with some things outside replaced."""
-        outside = replace(self.outside(), **others)  # type: ignore[arg-type]
+        outside = replace(self._outside(), **others)  # type: ignore[arg-type]
         with redirect_stdout(self.said):
             return run(invocation or Invocation(), outside, holder=f"{self.now}")
 
-    def outside(self) -> Outside:
-        unused: Any = None
+    def _outside(self) -> Outside:
         events: Any = SimpleNamespace(put_events=self._put_events)
-        opened = open_outside(
-            SETTINGS,
-            Aws(ssm=unused, secretsmanager=unused, dynamodb=unused),
-            Telemetry(Logger(service="token-issuer"), "issuer"),
-            Events(lambda: events, "issuer"),
-            Deadline(self.seconds, self.clock),
-        )
         tenants: Any = SimpleNamespace(read=lambda: self.parameters)
         endpoint: Any = SimpleNamespace(post=lambda *_: self.answer)
-        return replace(
-            opened,
+        return make_outside(
+            self.clock,
+            self.seconds,
+            SETTINGS,
             tenants=tenants,
             endpoint=endpoint,
             secrets=Secrets(self.secrets),
             tokens=Tokens(self.versions),
             ledger=self.table.ledger,
+            events=Events(lambda: events, "issuer"),
         )
 
     def _put_events(self, *, Entries: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:  # noqa: N803

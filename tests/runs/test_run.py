@@ -11,6 +11,7 @@ import pytest
 from tests.helpers.fuzzed_table import Table
 from tests.helpers.fuzzed_world import (
     BEGIN,
+    DOCUMENT,
     SECRET,
     Secrets,
     Tokens,
@@ -25,6 +26,7 @@ from token_issuer.errors import (
     ClientSecretUnreadable,
     IssuerError,
     LedgerUnwritable,
+    ParameterUnwritable,
     StoreDenied,
     TokensUnchecked,
 )
@@ -32,6 +34,7 @@ from token_issuer.ledger.records import Record
 from token_issuer.ledger.table import Ledger
 from token_issuer.redaction import Quoted
 from token_issuer.tenants.invocation import Invocation
+from token_issuer.tokens.access_token import AccessToken
 from token_issuer.tokens.oauth import Answer
 
 ACME = "/visma/tokens/acme"
@@ -380,3 +383,34 @@ def test_tenants_that_wait_do_not_hide_a_new_failure(world: World) -> None:
 
     assert report["failed"] == 102
     assert report["failures"][0]["tenant"] == "acme"
+
+
+@pytest.mark.parametrize(
+    "clients",
+    [
+        pytest.param("aaaaaaaaa", id="one client"),
+        pytest.param("abcabcabc", id="clients that have both kinds"),
+        pytest.param("aaabbbbbb", id="a client that has all that can't be stored"),
+    ],
+)
+def test_who_can_be_stored_is_served_by_the_next_run_at_the_latest(
+    clients: str, world: World
+) -> None:
+    class Unwritable(Tokens):
+        def put(self, parameter: str, token: AccessToken) -> int:
+            if parameter[-1] in "012":  # the most urgent
+                raise ParameterUnwritable("Writing failed", code=Quoted("ValidationException"))
+            return super().put(parameter, token)
+
+    world.parameters = []
+    for number, client in enumerate(clients):
+        document = json.loads(DOCUMENT) | {"client": client}
+        world.parameters.append(configured(f"t{number}", json.dumps(document)))
+        later(world, minutes=1).run(Invocation(tenants=(f"t{number}",)))
+
+    for span in (timedelta(days=1), timedelta(minutes=5)):
+        world.now += span
+        world.run(tokens=Unwritable(world.versions))
+
+    served = {parameter for parameter, version in world.versions.items() if version == 2}
+    assert served == {f"/visma/tokens/t{number}" for number in range(3, 9)}

@@ -23,15 +23,22 @@ WIDE = "😀"  # twelve bytes as JSON writes it in ASCII
 def report(
     unserved: Mapping[str, IssuerError],
     failures: Mapping[str, IssuerError] | None = None,
-    planned: list[tuple[str, str, str]] | None = None,
+    decisions: Sequence[Decision] = (),
 ) -> Report:
+    """Return a dry run's."""
     return Report(
-        started_at=NOW,
-        finished_at=NOW,
+        started_at=NOON,
+        finished_at=NOON,
+        invocation=Invocation(dry_run=True),
         unserved=dict(unserved),
         failures=dict(failures or {}),
-        planned=planned,
+        decisions=decisions,
     )
+
+
+def waiting(count: int, name: str, detail: str) -> list[Decision]:
+    failure = TokenRefused(detail)
+    return [Waiting(name=f"{name}{number}", failure=failure) for number in range(count)]
 
 
 def in_one_parameter(count: int) -> dict[str, IssuerError]:
@@ -61,9 +68,12 @@ def test_bad_names_do_not_hide_a_refused_tenant() -> None:
 def test_refused_tenants_of_one_parameter_do_not_hide_anothers() -> None:
     crowd = [f"t{number:03}" for number in range(150)]
     refused = {name: TokenRefused("odd", code=Quoted("odd")) for name in [*crowd, "honest"]}
-    homes = dict.fromkeys(crowd, "/visma/tenants/packed") | {"honest": "/visma/tenants/honest"}
+    tenants = {
+        name: make_tenant(name, document=f"/visma/tenants/{'packed' if name in crowd else name}")
+        for name in refused
+    }
 
-    answer = replace(report({}, refused), homes=homes).as_dict()
+    answer = replace(report({}, refused), tenants=tenants).as_dict()
 
     told = [one["tenant"] for one in answer["failures"]]
     assert told == [*crowd[:3], "honest", *crowd[3:99]]
@@ -87,9 +97,7 @@ def test_a_report_shows_a_hundred_failures_and_counts_all() -> None:
 def test_a_dry_run_shows_a_thousand_tenants_and_counts_the_others(
     count: int, more: int | None
 ) -> None:
-    rows = [(f"t{number}", "wait", "x" * 500) for number in range(count)]
-
-    answer = report({}, planned=rows).as_dict()
+    answer = report({}, decisions=waiting(count, "t", "x" * 500)).as_dict()
 
     assert len(answer["planned"]) == 1000
     assert answer["planned"][999] == {"tenant": "t999", "action": "wait", "because": "x" * 500}
@@ -107,7 +115,7 @@ def test_a_report_has_less_than_a_megabyte_whatever_it_tells(
 ) -> None:
     errors = {f"{subject}{number}": UnknownTenant(detail) for number in range(count)}
 
-    answer = report(errors, planned=[(one, "fail", detail) for one in errors]).as_dict()
+    answer = report(errors, decisions=waiting(count, subject, detail)).as_dict()
 
     assert len(json.dumps(answer)) < MEGABYTE
     assert len(json.dumps(answer, ensure_ascii=False).encode()) < MEGABYTE  # as Lambda does
@@ -118,7 +126,7 @@ def test_a_report_has_less_than_a_megabyte_whatever_it_tells(
 def test_the_widest_text_fits_too() -> None:
     errors = {f"{WIDE * 500}{number}": UnknownTenant(WIDE * 500) for number in range(2000)}
 
-    answer = report(errors, planned=[(one, "fail", WIDE * 500) for one in errors]).as_dict()
+    answer = report(errors, decisions=waiting(2000, WIDE * 500, WIDE * 500)).as_dict()
 
     assert len(json.dumps(answer)) < MEGABYTE
     assert answer["failures"]
