@@ -16,7 +16,7 @@ TERM = re.compile(
     r"(?P<not>NOT )?((?P<call>\w+)\(#(?P<of>\w+)(, :(?P<type>\w+))?\)"
     r"|#(?P<left>\w+) (?P<sign>[<>=]+) :(?P<right>\w+))"
 )
-ASSIGNMENT = re.compile(r"#(\w+) = (?:if_not_exists\(#(\w+), ([:#]\w+)\)|([:#]\w+))")
+ASSIGNMENT = re.compile(r"#(\w+)(?:\.#(\w+))? = (?:if_not_exists\(#(\w+), ([:#]\w+)\)|([:#]\w+))")
 
 type Value = Mapping[str, Any]
 
@@ -44,9 +44,10 @@ class Table:
             return found
 
         setting, _, removed = request["UpdateExpression"].partition("REMOVE ")
-        for name, unless, default, plain in ASSIGNMENT.findall(setting):
+        for name, nested, unless, default, plain in ASSIGNMENT.findall(setting):
             kept = before.get(unless) if unless else None
-            item[name] = kept or operand(default or plain)
+            value = kept or operand(default or plain)
+            item[name] = {"M": before[name]["M"] | {nested: value}} if nested else value
         for name in re.findall(r"#(\w+)", removed):
             item.pop(name, None)
         self.items[request["Key"]["key"]["S"]] = request["Key"] | item

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from token_issuer.limits.deadline import Clock
 
-NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
 class VirtualClock(Clock):

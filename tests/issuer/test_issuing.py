@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.helpers.account import NO_VERSION, make_settings
+from tests.helpers.facts import make_facts
 from tests.helpers.memory_ledger import MemoryLedger
-from tests.helpers.outside import make_facts, make_outside
+from tests.helpers.outside import make_outside
 from tests.helpers.virtual_clock import NOON, VirtualClock
 from token_issuer.clients.credentials import ClientCredentials
 from token_issuer.clients.secrets_manager import CURRENT, PENDING, ClientSecrets
@@ -127,7 +128,7 @@ class World(VirtualClock):
         self._clients = {one.name: one.tenant.client for one in decisions}
         self.secrets = SecretsInUse(Secrets(self))
         outside = self.outside(seconds, concurrency=concurrency, per_second=per_second)
-        facts = make_facts(invocation=invocation)
+        facts = make_facts(invocation=invocation or Invocation())
         outcomes = list(issue(decisions, facts, self.secrets, outside))
         assert sorted(one.decision.name for one in outcomes) == sorted(self._clients)
         return {one.decision.name: one.token or one.failure for one in outcomes}
