@@ -1,16 +1,15 @@
 """Events on the default bus, as a rule that matches their source receives them."""
 
 import json
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from threading import Barrier, BrokenBarrierError
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
-from aws_lambda_powertools import Logger
 from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.stub import Stubber
@@ -18,13 +17,15 @@ from botocore.stub import Stubber
 from local.authorization_server import Client, Fault, VismaConnect
 from tests.conftest import PROJECT, Event, counts
 from tests.helpers.account import CLIENT_SECRET, Account, Log, Run, tenant_id
+from tests.helpers.event_bus import EventBus
 from token_issuer.errors import EventUndelivered
 from token_issuer.handler import events_client
 from token_issuer.limits.deadline import TELL
-from token_issuer.reporting.events import SOURCE, EventBus
-from token_issuer.reporting.telemetry import Telemetry
+from token_issuer.reporting import events
+from token_issuer.reporting.events import SOURCE, Events
 
 NEW = "new-7zR2pXw9Lm4Tb8YcH6vKq"
+REMOVED = events.removed("acme", "disabled")
 SAMPLES = sorted((PROJECT / "events/put").glob("*.json"))
 
 type Received = Callable[[], list[tuple[str, dict[str, Any]]]]
@@ -34,11 +35,11 @@ type Received = Callable[[], list[tuple[str, dict[str, Any]]]]
 def received(account: Account) -> Received:
     """Return a reader of kind and detail of the events that came since it was last called."""
     assert account
-    sqs, events = boto3.client("sqs"), boto3.client("events")
+    sqs, bus = boto3.client("sqs"), boto3.client("events")
     url = sqs.create_queue(QueueName="events")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
-    events.put_rule(Name="all", EventPattern=json.dumps({"source": [SOURCE]}))
-    events.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arn["QueueArn"]}])
+    bus.put_rule(Name="all", EventPattern=json.dumps({"source": [SOURCE]}))
+    bus.put_targets(Rule="all", Targets=[{"Id": "queue", "Arn": arn["QueueArn"]}])
 
     def receive() -> list[tuple[str, dict[str, Any]]]:
         found = []
@@ -108,9 +109,9 @@ def test_a_token_for_another_company_is_told(
 
     run()
 
-    kinds = received()
-    assert [kind for kind, _ in kinds] == ["Token Issuance Failing", "Tenant Reassigned"]
-    detail = kinds[1][1]
+    kinds = dict(received())
+    assert kinds.keys() == {"Token Issuance Failing", "Tenant Reassigned"}
+    detail = kinds["Tenant Reassigned"]
     assert (detail["tenant"], detail["client"]) == ("acme", "default")
     assert tenant_id("acme") in detail["detail"]
     assert tenant_id("other") in detail["detail"]
@@ -193,30 +194,22 @@ def test_a_dry_run_and_a_probe_tell_nothing(
     assert received() == []
 
 
-ENTRY_REFUSED = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+REFUSED = {"FailedEntryCount": 2, "Entries": [{"ErrorCode": "InternalFailure"}] * 2}
 
 
-@pytest.mark.parametrize("is_call", [True, False], ids=["the call", "its entry"])
-def test_without_events_a_run_goes_on_and_says_so(  # noqa: PLR0913  what a test is given
-    account: Account,
-    app: Client,
-    run: Run,
-    log: Log,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    is_call: bool,
+@pytest.mark.parametrize("is_call", [True, False], ids=["the call", "its entries"])
+def test_without_events_a_run_goes_on_and_says_so(
+    account: Account, app: Client, run: Run, log: Log, *, is_call: bool
 ) -> None:
-    monkeypatch.setenv("CONCURRENCY", "1")  # else both may be tried side by side
     account.configure("globex")
     account.configure("hooli")
     app.tenants.difference_update({tenant_id("acme"), tenant_id("hooli")})
 
     with Stubber(events_client()) as stubber:
-        for _ in ("acme", "hooli"):
-            if is_call:
-                stubber.add_client_error("put_events", "AccessDeniedException")
-            else:
-                stubber.add_response("put_events", ENTRY_REFUSED)
+        if is_call:
+            stubber.add_client_error("put_events", "AccessDeniedException")
+        else:
+            stubber.add_response("put_events", REFUSED)
         assert counts(run()) == {"issued": 1, "failed": 2}
         stubber.assert_no_pending_responses()
 
@@ -236,25 +229,6 @@ def test_a_call_of_the_bus_takes_no_longer_than_the_deadline_reckons_with() -> N
     assert seconds <= TELL  # a second between two attempts at most
 
 
-def test_after_some_that_could_not_be_put_the_others_are_tried_until_five_in_a_row_fail(
-    log: Log,
-) -> None:
-    tried = []
-    taken = {0, 5}
-
-    def put(_: str, detail: Mapping[str, object]) -> None:
-        tried.append(detail["tenant"])
-        if detail["tenant"] not in {f"t{number}" for number in taken}:
-            raise EventUndelivered("nobody takes it")
-
-    telemetry = Telemetry(Logger(service="token-issuer"), "issuer", put)
-    for number in range(20):
-        telemetry.token_removed(f"t{number}", because="disabled")
-
-    assert tried == [f"t{number}" for number in range(11)]
-    assert len(log()) == 20
-
-
 def test_a_bus_that_is_not_reached_takes_no_event(environment: dict[str, str]) -> None:
     nowhere = boto3.client(
         "events",
@@ -265,39 +239,44 @@ def test_a_bus_that_is_not_reached_takes_no_event(environment: dict[str, str]) -
         ),
     )
 
-    with pytest.raises(EventUndelivered, match="Putting Token Removed failed: EndpointConn"):
-        EventBus(lambda: nowhere).put("Token Removed", {})
+    [failure] = Events(lambda: nowhere, "issuer").put([REMOVED])
+
+    assert str(failure).startswith("Putting Token Removed failed: EndpointConnectionError")
 
 
-@pytest.mark.parametrize("entries", [[], [{}, {}], None], ids=["none", "two", "no list"])
-def test_a_defect_of_the_bus_is_no_failure_of_ours(entries: object) -> None:
+@pytest.mark.parametrize(
+    ("entries", "detail"),
+    [
+        pytest.param([], {}, id="no answer"),
+        pytest.param([{}, {}], {}, id="two answers"),
+        pytest.param(None, {}, id="no list"),
+        pytest.param([{}], {"at": object()}, id="a detail that is no JSON"),
+    ],
+)
+def test_a_defect_of_the_bus_or_of_an_event_is_an_event_that_is_not_delivered(
+    entries: object, detail: dict[str, object]
+) -> None:
     client: Any = SimpleNamespace(put_events=lambda **_: {"Entries": entries})
 
-    with pytest.raises(EventUndelivered, match=r"Token Removed failed: .*Error in events.py"):
-        EventBus(lambda: client).put("Token Removed", {})
+    [failure] = Events(lambda: client, "issuer").put([replace(REMOVED, detail=detail)])
+
+    assert isinstance(failure, EventUndelivered)
+    assert re.match(r"Putting Token Removed failed: \w+Error in events.py", failure.detail)
 
 
-def test_a_detail_that_is_no_json_is_no_failure_of_ours_either() -> None:
-    client: Any = SimpleNamespace(put_events=lambda **_: {"Entries": [{}]})
-
-    with pytest.raises(EventUndelivered, match="TypeError"):
-        EventBus(lambda: client).put("Token Removed", {"at": object()})
-
-
-def test_the_client_is_made_by_one_at_a_time() -> None:
-    making = Barrier(2, timeout=0.3)
-    client: Any = SimpleNamespace(put_events=lambda **_: {"Entries": [{}]})
+def test_the_client_is_made_once_and_only_for_an_event() -> None:
+    made: list[EventBus] = []
 
     def make() -> Any:  # noqa: ANN401  a part of boto3's
-        with pytest.raises(BrokenBarrierError):
-            making.wait()  # for a second one
-        making.reset()
-        return client
+        made.append(EventBus())
+        return made[-1]
 
-    bus = EventBus(make)
-    with ThreadPoolExecutor(2) as pool:
-        for put in [pool.submit(bus.put, "Token Removed", {}) for _ in range(2)]:
-            put.result()
+    events = Events(make, "issuer")
+    assert made == []
+
+    assert events.put([REMOVED]) == events.put([REMOVED]) == [None]
+
+    assert [bus.tried for bus in made] == [[1, 1]]
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)

@@ -101,25 +101,15 @@ def make_facts(
     facts = Facts(
         at=NOW,
         invocation=Invocation(),
-        memory=Memory(
-            records=known,
-            documents={},
-            checked="",
-            clients={one.client: one for one in clients},
-        ),
+        memory=Memory(records=known, clients={one.client: one for one in clients}),
         configuration=Configuration(
-            path="/visma/tenants",
-            parameters=frozenset(),
-            tenants=configured,
-            invalid={},
-            good_texts={},
+            path="/visma/tenants", parameters=len(configured), tenants=configured, invalid={}
         ),
         tenants=[one for one in configured.values() if one.enabled],
         whole=True,
         failures={},
         compared=frozenset(known),
         lost=frozenset(),
-        checked="",
         stages={},
         secret_versions={"default": "v1"},
     )

@@ -9,19 +9,16 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from aws_lambda_powertools import Logger
-
-from tests.helpers.account import CLIENT_SECRET, log_to, make_settings
+from tests.helpers.account import CLIENT_SECRET, fast_pacer, log_to, make_settings
 from tests.helpers.fuzzed_table import Table, Value
+from tests.helpers.outside import make_outside
 from token_issuer.clients.credentials import ClientCredentials, parse_credentials
 from token_issuer.clients.secrets_manager import CURRENT, PENDING, ClientSecrets
 from token_issuer.errors import IssuerError
-from token_issuer.limits.deadline import Clock, Deadline
-from token_issuer.limits.pacer import Pacer
-from token_issuer.outside import Aws, Outside, open_outside
+from token_issuer.limits.deadline import Clock
+from token_issuer.outside import Outside
 from token_issuer.reporting.events import Events
 from token_issuer.reporting.report import Report
-from token_issuer.reporting.telemetry import Telemetry
 from token_issuer.run import run
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.access_token import AccessToken
@@ -42,6 +39,12 @@ def configured(name: str, text: str = DOCUMENT, kind: str = "String") -> Paramet
     return {"Name": f"/visma/tenants/{name}", "Value": text, "Type": kind}
 
 
+def packed(names: Iterable[str]) -> Parameter:
+    return configured(
+        "packed", f'{{"tenants": {json.dumps({name: {"scope": ""} for name in names})}}}'
+    )
+
+
 class World:
     """The surroundings of runs that follow each other; `said` is all that left the process."""
 
@@ -52,6 +55,8 @@ class World:
         secrets: Mapping[str, object] | None = None,
     ) -> None:
         self.now = BEGIN
+        self.clock = _Clock(self)
+        self.seconds = 240.0  # that a run has
         self.table = Table(items)
         self.parameters = list(parameters)
         self.secrets: dict[str, object] = dict(secrets or {CURRENT: SECRET})  # by stage
@@ -63,29 +68,26 @@ class World:
         self.said = io.StringIO()
         log_to(self.said)
 
-    def run(self, invocation: Invocation | None = None) -> Report:
+    def run(self, invocation: Invocation | None = None, **others: object) -> Report:
+        """Run with some things outside replaced."""
+        outside = replace(self._outside(), **others)  # type: ignore[arg-type]
         with redirect_stdout(self.said):
-            return run(invocation or Invocation(), self._outside(), holder=f"{self.now}")
+            return run(invocation or Invocation(), outside, holder=f"{self.now}")
 
     def _outside(self) -> Outside:
-        unused: Any = None
         events: Any = SimpleNamespace(put_events=self._put_events)
-        opened = open_outside(
-            SETTINGS,
-            Aws(ssm=unused, secretsmanager=unused, dynamodb=unused),
-            Telemetry(Logger(service="token-issuer"), "issuer"),
-            Events(lambda: events, "issuer"),
-            Deadline(240, _Clock(self)),
-        )
         tenants: Any = SimpleNamespace(read=lambda: self.parameters)
         endpoint: Any = SimpleNamespace(post=lambda *_: self.answer)
-        return replace(
-            opened,
+        return make_outside(
+            self.clock,
+            self.seconds,
+            SETTINGS,
             tenants=tenants,
             endpoint=endpoint,
-            secrets=_Secrets(self.secrets),
-            tokens=_Tokens(self.versions, opened.tokens.writes),
+            secrets=Secrets(self.secrets),
+            tokens=Tokens(self.versions),
             ledger=self.table.ledger,
+            events=Events(lambda: events, "issuer"),
         )
 
     def _put_events(self, *, Entries: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:  # noqa: N803
@@ -117,7 +119,7 @@ class _Clock(Clock):
         self._seconds += seconds
 
 
-class _Secrets(ClientSecrets):
+class Secrets(ClientSecrets):
     """Versions by stage, each of them named by it."""
 
     def __init__(self, by_stage: dict[str, object]) -> None:
@@ -140,9 +142,11 @@ class _Secrets(ClientSecrets):
         """Leave it."""
 
 
-class _Tokens(TokenStore):
-    def __init__(self, stored: dict[str, int], writes: Pacer) -> None:
-        self._stored, self.writes = stored, writes
+class Tokens(TokenStore):
+    """Versions by parameter."""
+
+    def __init__(self, stored: dict[str, int]) -> None:
+        self._stored, self.writes = stored, fast_pacer()
 
     def put(self, parameter: str, token: AccessToken) -> int:
         assert token.value

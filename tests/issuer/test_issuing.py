@@ -1,18 +1,23 @@
+import json
+import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from tests.helpers.account import NO_VERSION, fast_pacer, make_settings
-from tests.issuer.ledger.test_table import FAILURE, ISSUED, RECORD
-from tests.issuer.tokens.test_plan import make_record, make_tenant, plan
+from tests.helpers.account import NO_VERSION, make_settings
+from tests.helpers.facts import make_facts
+from tests.helpers.memory_ledger import MemoryLedger
+from tests.helpers.outside import make_outside
+from tests.helpers.virtual_clock import NOON, VirtualClock
 from token_issuer.clients.credentials import ClientCredentials
-from token_issuer.clients.secrets_manager import CURRENT
-from token_issuer.clients.versions import ClientSecret
+from token_issuer.clients.secrets_manager import CURRENT, PENDING, ClientSecrets
+from token_issuer.clients.versions import SecretsInUse
 from token_issuer.errors import (
     AnswerInvalid,
     ClientRefused,
@@ -29,17 +34,20 @@ from token_issuer.errors import (
     TenantReassigned,
     TokenRefused,
 )
-from token_issuer.issuing import Steps, issue_tokens
+from token_issuer.issuing import issue
 from token_issuer.ledger.records import Issued, Owner, Record
-from token_issuer.limits.deadline import Clock
+from token_issuer.limits.deadline import ASK, KEEP, REPORT
 from token_issuer.limits.pacer import Pacer
+from token_issuer.outside import Outside
 from token_issuer.redaction import Quoted
 from token_issuer.tenants.documents import Tenant
+from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.access_token import AccessToken
-from token_issuer.tokens.ownership import Ownership
+from token_issuer.tokens.oauth import Answer
 from token_issuer.tokens.renewal import Reason, Renewal
+from token_issuer.tokens.store import TokenStore
 
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+PROBE = Invocation(tenants=("acme",), probe=True)
 
 
 def renewal(name: str, client: str = "default", record: Record | None = None) -> Renewal:
@@ -51,110 +59,126 @@ def renewal(name: str, client: str = "default", record: Record | None = None) ->
     )
 
 
-class World:
-    """An authorization server and a store that note who came when."""
+class World(VirtualClock):
+    """An authorization server, a store and a ledger that note who came when."""
 
     def __init__(self, answers: dict[str, list[Exception]] | None = None) -> None:
-        self.answers = answers or {}
+        super().__init__()
+        self.answers = answers or {}  # by step
+        self.takes: dict[str, float] = {}  # seconds, by step
         self.latency = 0.3  # seconds: long enough for those that may run beside it to come
         self.in_passing: dict[str, list[Exception]] = {}  # what a tenant is answered first
+        self.versions = {CURRENT: "v1"}
         self.slept: list[float] = []
-        self.is_heard = True
         self.asked: list[str] = []
         self.together: list[set[str]] = []
         self.stored: dict[str, AccessToken] = {}
-        self.records: dict[str, Record] = {}
+        self.ledger = Ledger(self)
         self.done: list[str] = []
         self.credentials_read: Counter[str] = Counter()
+        self.secrets = SecretsInUse(Secrets(self))  # in the last run
+        self.kind_of_store: type[Tokens] = Tokens
+        self._clients: dict[str, str] = {}
         self._now: set[str] = set()
         self._lock = threading.Lock()
 
-    def read_credentials(self, client: str, stage: str) -> ClientCredentials:
-        if stage != CURRENT:
-            raise NO_VERSION
-        self.credentials_read[client] += 1
-        for error in self.answers.get(f"secret of {client}", []):
+    def meet(self, step: str) -> None:
+        """Let the step take its time, and fail where it is to."""
+        self.passed += self.takes.get(step, 0.0)
+        for error in self.answers.get(step, []):
             raise error
-        return ClientCredentials(client_id=client, client_secret="s", auth_method="", version="v1")
 
-    def fetch_token(self, tenant: Tenant, credentials: ClientCredentials) -> AccessToken:
-        assert credentials.client_id == tenant.client
+    def post(self, form: dict[str, str], _: dict[str, str]) -> Answer:
+        name = form["tenant_id"]
+        assert form["client_id"] == self._clients[name]
         with self._lock:
-            self.asked.append(tenant.name)
-            self._now.add(tenant.name)
+            self.asked.append(name)
+            self._now.add(name)
         threading.Event().wait(self.latency)
         with self._lock:
             self.together.append(set(self._now))
-            self._now.discard(tenant.name)
-        if passing := self.in_passing.get(tenant.name):
+            self._now.discard(name)
+        if passing := self.in_passing.get(name):
             raise passing.pop(0)
-        for error in self.answers.get(tenant.name, []):
-            raise error
-        return AccessToken(value=f"t-{tenant.name}", issued_at=NOW, expires_at=NOW, scope=None)
-
-    def store_token(self, name: str, token: AccessToken) -> int:
-        for error in self.answers.get(f"store of {name}", []):
-            raise error
-        self.done.append(f"store {name}")
-        self.stored[name] = token
-        return 7
-
-    def record_token(self, record: Record, _previous: Record | None) -> None:
-        for error in self.answers.get(f"record of {record.tenant}", []):
-            raise error
-        self.done.append(f"record {record.tenant}")
-        self.records[record.tenant] = record
-
-    def record_failure(self, record: Record) -> None:
-        self.record_token(record, None)
-
-    def shorten(self, name: str, expires_at: datetime) -> None:
-        for error in self.answers.get(f"shorten {name}", []):
-            raise error
-        self.done.append(f"shorten {name} to {expires_at:%H:%M}")
-
-    def tell_failing(self, tenant: Tenant, error: IssuerError, _: datetime | None) -> bool:
-        for defect in self.answers.get(f"tell {tenant.name}", []):
-            raise defect
-        self.done.append(f"tell {tenant.name}: {error.reason}")
-        return self.is_heard
-
-    def tell_recovered(self, tenant: Tenant, _: AccessToken) -> bool:
-        for defect in self.answers.get(f"tell {tenant.name}", []):
-            raise defect
-        self.done.append(f"tell {tenant.name}: recovered")
-        return self.is_heard
-
-    def tell_reassigned(self, tenant: Tenant, error: TenantReassigned) -> bool:
-        self.done.append(f"tell {tenant.name}: {error.reason}")
-        return self.is_heard
+        self.meet(name)
+        token = {"access_token": f"t-{name}", "token_type": "Bearer", "expires_in": 3600}
+        return Answer(status=200, body=json.dumps(token).encode())
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
+        super().sleep(seconds)
 
-    def steps(self, concurrency: int = 8) -> Steps:
-        return Steps(
-            secret=lambda client: ClientSecret(client, self.read_credentials),
-            fetch_token=self.fetch_token,
-            store_token=self.store_token,
-            record_token=self.record_token,
-            record_failure=self.record_failure,
-            shorten=self.shorten,
-            tell_failing=self.tell_failing,
-            tell_recovered=self.tell_recovered,
-            tell_reassigned=self.tell_reassigned,
-            writes=fast_pacer(),
-            sleep=self.sleep,
-            now=lambda: NOW,
-            settings=make_settings(concurrency=concurrency),
-        )
+    def outside(self, seconds: float, *, concurrency: int, per_second: float) -> Outside:
+        """Return one that can begin to store for so many seconds."""
+        settings = replace(make_settings(concurrency=concurrency), writes_per_second=per_second)
+        opened = make_outside(self, seconds + KEEP + REPORT, settings)
+        tokens = self.kind_of_store(self, opened.tokens.writes)
+        return replace(opened, endpoint=self, tokens=tokens, ledger=self.ledger)  # type: ignore[arg-type]
 
     def issue(
-        self, renewals: Iterable[Renewal], concurrency: int = 8
-    ) -> dict[str, AccessToken | IssuerError]:
-        outcomes = list(issue_tokens(renewals, NOW, Ownership([]), steps=self.steps(concurrency)))
-        assert len({one.tenant.name for one, _ in outcomes}) == len(outcomes)
-        return {one.tenant.name: outcome for one, outcome in outcomes}
+        self,
+        renewals: Iterable[Renewal],
+        concurrency: int = 8,
+        *,
+        seconds: float = 200,
+        per_second: float = 100,
+        invocation: Invocation | None = None,
+    ) -> dict[str, AccessToken | IssuerError | None]:
+        decisions = [*renewals]
+        self._clients = {one.name: one.tenant.client for one in decisions}
+        self.secrets = SecretsInUse(Secrets(self))
+        outside = self.outside(seconds, concurrency=concurrency, per_second=per_second)
+        facts = make_facts(invocation=invocation or Invocation())
+        outcomes = list(issue(decisions, facts, self.secrets, outside))
+        assert sorted(one.decision.name for one in outcomes) == sorted(self._clients)
+        return {one.decision.name: one.token or one.failure for one in outcomes}
+
+
+class Secrets(ClientSecrets):
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def read(self, client: str, stage: str = CURRENT) -> ClientCredentials:
+        world = self._world
+        if stage not in world.versions:
+            raise NO_VERSION
+        world.credentials_read[client] += stage == CURRENT
+        world.meet(f"secret of {client}" if stage == CURRENT else stage)
+        return ClientCredentials(
+            client_id=client,
+            client_secret="s",
+            auth_method="client_secret_post",
+            version=world.versions[stage],
+        )
+
+
+class Tokens(TokenStore):
+    def __init__(self, world: World, writes: Pacer) -> None:
+        self._world, self.writes = world, writes
+
+    def put(self, parameter: str, token: AccessToken) -> int:
+        self._world.meet(f"store of {parameter}")
+        self._world.done.append(f"store {parameter}")
+        self._world.stored[parameter] = token
+        return 7
+
+
+class Ledger(MemoryLedger):
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def record_token(self, record: Record, previous: Record | None) -> None:
+        self._note(record)
+        super().record_token(record, previous)
+
+    def record_failure(self, record: Record) -> None:
+        self._note(record)
+        super().record_failure(record)
+
+    def _note(self, record: Record) -> None:
+        self._world.meet(f"record of {record.tenant}")
+        self._world.done.append(f"record {record.tenant}")
 
 
 def test_each_tenant_gets_its_own_token() -> None:
@@ -280,11 +304,10 @@ def test_a_client_secret_knows_who_had_a_token_last(
     answers: dict[str, list[Exception]], token_for: str
 ) -> None:
     world = World(answers)
-    secret = ClientSecret("default", world.read_credentials)
-    steps = replace(world.steps(1), secret=lambda _: secret)
 
-    list(issue_tokens([renewal("t0"), renewal("t1")], NOW, Ownership([]), steps=steps))
+    world.issue([renewal("t0"), renewal("t1")], concurrency=1)
 
+    secret = world.secrets.of("default")
     assert (secret.works, secret.token_for) == (True, token_for)
 
 
@@ -293,11 +316,8 @@ def test_a_client_secret_knows_who_had_a_token_last(
     [
         pytest.param({"t0": []}, id="asking"),
         pytest.param({"store of t0": []}, id="storing"),
-        pytest.param({"shorten t0": []}, id="claiming less life"),
-        pytest.param({"tell t0": []}, id="telling that it has recovered"),
         pytest.param({"record of t0": []}, id="recording a token"),
         pytest.param({"t0": [TokenRefused("no")], "record of t0": []}, id="recording a refusal"),
-        pytest.param({"t0": [TokenRefused("no")], "tell t0": []}, id="telling of a refusal"),
         pytest.param({"t0": [EndpointUnavailable("503")], "record of t0": []}, id="an outage"),
     ],
 )
@@ -309,16 +329,13 @@ def test_a_defect_in_any_step_costs_its_tenant_alone_and_is_not_quoted(
         {step: errors or [defect("the token is t-t0")] for step, errors in answers.items()}
     )
     world.latency = 0.01
-    told = replace(FAILURE, told_at=NOW - timedelta(days=2))
-    issued = replace(ISSUED, expires_at=NOW + timedelta(days=1))
-    record = replace(RECORD, tenant="t0", issued=issued, failure=told)
 
-    outcomes = world.issue([renewal("t0", record=record), renewal("t1")])
+    outcomes = world.issue([renewal("t0"), renewal("t1")])
 
     failure = outcomes["t0"]
     assert isinstance(failure, IssuerError)
     assert failure.reason == "Unexpected"
-    assert failure.detail.startswith(f"{defect.__name__} in issuing.py, line ")
+    assert re.match(rf"{defect.__name__} in (issuing|oauth)\.py, line ", failure.detail)
     assert outcomes["t1"] == world.stored["t1"]
 
 
@@ -334,16 +351,30 @@ def test_a_defect_in_reading_a_secret_is_met_once() -> None:
     assert "the secret is" not in str(outcomes["t8"])
 
 
-def test_without_a_store_tokens_are_only_checked() -> None:
-    world = World()
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param({}, id="a token"),
+        pytest.param({"acme": [TokenRefused("invalid_tenant")]}, id="a refusal"),
+    ],
+)
+def test_a_probe_stores_and_records_nothing(answers: dict[str, list[Exception]]) -> None:
+    world = World(answers)
 
-    steps = replace(world.steps(), store_token=None)
+    [outcome] = world.issue([renewal("acme")], invocation=PROBE).values()
 
-    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, Ownership([]), steps=steps)
-
-    assert isinstance(outcome, AccessToken)
+    assert isinstance(outcome, TokenRefused if answers else AccessToken)
     assert world.asked == ["acme"]
     assert world.done == []
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0, ["acme"]), (-0.1, [])])
+def test_a_probe_needs_time_to_ask_and_none_to_store(seconds: float, asked: list[str]) -> None:
+    world = World()
+
+    world.issue([renewal("acme")], seconds=seconds + ASK - KEEP, invocation=PROBE)
+
+    assert world.asked == asked
 
 
 # Quick repeats
@@ -412,8 +443,16 @@ def test_after_five_in_a_row_a_client_is_not_asked_for_any_more() -> None:
     assert kinds[EndpointUnavailable] + kinds[EndpointBreakerOpen] == 60
     assert 5 <= kinds[EndpointUnavailable] <= 5 + 8
     assert "HTTP 503" in str(outcomes["t59"])
-    assert not [name for name in world.records if isinstance(outcomes[name], EndpointBreakerOpen)]
+    assert not [
+        name for name in world.ledger.records if isinstance(outcomes[name], EndpointBreakerOpen)
+    ]
     assert world.stored.keys() == {"other"}
+
+
+class Sleepy(World):
+    def sleep(self, seconds: float) -> None:
+        assert seconds
+        time.sleep(0.3)
 
 
 def test_repeats_end_too_when_a_client_is_not_asked_for_any_more() -> None:
@@ -421,8 +460,7 @@ def test_repeats_end_too_when_a_client_is_not_asked_for_any_more() -> None:
         f"t{number}": [EndpointUnavailable("HTTP 503")] for number in range(2, 7)
     }
     answers["t1"] = [EndpointUnavailable("HTTP 429", retry_after=120.0)]
-    world = World(answers)
-    world.sleep = lambda _: time.sleep(0.3)  # type: ignore[assignment, method-assign]
+    world = Sleepy(answers)
 
     world.issue([renewal(f"t{number}") for number in range(7)])
 
@@ -479,48 +517,31 @@ def test_one_token_that_is_stored_lets_the_store_count_anew() -> None:
 
 
 def test_reading_a_secret_may_take_the_time_for_asking() -> None:
-    world, hours = World(), Hours()
+    world = World()
+    world.takes = {"secret of default": 7}
 
-    def read(client: str, stage: str) -> ClientCredentials:
-        hours.now += 7
-        return world.read_credentials(client, stage)
-
-    secret = ClientSecret("default", read)
-    steps = replace(world.steps(), secret=lambda _: secret, writes=hours.pacer(100, until=20.0))
-
-    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, Ownership([]), steps=steps)
+    [outcome] = world.issue([renewal("acme")], seconds=20).values()
 
     assert isinstance(outcome, NoTimeLeft)
     assert world.asked == []
 
 
 def test_a_slow_refusal_may_take_the_time_for_a_way_back() -> None:
-    world, hours = World({"acme": [ClientRefused("invalid_client")]}), Hours()
+    world = World({"acme": [ClientRefused("invalid_client")]})
+    world.takes = {"acme": 7}
 
-    def fetch_token(tenant: Tenant, credentials: ClientCredentials) -> AccessToken:
-        hours.now += 7
-        return world.fetch_token(tenant, credentials)
-
-    steps = replace(world.steps(), fetch_token=fetch_token, writes=hours.pacer(100, until=20.0))
-
-    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, Ownership([]), steps=steps)
+    [outcome] = world.issue([renewal("acme")], seconds=20).values()
 
     assert isinstance(outcome, NoTimeLeft)
     assert world.credentials_read == {"default": 1}
 
 
 def test_the_way_back_may_take_the_time_for_asking() -> None:
-    world, hours = World({"acme": [ClientRefused("invalid_client")]}), Hours()
+    world = World({"acme": [ClientRefused("invalid_client")]})
+    world.versions[PENDING] = "v2"
+    world.takes = {PENDING: 7}
 
-    def read(client: str, stage: str) -> ClientCredentials:
-        if stage != CURRENT:
-            hours.now += 7
-        return replace(world.read_credentials(client, CURRENT), version=stage)
-
-    secret = ClientSecret("default", read)
-    steps = replace(world.steps(), secret=lambda _: secret, writes=hours.pacer(100, until=20.0))
-
-    [(_, outcome)] = issue_tokens([renewal("acme")], NOW, Ownership([]), steps=steps)
+    [outcome] = world.issue([renewal("acme")], seconds=20).values()
 
     assert isinstance(outcome, NoTimeLeft)
     assert world.asked == ["acme"]
@@ -569,65 +590,16 @@ def test_once_a_token_could_be_stored_a_name_is_its_own_tenants_trouble() -> Non
     assert world.asked == names
 
 
-@pytest.mark.parametrize(
-    "clients",
-    [
-        pytest.param("aaaaaaaaa", id="one client"),
-        pytest.param("abcabcabc", id="clients that have both kinds"),
-        pytest.param("aaabbbbbb", id="a client that has all that can't be stored"),
-    ],
-)
-def test_who_can_be_stored_is_served_by_the_next_run_at_the_latest(clients: str) -> None:
-    tenants = [make_tenant(f"t{number}", client=one) for number, one in enumerate(clients)]
-    refused = ParameterUnwritable("Writing failed", code=Quoted("ValidationException"))
-    world = World({f"store of /visma/tokens/t{number}": [refused] for number in range(3)})
-    world.latency = 0.01
-    records = {  # of a day before; all of them live, and t0 to t2 are the most urgent
-        one.name: replace(make_record(one.name, age=24 * 60 + 50 - number), client=one.client)
-        for number, one in enumerate(tenants)
-    }
-
-    for minutes in (0, 5):
-        now = NOW + timedelta(minutes=minutes)
-        planned = plan(tenants, (records | world.records).values(), now=now)
-        world.issue(planned.renewals, concurrency=1)
-
-    assert world.stored.keys() == {f"/visma/tokens/t{number}" for number in range(3, 9)}
-
-
 # The end of the run
 
 
-class Hours:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def pacer(self, per_second: float, until: float) -> Pacer:
-        def sleep(seconds: float) -> None:
-            self.now += seconds
-
-        return Pacer(per_second, Clock(now=lambda: self.now, sleep=sleep), until=until)
-
-
 def test_a_tenant_is_started_only_while_it_can_be_finished() -> None:
-    world, hours = World(), Hours()
+    names = [f"t{number}" for number in range(9)]
+    world = World()
     world.latency = 0.0
+    world.takes = dict.fromkeys(names, 10)
 
-    def ask(tenant: Tenant, credentials: ClientCredentials) -> AccessToken:
-        hours.now += 10
-        return world.fetch_token(tenant, credentials)
-
-    steps = replace(
-        world.steps(concurrency=1), fetch_token=ask, writes=hours.pacer(100, until=50.0)
-    )
-
-    outcomes = dict(
-        issue_tokens(
-            [renewal(f"t{number}") for number in range(9)], NOW, Ownership([]), steps=steps
-        )
-    )
+    outcomes = world.issue(map(renewal, names), concurrency=1, seconds=50)
 
     assert world.asked == ["t0", "t1", "t2", "t3"]  # 14 s are needed, and 10 s left after these
     deferred = [one for one in outcomes.values() if isinstance(one, NoTimeLeft)]
@@ -635,18 +607,15 @@ def test_a_tenant_is_started_only_while_it_can_be_finished() -> None:
 
 
 def test_those_under_way_count_with_their_turns() -> None:
-    world, hours = World(), Hours()
-    writes = hours.pacer(0.5, until=20.0)
+    class Paced(Tokens):
+        def put(self, parameter: str, token: AccessToken) -> int:
+            return self.writes.send(lambda: Tokens.put(self, parameter, token))
 
-    def store(name: str, token: AccessToken) -> int:
-        return writes.send(lambda: world.store_token(name, token))
+    world = World()
+    world.kind_of_store = Paced
 
-    steps = replace(world.steps(), writes=writes, store_token=store)
-
-    outcomes = dict(
-        issue_tokens(
-            [renewal(f"t{number}") for number in range(9)], NOW, Ownership([]), steps=steps
-        )
+    outcomes = world.issue(
+        (renewal(f"t{number}") for number in range(9)), seconds=20, per_second=0.5
     )
 
     # the first alone; then as many as have turns, 2 s apart, from 14 s to 20 s
@@ -656,15 +625,10 @@ def test_those_under_way_count_with_their_turns() -> None:
 
 
 def test_nothing_is_repeated_without_time_for_it() -> None:
-    world, hours = World({"t1": [EndpointUnavailable("HTTP 503")]}), Hours()
+    world = World({"t1": [EndpointUnavailable("HTTP 503")]})
+    world.takes = {"t0": 5, "t1": 5}
 
-    def ask(tenant: Tenant, credentials: ClientCredentials) -> AccessToken:
-        hours.now += 5
-        return world.fetch_token(tenant, credentials)
-
-    steps = replace(world.steps(), fetch_token=ask, writes=hours.pacer(100, until=22.0))
-
-    list(issue_tokens([renewal("t0"), renewal("t1")], NOW, Ownership([]), steps=steps))
+    world.issue([renewal("t0"), renewal("t1")], seconds=22)
 
     assert world.asked == ["t0", "t1"]
 
@@ -678,9 +642,9 @@ def test_a_token_is_stored_before_it_is_recorded() -> None:
     world.issue([renewal("acme")])
 
     assert world.done == ["store acme", "record acme"]
-    assert world.records["acme"].issued == Issued(
-        issued_at=NOW,
-        expires_at=NOW,
+    assert world.ledger.records["acme"].issued == Issued(
+        issued_at=NOON,
+        expires_at=NOON + timedelta(hours=1),
         fingerprint=world.stored["acme"].fingerprint,
         scope=None,
         parameter="acme",
@@ -691,33 +655,25 @@ def test_a_token_is_stored_before_it_is_recorded() -> None:
     )
 
 
-def test_a_token_that_expires_before_the_last_one_is_told_before_it_is_stored() -> None:
-    world = World()
-    world.issue([renewal("acme")])
-    [record] = world.records.values()
-    assert record.issued is not None
-    longer = replace(record, issued=replace(record.issued, expires_at=NOW + timedelta(hours=1)))
-    world.done.clear()
-
-    world.issue([renewal("acme", record=longer)])
-
-    assert world.done == ["shorten acme to 12:00", "store acme", "record acme"]
-
-
-@pytest.mark.parametrize("is_heard", [True, False])
 @pytest.mark.parametrize("failures", [[], [ParameterUnwritable("label")]], ids=["", "unwritable"])
-def test_another_owner_is_told_before_the_token_is_stored_and_remembered_where_that_was_heard(
-    failures: list[Exception], *, is_heard: bool
+@pytest.mark.parametrize(
+    ("others", "is_recorded"),
+    [
+        pytest.param({}, True, id="the same owner"),
+        pytest.param({"reassigned": TenantReassigned("was another's")}, False, id="to be told of"),
+        pytest.param({"is_recalled": True}, False, id="no document says so"),
+    ],
+)
+def test_an_owner_is_recorded_unless_that_is_to_be_told_first(
+    failures: list[Exception], others: dict[str, Any], *, is_recorded: bool
 ) -> None:
     world = World({"store of acme": failures})
-    world.is_heard = is_heard
 
-    world.issue([replace(renewal("acme"), reassigned=TenantReassigned("acme had another"))])
+    world.issue([replace(renewal("acme"), **others)])
 
-    stored = [] if failures else ["store acme"]
-    assert world.done == ["tell acme: TenantReassigned", *stored, "record acme"]
     owner = Owner(tenant_id="acme", client="default")
-    assert world.records["acme"].owner == (owner if is_heard else None)
+    assert world.done[-1] == "record acme"
+    assert world.ledger.owners == ({"acme": owner} if is_recorded else {})
 
 
 @pytest.mark.parametrize(
@@ -740,50 +696,11 @@ def test_failures_of_the_tenant_are_recorded_against_it_and_others_are_not(
     [outcome] = world.issue([renewal("acme")]).values()
 
     assert isinstance(outcome, IssuerError)
-    told = ["tell acme: TokenRefused"] if isinstance(error, TokenRefused) else []
-    assert world.done == [*told, *(["record acme"] if recorded else [])]
+    assert world.done == (["record acme"] if recorded else [])
     if recorded:
-        failure = world.records["acme"].failure
+        failure = world.ledger.records["acme"].failure
         assert failure is not None
         assert (failure.reason, failure.detail) == (outcome.reason, outcome.detail)
-
-
-@pytest.mark.parametrize("is_heard", [True, False])
-def test_what_was_heard_is_recorded_as_told(*, is_heard: bool) -> None:
-    world = World({"acme": [TokenRefused("invalid_tenant")]})
-    world.is_heard = is_heard
-
-    world.issue([renewal("acme")])
-    world.issue([renewal("acme", record=world.records["acme"])])
-
-    assert world.done.count("tell acme: TokenRefused") == (1 if is_heard else 2)
-
-
-def test_a_tenant_whose_failing_was_told_of_recovers_before_that_is_recorded() -> None:
-    world = World({"acme": [TokenRefused("invalid_tenant")]})
-    world.issue([renewal("acme")])
-    failed = world.records["acme"]
-    world.answers.clear()
-    world.done.clear()
-
-    world.issue([renewal("acme", record=failed), renewal("globex")])
-
-    assert [one for one in world.done if "acme" in one] == [
-        "store acme",
-        "tell acme: recovered",
-        "record acme",
-    ]
-    assert [one for one in world.done if "globex" in one] == ["store globex", "record globex"]
-
-
-def test_a_failure_that_was_not_told_of_has_no_recovery() -> None:
-    world = World({"acme": [EndpointUnavailable("HTTP 503")]})
-    world.issue([renewal("acme")])
-    world.answers.clear()
-
-    world.issue([renewal("acme", record=world.records["acme"])])
-
-    assert not [one for one in world.done if one.startswith("tell")]
 
 
 def test_a_failure_that_cannot_be_recorded_says_both() -> None:

@@ -1,20 +1,27 @@
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection
+from datetime import datetime, timedelta
 
 import pytest
 
-from token_issuer.errors import IssuerError, LedgerUnwritable, StoreDenied
+from tests.helpers.account import fast_pacer
+from tests.helpers.memory_ledger import MemoryLedger
+from tests.helpers.outside import make_outside
+from tests.helpers.virtual_clock import NOON, VirtualClock
+from token_issuer.errors import IssuerError, LedgerUnwritable, NoTimeLeft, StoreDenied
 from token_issuer.ledger.records import Issued, Record
-from token_issuer.removing import remove_tokens
-from token_issuer.tokens.plan import Removal
+from token_issuer.limits.deadline import RECORD, REPORT
+from token_issuer.removing import remove
+from token_issuer.tokens.plan import Decision, Fresh, Removal
+from token_issuer.tokens.store import TokenStore
 
-NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+ENOUGH = 2 * RECORD + REPORT
 
 
 def removal(tenant: str, *, is_ours: bool = True) -> Removal:
     parameter = f"/visma/tokens/{tenant}"
     issued = Issued(
-        issued_at=NOW,
-        expires_at=NOW + timedelta(hours=1),
+        issued_at=NOON,
+        expires_at=NOON + timedelta(hours=1),
         fingerprint="0123456789abcdef",
         scope=None,
         parameter=parameter,
@@ -23,49 +30,59 @@ def removal(tenant: str, *, is_ours: bool = True) -> Removal:
         purpose="{}",
         document="/visma/tenants/acme",
     )
-    record = Record(tenant=tenant, client="default", attempted_at=NOW, issued=issued)
+    record = Record(tenant=tenant, client="default", attempted_at=NOON, issued=issued)
     return Removal(record=record, parameter=parameter if is_ours else None, because="disabled")
 
 
-class World:
+class World(VirtualClock):
     """A ledger and a store that note what they are told, in which some things fail."""
 
     def __init__(self, failing: dict[str, Exception] | None = None) -> None:
+        super().__init__()
         self.failing = failing or {}
         self.replaced: set[str] = set()  # tenants that have a new token meanwhile
         self.done: list[str] = []
-        self.seconds_left = 60.0
+        self.deleting_takes = 0.0  # seconds
 
     def step(self, verb: str, name: str) -> None:
         if error := self.failing.get(f"{verb} {name}"):
             raise error
         self.done.append(f"{verb} {name}")
 
-    def mark_lost(self, record: Record, _at: datetime) -> bool:
-        self.step("mark", record.tenant)
-        return record.tenant not in self.replaced
+    def remove(self, *removals: Removal, seconds: float = 60) -> dict[str, IssuerError | None]:
+        outside = make_outside(self, seconds, ledger=Ledger(self), tokens=Tokens(self))
+        decisions: list[Decision] = [Fresh(name="another", due=NOON), *removals]
+        return {one.decision.name: one.failure for one in remove(decisions, NOON, outside)}
 
-    def delete_tokens(self, parameters: list[str]) -> dict[str, IssuerError]:
-        self.done.append(f"delete {len(parameters)}")
-        failures = {one: self.failing.get(f"delete {one.rpartition('/')[2]}") for one in parameters}
+
+class Ledger(MemoryLedger):
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def mark_lost(self, record: Record, at: datetime) -> bool:
+        assert at == NOON
+        self._world.step("mark", record.tenant)
+        return record.tenant not in self._world.replaced
+
+    def drop_record(self, record: Record, at: datetime) -> None:
+        assert at == NOON
+        self._world.step("drop", record.tenant)
+
+
+class Tokens(TokenStore):
+    def __init__(self, world: World) -> None:
+        self._world, self.writes = world, fast_pacer()
+
+    def delete(self, parameters: Collection[str]) -> dict[str, IssuerError]:
+        world = self._world
+        world.done.append(f"delete {len(parameters)}")
+        world.passed += world.deleting_takes
+        failures = {one: world.failing.get(f"delete {one[14:]}") for one in parameters}
         for failure in failures.values():
             if failure and not isinstance(failure, IssuerError):
                 raise failure
         return {one: why for one, why in failures.items() if isinstance(why, IssuerError)}
-
-    def drop_record(self, record: Record, _at: datetime) -> None:
-        self.step("drop", record.tenant)
-
-    def remove(self, *removals: Removal) -> dict[str, IssuerError | None]:
-        outcomes = remove_tokens(
-            removals,
-            NOW,
-            mark_lost=self.mark_lost,
-            delete_tokens=self.delete_tokens,
-            drop_record=self.drop_record,
-            time_left=lambda: self.seconds_left,
-        )
-        return {one.record.tenant: failure for one, failure in outcomes}
 
 
 def test_a_token_is_marked_then_deleted_then_forgotten() -> None:
@@ -136,26 +153,18 @@ def test_a_defect_stops_no_other_removal_and_is_not_quoted(step: str) -> None:
 
 def test_without_time_to_finish_nothing_is_begun() -> None:
     world = World()
-    world.seconds_left = 15.9  # each call takes 7 seconds at most, the report 2
 
-    [failure] = world.remove(removal("acme")).values()
+    [failure] = world.remove(removal("acme"), seconds=ENOUGH - 0.1).values()
 
-    assert failure is not None
-    assert failure.reason == "NoTimeLeft"
+    assert isinstance(failure, NoTimeLeft)
     assert world.done == ["delete 0"]
 
 
 def test_what_there_is_no_time_to_forget_is_marked_and_comes_again() -> None:
     world = World()
+    world.deleting_takes = 0.1
 
-    def delete(parameters: list[str]) -> dict[str, IssuerError]:
-        world.seconds_left = 15.9
-        return World.delete_tokens(world, parameters)
+    [failure] = world.remove(removal("acme"), seconds=ENOUGH).values()
 
-    world.delete_tokens = delete  # type: ignore[method-assign]
-
-    [failure] = world.remove(removal("acme")).values()
-
-    assert failure is not None
-    assert failure.reason == "NoTimeLeft"
+    assert isinstance(failure, NoTimeLeft)
     assert world.done == ["mark acme", "delete 1"]

@@ -1,198 +1,105 @@
 """A run whose surroundings fail: what they raise is reported, and the run goes on."""
 
 import json
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from aws_lambda_powertools import Logger
 
-from tests.helpers.account import Account, Log, fast_pacer, make_settings
-from tests.helpers.memory_ledger import MemoryLedger
+from tests.helpers.fuzzed_table import Table
+from tests.helpers.fuzzed_world import (
+    BEGIN,
+    DOCUMENT,
+    SECRET,
+    Secrets,
+    Tokens,
+    World,
+    configured,
+    later,
+    packed,
+)
 from tests.issuer.ledger.test_table import FAILURE
-from token_issuer.clients.credentials import ClientCredentials
 from token_issuer.clients.secrets_manager import CURRENT
 from token_issuer.errors import (
     ClientSecretUnreadable,
     IssuerError,
     LedgerUnwritable,
+    ParameterUnwritable,
     StoreDenied,
-    TokenRefused,
     TokensUnchecked,
 )
-from token_issuer.gathering import Sources
 from token_issuer.ledger.records import Record
 from token_issuer.ledger.table import Ledger
-from token_issuer.proving import Rollover
 from token_issuer.redaction import Quoted
-from token_issuer.removing import remove_tokens
-from token_issuer.reporting.report import Report
-from token_issuer.reporting.telemetry import Telemetry
-from token_issuer.run import Outside, run
-from token_issuer.tenants.configuration import Configuration, parse_configuration
-from token_issuer.tenants.documents import Tenant
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.access_token import AccessToken
-from token_issuer.tokens.plan import Removal
-from token_issuer.tokens.renewal import Renewal
+from token_issuer.tokens.oauth import Answer
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-
-
-class World:
-    """Tenants, a token endpoint and a store, as simple as can be."""
-
-    seconds_left = 240.0
-
-    def __init__(self, ledger: Ledger) -> None:
-        self.documents = {"/visma/tenants/acme": '{"scope": ""}'}
-        self.versions: dict[str, int] = {}
-        self.outside = Outside(
-            now=lambda: NOW,
-            settings=make_settings(),
-            telemetry=Telemetry(Logger(service="token-issuer"), "issuer", lambda *_: None),
-            ledger=ledger,
-            sources=Sources(
-                ledger=ledger,
-                read_tenants=self.read_tenants,
-                read_versions=self.read_versions,
-                read_stages=lambda _: {CURRENT: "v1"},
-                has_time=self.has_time,
-                settings=make_settings(),
-            ),
-            rollover=Rollover(
-                read=self.read_credentials,
-                fetch_token=self.fetch_token,
-                promote=lambda *_: None,
-                unstage=lambda *_: None,
-                record=ledger.record_client,
-                tell_refused=lambda *_: True,
-                has_time=lambda seconds: self.seconds_left >= seconds + 2,
-                now=lambda: NOW,
-                settings=make_settings(),
-            ),
-            issue_tokens=self.issue_tokens,
-            remove_tokens=self.remove_tokens,
-            writes=fast_pacer(),
-            time_left=lambda: self.seconds_left,
-        )
-
-    def read_tenants(
-        self, last_good: "Mapping[str, str]", known: "Mapping[str, Tenant]"
-    ) -> Configuration:
-        parameters = [
-            {"Name": name, "Value": text, "Type": "String"} for name, text in self.documents.items()
-        ]
-        return parse_configuration(parameters, "/visma/tenants", last_good, known)  # type: ignore[arg-type]
-
-    def read_versions(self, parameters: Collection[str]) -> dict[str, int]:
-        return {name: self.versions[name] for name in parameters if name in self.versions}
-
-    def has_time(self) -> bool:
-        return self.seconds_left >= 150
-
-    def read_credentials(self, client: str, stage: str) -> ClientCredentials:
-        raise AssertionError(client, stage)
-
-    def fetch_token(self, tenant: Tenant, _: ClientCredentials) -> AccessToken:
-        raise AssertionError(tenant)
-
-    def issue_tokens(
-        self, renewals: list[Renewal], started_at: datetime, *_: object
-    ) -> Iterator[tuple[Renewal, AccessToken]]:
-        for renewal in renewals:
-            self.last = renewal
-            token = AccessToken(
-                value="t", issued_at=NOW, expires_at=NOW + timedelta(hours=1), scope=None
-            )
-            version = self.versions[renewal.parameter] = self.versions.get(renewal.parameter, 0) + 1
-            record = renewal.succeeded(
-                token, version=version, client_secret_version="v1", attempted_at=started_at
-            )
-            self.outside.ledger.record_token(record, renewal.record)
-            yield renewal, token
-
-    def delete_tokens(self, parameters: list[str]) -> dict[str, IssuerError]:
-        for parameter in parameters:
-            self.versions.pop(parameter, None)
-        return {}
-
-    def remove_tokens(
-        self, removals: list[Removal], at: datetime
-    ) -> Iterator[tuple[Removal, IssuerError | None]]:
-        return remove_tokens(
-            removals,
-            at,
-            mark_lost=self.outside.ledger.mark_lost,
-            delete_tokens=self.delete_tokens,
-            drop_record=self.outside.ledger.drop_record,
-            time_left=lambda: self.seconds_left,
-        )
-
-    def run(self, invocation: Invocation | None = None, **others: object) -> Report:
-        of_sources = {name: others[name] for name in {"ledger", "read_versions"} & others.keys()}
-        outside = replace(
-            self.outside,
-            **{"sources": replace(self.outside.sources, **of_sources)}  # type: ignore[arg-type]
-            | {name: other for name, other in others.items() if name != "read_versions"},
-        )
-        return run(invocation or Invocation(), outside, holder="one")
-
-
-def pack(names: Iterable[str]) -> dict[str, str]:
-    packed = {name: {"scope": ""} for name in names}
-    return {"/visma/tenants/packed": json.dumps({"tenants": packed})}
+ACME = "/visma/tokens/acme"
+REFUSED = Answer(status=400, body=b'{"error": "invalid_tenant"}')
+CLIENT_REFUSED = Answer(status=400, body=b'{"error": "invalid_client"}')
+FORCED = Invocation(force=True)
+DISABLED = '{"scope": "", "enabled": false}'
 
 
 @pytest.fixture
-def world(empty_account: Account) -> World:
-    return World(empty_account.ledger)
+def world() -> World:
+    return World(parameters=[configured("acme")])
 
 
-@pytest.fixture
-def large_world() -> World:
-    """Return one that holds hundreds of tenants without waiting for moto."""
-    return World(MemoryLedger())
+def named(count: int) -> list[str]:
+    return [f"t{number:03}" for number in range(count)]
 
 
-def test_tokens_that_cannot_be_checked_are_said_and_the_run_goes_on(world: World, log: Log) -> None:
-    def read_versions(_: Collection[str]) -> dict[str, int]:
-        raise TokensUnchecked("no", code=Quoted("ThrottlingException"))
+def said(world: World, message: str) -> list[dict[str, Any]]:
+    lines = map(json.loads, world.said.getvalue().splitlines())
+    return [line for line in lines if line.get("message") == message]
 
+
+def meanwhile(world: World, happens: Callable[[], object]) -> Any:  # noqa: ANN401  an endpoint
+    """Return an endpoint: something happens while a token is asked for."""
+
+    def post(*_: object) -> Answer:
+        happens()
+        return world.answer
+
+    return SimpleNamespace(post=post)
+
+
+class Unchecked(Tokens):
+    def versions(self, parameters: Collection[str]) -> dict[str, int]:
+        raise TokensUnchecked(f"no {len(parameters)}", code=Quoted("ThrottlingException"))
+
+
+def test_tokens_that_cannot_be_checked_are_said_and_the_run_goes_on(world: World) -> None:
     world.run()
 
-    report = world.run(read_versions=read_versions)
+    report = world.run(tokens=Unchecked(world.versions))
 
     assert (report.fresh, report.failures) == (1, {})
-    [line] = [line for line in log() if line.get("message") == "Tokens unchecked"]
+    [line] = said(world, "Tokens unchecked")
     assert line["warning"] == "TokensUnchecked"
     assert "reads Parameter Store in a loop" in line["remedy"]
 
 
-def test_tokens_that_cannot_be_checked_come_first_in_the_next_check(large_world: World) -> None:
-    def read_versions(_: Collection[str]) -> dict[str, int]:
-        raise TokensUnchecked("no")
+def test_tokens_that_cannot_be_checked_come_first_in_the_next_check(world: World) -> None:
+    world.parameters = [packed(named(301))]
+    world.run()  # issues
+    world.run()  # looks at 300 of them
 
-    large_world.documents = pack(f"t{number:03}" for number in range(301))
-    large_world.run()  # issues
-    large_world.run()  # looks at 300 of them
+    world.run(tokens=Unchecked(world.versions))
 
-    large_world.run(read_versions=read_versions)
-
-    assert large_world.outside.ledger.read().checked == "t299"
+    assert world.table.ledger.read().checked == "t299"
 
 
-def test_the_next_run_looks_at_the_next_300_tokens(large_world: World) -> None:
-    large_world.documents = pack(f"t{number:03}" for number in range(601))
-    large_world.run()
-    del large_world.versions["/visma/tokens/t599"]
+def test_the_next_run_looks_at_the_next_300_tokens(world: World) -> None:
+    world.parameters = [packed(named(601))]
+    world.run()
+    del world.versions["/visma/tokens/t599"]
 
-    issued = [large_world.run().issued for _ in range(3)]
+    issued = [world.run().issued for _ in range(3)]
 
     assert issued == [0, 1, 0]
 
@@ -200,111 +107,126 @@ def test_the_next_run_looks_at_the_next_300_tokens(large_world: World) -> None:
 def test_the_lease_is_held_until_the_time_is_up(world: World) -> None:
     held: list[bool] = []
 
-    def issue_tokens(*_: object) -> Iterator[tuple[Renewal, AccessToken]]:
+    def take() -> None:
         for minutes in (3.99, 4):
-            at = NOW + timedelta(minutes=minutes)
+            at = BEGIN + timedelta(minutes=minutes)
             until = at + timedelta(minutes=4)
-            with world.outside.ledger.lease("two", now=at, until=until) as taken:
+            with world.table.ledger.lease("two", now=at, until=until) as taken:
                 held.append(taken)
-        return iter(())
 
-    world.run(issue_tokens=issue_tokens)
+    world.run(endpoint=meanwhile(world, take))
 
     assert held == [False, True]
 
 
-def test_a_lost_token_that_is_not_had_is_due_in_the_next_run(large_world: World) -> None:
-    large_world.documents = pack(f"t{number:03}" for number in range(601))
-    large_world.run()
-    del large_world.versions["/visma/tokens/t000"]
-    large_world.run(
-        issue_tokens=lambda *_: iter(())
-    )  # as when it was killed, or its client refused
+def test_a_run_beside_another_is_skipped(world: World) -> None:
+    until = BEGIN + timedelta(minutes=4)
+    with world.table.ledger.lease("two", now=BEGIN, until=until):
+        report = world.run()
 
-    large_world.run()
+    assert report.as_dict()["skipped"]
+    assert (report.decisions, world.versions) == ((), {})
+    assert said(world, "Run skipped: another one is at work")
 
-    assert large_world.versions["/visma/tokens/t000"] == 1
+
+def test_a_lost_token_that_is_not_had_is_due_in_the_next_run(world: World) -> None:
+    world.parameters = [packed(named(601))]
+    world.run()
+    del world.versions["/visma/tokens/t000"]
+    issued, world.answer = world.answer, CLIENT_REFUSED
+    assert world.run().failures.keys() == {"t000"}
+
+    world.answer = issued
+    world.run()  # which looks at others
+
+    assert world.versions["/visma/tokens/t000"] == 1
 
 
 def test_a_lost_token_is_marked_before_the_bookmark_goes_on(world: World) -> None:
     """Else a run that ends in between forgets it for an hour."""
 
-    class Full(MemoryLedger):
+    class Full(Ledger):
         def mark_lost(self, record: Record, at: datetime) -> bool:
             raise LedgerUnwritable(f"{record.tenant} at {at}")
 
-    ledger = Full()
-    world.run(ledger=ledger)
+    world.run()
     world.versions.clear()
+    world.answer = CLIENT_REFUSED
 
-    world.run(ledger=ledger, issue_tokens=lambda *_: iter(()))
+    world.run(ledger=opened(Full, world))
 
-    assert ledger.checked == ""
+    assert world.table.ledger.read().checked == ""
 
 
 def test_a_document_is_kept_once(world: World) -> None:
     kept: list[str] = []
 
-    class Counting(MemoryLedger):
+    class Counting(Ledger):
         def keep_document(self, parameter: str, text: str) -> None:
             kept.append(parameter)
             super().keep_document(parameter, text)
 
-    ledger = Counting()
     for _ in range(3):
-        world.run(ledger=ledger)
+        world.run(ledger=opened(Counting, world))
 
     assert kept == ["/visma/tenants/acme"]
 
 
+def opened(kind: type[Ledger], world: World) -> Ledger:
+    table: Any = world.table
+    return kind(table, "ledger")
+
+
 def test_a_tenant_that_vanished_with_its_token_is_forgotten_in_the_end(world: World) -> None:
     world.run()
-    world.documents = pack(["globex"])
-    del world.versions["/visma/tokens/acme"]
+    world.parameters = [configured("globex")]
+    del world.versions[ACME]
 
-    for minutes in range(0, 125, 5):
-        world.run(now=lambda minutes=minutes: NOW + timedelta(minutes=minutes))
+    for _ in range(25):
+        later(world, minutes=5).run()
 
-    assert world.outside.ledger.read().records.keys() == {"globex"}
+    assert world.table.ledger.read().records.keys() == {"globex"}
 
 
 def test_a_token_that_a_killed_run_stored_stays_though_its_tenant_has_vanished(
-    large_world: World,
+    world: World,
 ) -> None:
-    large_world.documents = pack(f"t{number:04}" for number in range(900))
-    large_world.run()
-    large_world.documents = pack(f"t{number:04}" for number in range(899))
-    large_world.versions["/visma/tokens/t0899"] = 2  # of which the ledger doesn't know
+    world.parameters = [packed(named(900))]
+    world.run()
+    world.parameters = [packed(named(899))]
+    world.versions["/visma/tokens/t899"] = 2  # of which the ledger doesn't know
 
-    large_world.run(now=lambda: NOW + timedelta(hours=1))
+    later(world, hours=1).run()
 
-    assert large_world.versions["/visma/tokens/t0899"] == 2
+    assert world.versions["/visma/tokens/t899"] == 2
 
 
 def test_an_enabled_tenants_new_token_is_not_removed_for_what_was_read_before(
     world: World,
 ) -> None:
+    """Somebody enables it, and a run for it ends before our removals."""
+
+    class Enabled(Tokens):
+        def versions(self, parameters: Collection[str]) -> dict[str, int]:
+            found = super().versions(parameters)
+            world.parameters = [configured("acme")]
+            assert world.run(Invocation(tenants=("acme",), force=True)).issued == 1
+            return found
+
     world.run()
-    token = world.last
-    world.documents["/visma/tenants/acme"] = '{"scope": "", "enabled": false}'
+    world.parameters = [configured("acme", DISABLED)]
 
-    def issue_tokens(*_: object) -> Iterator[tuple[Renewal, AccessToken]]:
-        """Have somebody enable it, and a run for it that ends before our removals."""
-        list(world.issue_tokens([replace(token, record=None)], NOW))
-        return iter(())
-
-    assert world.run(issue_tokens=issue_tokens).removed == 0
-    assert world.versions["/visma/tokens/acme"] == 2
+    assert world.run(tokens=Enabled(world.versions)).removed == 0
+    assert world.versions[ACME] == 2
 
 
 def test_a_document_error_is_reported_beside_what_becomes_of_its_tenant(world: World) -> None:
     world.run()
-    world.documents["/visma/tenants/acme"] = '{"scope": "", "scop": ""}'
-    refused = TokenRefused("invalid_tenant", code=Quoted("invalid_tenant"))
+    world.parameters = [configured("acme", '{"scope": "", "scop": ""}')]
+    world.answer = REFUSED
 
-    report = world.run(issue_tokens=lambda *_: iter([(world.last, refused)]))
+    answer = world.run(FORCED).as_dict()
 
-    answer = report.as_dict()
     assert answer["failed"] == 2
     assert [(one["tenant"], one["reason"]) for one in answer["failures"]] == [
         ("acme", "TokenRefused"),
@@ -313,163 +235,182 @@ def test_a_document_error_is_reported_beside_what_becomes_of_its_tenant(world: W
 
 
 def test_only_a_token_that_was_there_counts_as_removed(world: World) -> None:
-    world.outside.ledger.record_failure(
-        Record(tenant="never", client="default", attempted_at=NOW, failure=FAILURE)
+    world.table.ledger.record_failure(
+        Record(tenant="never", client="default", attempted_at=BEGIN, failure=FAILURE)
     )
 
     assert world.run().removed == 0
-    assert world.outside.ledger.read().records.keys() == {"acme"}
+    assert world.table.ledger.read().records.keys() == {"acme"}
+    assert not said(world, "Token removed")
 
 
-def test_stages_that_cannot_be_read_are_told_and_hit_nobody(world: World, log: Log) -> None:
-    def denied(_: str) -> dict[str, str]:
-        raise ClientSecretUnreadable("AccessDeniedException", code=Quoted("AccessDeniedException"))
+def test_stages_that_cannot_be_read_are_told_and_hit_nobody(world: World) -> None:
+    class Failing(Secrets):
+        code = Quoted("AccessDeniedException")
 
-    def missing(_: str) -> dict[str, str]:
-        raise ClientSecretUnreadable("gone", code=Quoted("ResourceNotFoundException"))
+        def stages(self, client: str) -> dict[str, str]:
+            raise ClientSecretUnreadable(client, code=self.code)
 
-    sources = world.outside.sources
+    class Missing(Failing):
+        code = Quoted("ResourceNotFoundException")  # whoever is due says so
 
-    assert world.run(sources=replace(sources, read_stages=denied)).issued == 1
-    [line] = [line for line in log() if line["message"] == "Client secret noticed"]
+    assert world.run(secrets=Failing(world.secrets)).issued == 1
+    world.run(secrets=Missing(world.secrets))
+
+    [line] = said(world, "Client secret noticed")
     assert (line["client"], line["warning"]) == ("default", "ClientSecretUnreadable")
     assert "secretsmanager:DescribeSecret" in line["remedy"]
-    world.run(sources=replace(sources, read_stages=missing))  # whoever is due says so
-    assert len([line for line in log() if line["message"] == "Client secret noticed"]) == 1
 
 
 def test_stages_are_read_for_the_clients_of_the_run_while_there_is_time(world: World) -> None:
-    world.documents = {
-        "/visma/tenants/packed": json.dumps(
-            {"tenants": {name: {"scope": "", "client": name} for name in ("a", "b", "c")}}
-        )
-    }
-    asked = []
+    asked: list[str] = []
 
-    def read(client: str) -> dict[str, str]:
-        asked.append(client)
-        if len(asked) == 2:
-            world.seconds_left = 149
-        return {CURRENT: "v1"}
+    class Slow(Secrets):
+        def stages(self, client: str) -> dict[str, str]:
+            asked.append(client)
+            if len(asked) == 2:
+                world.clock.sleep(121)
+            return super().stages(client)
 
-    sources = replace(world.outside.sources, read_stages=read)
+    documents = {name: {"scope": "", "client": name} for name in ("a", "b", "c")}
+    world.parameters = [configured("packed", json.dumps({"tenants": documents}))]
 
-    world.run(Invocation(tenants=("b",)), sources=sources)
+    world.run(Invocation(tenants=("b",)), secrets=Slow(world.secrets))
     assert asked == ["b"]
 
     asked.clear()
-    world.run(sources=sources)
+    world.run(secrets=Slow(world.secrets))
     assert asked == ["a", "b"]
 
 
 def test_what_there_is_no_time_for_is_done_by_the_next_run(world: World) -> None:
-    world.documents = pack(f"t{number}" for number in range(3))
+    world.parameters = [packed(["t0", "t1", "t2"])]
     world.run()
-    world.documents = {"/visma/tenants/t0": '{"scope": "", "enabled": false}'}
+    world.parameters = [configured("t0", DISABLED)]
+    world.seconds = 1.0
 
-    world.seconds_left = 1.0
-    report = world.run()
+    class Slow(Tokens):
+        def versions(self, parameters: Collection[str]) -> dict[str, int]:
+            world.clock.sleep(0.6)  # more than half of it
+            return super().versions(parameters)
+
+    report = world.run(tokens=Slow(world.versions))
 
     assert (report.removed, report.failures) == (0, {})
     assert {name: one.reason for name, one in report.deferred.items()} == {"t0": "NoTimeLeft"}
-    memory = world.outside.ledger.read()
+    memory = world.table.ledger.read()
     assert "t0" in memory.records
     assert memory.documents.keys() == {"/visma/tenants/packed"}
-    world.seconds_left = 240.0
+    world.seconds = 240.0
     assert world.run().removed == 1
-    assert world.outside.ledger.read().documents.keys() == {"/visma/tenants/t0"}
+    assert world.table.ledger.read().documents.keys() == {"/visma/tenants/t0"}
 
 
 def test_a_token_that_cannot_be_deleted_stays_known(world: World) -> None:
-    def delete_tokens(parameters: list[str]) -> dict[str, IssuerError]:
-        return {parameter: StoreDenied("Deleting it failed") for parameter in parameters}
+    class Denied(Tokens):
+        def delete(self, parameters: Collection[str]) -> dict[str, IssuerError]:
+            return {parameter: StoreDenied("Deleting it failed") for parameter in parameters}
 
     world.run()
-    world.documents["/visma/tenants/acme"] = '{"scope": "", "enabled": false}'
+    world.parameters = [configured("acme", DISABLED)]
 
-    world.delete_tokens = delete_tokens  # type: ignore[method-assign]
-    report = world.run()
+    report = world.run(tokens=Denied(world.versions))
 
     assert report.removed == 0
     assert report.failures["acme"].reason == "StoreDenied"
-    assert world.outside.ledger.read().records.keys() == {"acme"}
-    del world.delete_tokens
+    assert world.table.ledger.read().records.keys() == {"acme"}
     assert world.run().removed == 1
 
 
-def test_a_lease_that_cannot_be_given_back_costs_no_report(
-    world: World, empty_account: Account
-) -> None:
-    def issue_tokens(*_: object) -> Iterator[tuple[Renewal, AccessToken]]:
-        empty_account.dynamodb.delete_table(TableName="ledger")
-        return iter(())
+def test_a_lease_that_cannot_be_given_back_costs_no_report(world: World) -> None:
+    class Closed(Table):
+        def update_item(self, **request: Any) -> None:  # noqa: ANN401  as boto3 takes it
+            if request["UpdateExpression"].startswith("REMOVE #holder"):
+                raise RuntimeError("gone")
+            super().update_item(**request)
 
-    assert world.run(issue_tokens=issue_tokens).issued == 0
+    world.table = Closed()
+
+    assert world.run().issued == 1
+    assert "holder" in world.table.items["lease"]
 
 
-def test_documents_that_cannot_be_kept_are_said_and_tokens_are_issued(
-    world: World, empty_account: Account
-) -> None:
+def test_documents_that_cannot_be_kept_are_said_and_tokens_are_issued(world: World) -> None:
     class Full(Ledger):
         def keep_document(self, parameter: str, text: str) -> None:
             raise LedgerUnwritable(f"{parameter} has {len(text)}")
 
-    report = world.run(ledger=Full(empty_account.dynamodb, "ledger"))
+    report = world.run(ledger=opened(Full, world))
 
     assert report.issued == 1
     assert report.failures["/visma/tenants"].reason == "LedgerUnwritable"
 
 
-def test_a_defect_before_the_tokens_are_asked_for_keeps_nobody_from_one(
-    world: World, log: Log, empty_account: Account
-) -> None:
-    class Broken(Ledger):
+def test_a_defect_before_the_tokens_are_asked_for_keeps_nobody_from_one(world: World) -> None:
+    class BrokenLedger(Ledger):
         def keep_checked(self, tenant: str) -> None:
             raise ZeroDivisionError(f"a secret of {tenant}")
 
-    def read(_: object) -> Any:  # noqa: ANN401  it returns nothing
-        raise KeyError("a secret")
+    class BrokenTokens(Tokens):
+        def versions(self, _: object) -> dict[str, int]:
+            raise KeyError("a secret")
 
-    sources = replace(
-        world.outside.sources,
-        ledger=Broken(empty_account.dynamodb, "ledger"),
-        read_versions=read,
-        read_stages=read,
+    class BrokenSecrets(Secrets):
+        def stages(self, _: object) -> dict[str, str]:
+            raise KeyError("a secret")
+
+    report = world.run(
+        ledger=opened(BrokenLedger, world),
+        tokens=BrokenTokens(world.versions),
+        secrets=BrokenSecrets({CURRENT: SECRET}),
     )
-    report = world.run(ledger=sources.ledger, sources=sources)
 
     assert report.issued == 1
     assert report.failures["/visma/tenants"].reason == "Unexpected"
-    warnings = {line["message"]: line for line in log() if line["level"] == "WARNING"}
-    assert warnings.keys() == {"Tokens unchecked", "Client secret noticed"}
-    assert all(line["warning"] == "Unexpected" for line in warnings.values())
-    assert all("KeyError in gathering.py" in line["detail"] for line in warnings.values())
-    assert "a secret" not in str(log())
+    warnings = [*said(world, "Tokens unchecked"), *said(world, "Client secret noticed")]
+    assert [line["warning"] for line in warnings] == ["Unexpected", "Unexpected"]
+    assert all("KeyError in gathering.py" in line["detail"] for line in warnings)
+    assert "a secret" not in world.said.getvalue()
 
 
-def test_tenants_that_wait_do_not_hide_a_new_failure(large_world: World) -> None:
-    def issue_tokens(
-        renewals: list[Renewal], started_at: datetime, *_: object
-    ) -> Iterator[tuple[Renewal, IssuerError]]:
-        for renewal in renewals:
-            failure = TokenRefused("no")
-            large_world.outside.ledger.record_failure(
-                renewal.failed(
-                    failure,
-                    told=False,
-                    client_secret_version="v1",
-                    now=NOW,
-                    attempted_at=started_at,
-                    settings=make_settings(),
-                )
-            )
-            yield renewal, failure
+def test_tenants_that_wait_do_not_hide_a_new_failure(world: World) -> None:
+    world.answer = REFUSED
+    world.parameters = [packed(named(101))]
+    world.run()
+    world.parameters.append(configured("acme"))
 
-    large_world.documents = pack(f"t{number:03}" for number in range(101))
-    large_world.run(issue_tokens=issue_tokens)
-    large_world.documents["/visma/tenants/acme"] = '{"scope": ""}'
-
-    report = large_world.run(issue_tokens=issue_tokens).as_dict()
+    report = world.run().as_dict()
 
     assert report["failed"] == 102
     assert report["failures"][0]["tenant"] == "acme"
+
+
+@pytest.mark.parametrize(
+    "clients",
+    [
+        pytest.param("aaaaaaaaa", id="one client"),
+        pytest.param("abcabcabc", id="clients that have both kinds"),
+        pytest.param("aaabbbbbb", id="a client that has all that can't be stored"),
+    ],
+)
+def test_who_can_be_stored_is_served_by_the_next_run_at_the_latest(
+    clients: str, world: World
+) -> None:
+    class Unwritable(Tokens):
+        def put(self, parameter: str, token: AccessToken) -> int:
+            if parameter[-1] in "012":  # the most urgent
+                raise ParameterUnwritable("Writing failed", code=Quoted("ValidationException"))
+            return super().put(parameter, token)
+
+    world.parameters = []
+    for number, client in enumerate(clients):
+        document = json.loads(DOCUMENT) | {"client": client}
+        world.parameters.append(configured(f"t{number}", json.dumps(document)))
+        later(world, minutes=1).run(Invocation(tenants=(f"t{number}",)))
+
+    for span in (timedelta(days=1), timedelta(minutes=5)):
+        world.now += span
+        world.run(tokens=Unwritable(world.versions))
+
+    served = {parameter for parameter, version in world.versions.items() if version == 2}
+    assert served == {f"/visma/tokens/t{number}" for number in range(3, 9)}

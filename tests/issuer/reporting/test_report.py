@@ -1,20 +1,21 @@
 """The report is short, whatever comes in, and what matters most comes first."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.facts import NOW, make_tenant
 from token_issuer.errors import DocumentInvalid, IssuerError, TokenRefused, UnknownTenant
 from token_issuer.redaction import Quoted
 from token_issuer.reporting.report import Report
 from token_issuer.tenants.configuration import parse_configuration
+from token_issuer.tenants.invocation import Invocation
+from token_issuer.tokens.plan import Decision, Waiting
 
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 MEGABYTE = 1_000_000
 BAD = "/visma/tenants/bad"
 WIDE = "😀"  # twelve bytes as JSON writes it in ASCII
@@ -23,15 +24,22 @@ WIDE = "😀"  # twelve bytes as JSON writes it in ASCII
 def report(
     unserved: Mapping[str, IssuerError],
     failures: Mapping[str, IssuerError] | None = None,
-    planned: list[tuple[str, str, str]] | None = None,
+    decisions: Sequence[Decision] = (),
 ) -> Report:
+    """Return a dry run's."""
     return Report(
         started_at=NOW,
         finished_at=NOW,
+        invocation=Invocation(dry_run=True),
         unserved=dict(unserved),
         failures=dict(failures or {}),
-        planned=planned,
+        decisions=decisions,
     )
+
+
+def waiting(count: int, name: str, detail: str) -> list[Decision]:
+    failure = TokenRefused(detail)
+    return [Waiting(name=f"{name}{number}", failure=failure) for number in range(count)]
 
 
 def in_one_parameter(count: int) -> dict[str, IssuerError]:
@@ -61,9 +69,12 @@ def test_bad_names_do_not_hide_a_refused_tenant() -> None:
 def test_refused_tenants_of_one_parameter_do_not_hide_anothers() -> None:
     crowd = [f"t{number:03}" for number in range(150)]
     refused = {name: TokenRefused("odd", code=Quoted("odd")) for name in [*crowd, "honest"]}
-    homes = dict.fromkeys(crowd, "/visma/tenants/packed") | {"honest": "/visma/tenants/honest"}
+    tenants = {name: replace(make_tenant(name), document="/visma/tenants/packed") for name in crowd}
+    tenants["honest"] = make_tenant("honest")
 
-    answer = replace(report({}, refused), homes=homes).as_dict()
+    answer = replace(
+        report({}, refused), tenants=tenants | {"honest": make_tenant("honest")}
+    ).as_dict()
 
     told = [one["tenant"] for one in answer["failures"]]
     assert told == [*crowd[:3], "honest", *crowd[3:99]]
@@ -87,9 +98,7 @@ def test_a_report_shows_a_hundred_failures_and_counts_all() -> None:
 def test_a_dry_run_shows_a_thousand_tenants_and_counts_the_others(
     count: int, more: int | None
 ) -> None:
-    rows = [(f"t{number}", "wait", "x" * 500) for number in range(count)]
-
-    answer = report({}, planned=rows).as_dict()
+    answer = report({}, decisions=waiting(count, "t", "x" * 500)).as_dict()
 
     assert len(answer["planned"]) == 1000
     assert answer["planned"][999] == {"tenant": "t999", "action": "wait", "because": "x" * 500}
@@ -107,18 +116,18 @@ def test_a_report_has_less_than_a_megabyte_whatever_it_tells(
 ) -> None:
     errors = {f"{subject}{number}": UnknownTenant(detail) for number in range(count)}
 
-    answer = report(errors, planned=[(one, "fail", detail) for one in errors]).as_dict()
+    answer = report(errors, decisions=waiting(count, subject, detail)).as_dict()
 
     assert len(json.dumps(answer)) < MEGABYTE
     assert len(json.dumps(answer, ensure_ascii=False).encode()) < MEGABYTE  # as Lambda does
-    assert answer["failed"] == count
-    assert len(answer["planned"]) + answer.get("planned_more", 0) == count
+    assert answer["failed"] == 2 * count
+    assert len(answer["planned"]) + answer.get("planned_more", 0) == 2 * count
 
 
 def test_the_widest_text_fits_too() -> None:
     errors = {f"{WIDE * 500}{number}": UnknownTenant(WIDE * 500) for number in range(2000)}
 
-    answer = report(errors, planned=[(one, "fail", WIDE * 500) for one in errors]).as_dict()
+    answer = report(errors, decisions=waiting(2000, WIDE * 500, WIDE * 500)).as_dict()
 
     assert len(json.dumps(answer)) < MEGABYTE
     assert answer["failures"]

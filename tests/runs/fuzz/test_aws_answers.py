@@ -19,14 +19,19 @@ from tests.helpers.account import fast_pacer
 from tests.helpers.fuzzed_values import objects, spelled, values
 from tests.issuer.ledger.test_table import FAILURE, NOW, RECORD
 from tests.runs.fuzz import cases
-from token_issuer.clients.secrets_manager import promote, read_credentials, read_stages, unstage
-from token_issuer.errors import ClientSecretUnreadable, IssuerError, TenantsUnreadable
+from token_issuer.clients.secrets_manager import ClientSecrets
+from token_issuer.errors import (
+    ClientSecretUnreadable,
+    EventUndelivered,
+    IssuerError,
+    TenantsUnreadable,
+)
 from token_issuer.ledger.records import ClientRecord, Record
 from token_issuer.ledger.table import Ledger
-from token_issuer.reporting.events import Events
-from token_issuer.tenants.parameters import read_tenants
+from token_issuer.reporting.events import Events, removed
+from token_issuer.tenants.parameters import TenantDocuments
 from token_issuer.tokens.access_token import AccessToken
-from token_issuer.tokens.store import delete_tokens, read_versions, store_token
+from token_issuer.tokens.store import TokenStore
 
 VERSION, OTHER = "0b7d2b1e-3a52-4f6e-9a39-000000000001", "0b7d2b1e-3a52-4f6e-9a39-000000000002"
 TOKEN = AccessToken(value="the-very-token", issued_at=NOW, expires_at=NOW, scope=None)
@@ -72,19 +77,15 @@ statuses = st.sampled_from([200, 200, 200, 200, 204, 301, 400, 400, 403, 500, 50
 type Call = Callable[[Any], object]
 
 CALLS: dict[str, Call] = {
-    "documents": lambda aws: read_tenants(aws.ssm, "/visma/tenants", {}, pacer=fast_pacer()),
-    "a token": lambda aws: store_token(
-        "/visma/tokens/acme", TOKEN, ssm=aws.ssm, key_id="k", pacer=fast_pacer()
-    ),
-    "versions": lambda aws: read_versions(["/a", "/b"], ssm=aws.ssm, pacer=fast_pacer()),
-    "deletions": lambda aws: delete_tokens(["/a", "/b"], ssm=aws.ssm, pacer=fast_pacer()),
-    "a secret": lambda aws: read_credentials(aws.secretsmanager, "visma/clients", "default"),
-    "stages": lambda aws: read_stages(aws.secretsmanager, "visma/clients", "default"),
-    "a promotion": lambda aws: promote(
-        aws.secretsmanager, "visma/clients", "default", VERSION, OTHER
-    ),
-    "a label": lambda aws: unstage(aws.secretsmanager, "visma/clients", "default", VERSION),
-    "an event": lambda aws: EventBus(lambda: aws.events).put("Token Removed", {"tenant": "acme"}),
+    "documents": lambda aws: TenantDocuments(aws.ssm, "/visma/tenants", fast_pacer()).read(),
+    "a token": lambda aws: tokens(aws).put("/visma/tokens/acme", TOKEN),
+    "versions": lambda aws: tokens(aws).versions(["/a", "/b"]),
+    "deletions": lambda aws: tokens(aws).delete(["/a", "/b"]),
+    "a secret": lambda aws: secrets(aws).read("default"),
+    "stages": lambda aws: secrets(aws).stages("default"),
+    "a promotion": lambda aws: secrets(aws).promote("default", VERSION, OTHER),
+    "a label": lambda aws: secrets(aws).unstage("default", VERSION),
+    "an event": lambda aws: put(Events(lambda: aws.events, "issuer")),
     "the ledger": lambda aws: Ledger(aws.dynamodb, "ledger").read(),
     "a record": lambda aws: Ledger(aws.dynamodb, "ledger").record_token(RECORD, None),
     "a failure": lambda aws: Ledger(aws.dynamodb, "ledger").record_failure(
@@ -92,6 +93,19 @@ CALLS: dict[str, Call] = {
     ),
     "a client": lambda aws: Ledger(aws.dynamodb, "ledger").record_client(ClientRecord(client="a")),
 }
+
+
+def tokens(aws: Any) -> TokenStore:  # noqa: ANN401  clients of four kinds
+    return TokenStore(aws.ssm, "k", writes=fast_pacer(), reads=fast_pacer())
+
+
+def secrets(aws: Any) -> ClientSecrets:  # noqa: ANN401  likewise
+    return ClientSecrets(aws.secretsmanager, "visma/clients")
+
+
+def put(events: Events) -> EventUndelivered | None:
+    [failure] = events.put([removed("acme", "disabled")])
+    return failure
 
 
 class Body(io.BytesIO):

@@ -8,14 +8,18 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.helpers.facts import NOW, SETTINGS, make_facts, make_tenant
 from tests.helpers.fuzzed_table import Table, Value
 from tests.helpers.fuzzed_world import TENANTS
 from tests.issuer.ledger.test_table import FALLBACK, FULL, NOT_TIMES, ODD, OWNER, PENDING, RECORD
-from tests.issuer.tokens.test_plan import NOW, SETTINGS, make_tenant, plan
 from tests.runs.fuzz import cases
 from token_issuer.errors import TokenRefused
 from token_issuer.ledger.records import ClientRecord, Memory
+from token_issuer.reporting.report import Report
+from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.access_token import AccessToken
+from token_issuer.tokens.plan import decide
+from token_issuer.tokens.renewal import Renewal
 
 KEYS = ["tenant#acme", "tenant#globex", "tenant#gone", "client#default", "client#gone", "lease"]
 TIMES = [
@@ -110,7 +114,6 @@ def changed(
 
 
 @cases("ledger items")
-@example([("tenant#acme", "failure", "count", {"N": "999999999"})])
 @example([("tenant#acme", "failure", "waits", {"N": "999999999"})])
 @given(changes)
 def test_whoever_wrote_an_item_it_is_planned_with_and_replaced(
@@ -120,14 +123,17 @@ def test_whoever_wrote_an_item_it_is_planned_with_and_replaced(
     ledger = table.ledger
     before = ledger.read()
 
-    planned = plan(map(make_tenant, TENANTS), before.records.values(), force=True, now=NOW)
+    forced = Invocation(force=True)
+    facts = make_facts(map(make_tenant, TENANTS), memory=before, invocation=forced)
+    decisions = decide(facts, now=NOW, settings=SETTINGS)
 
-    assert planned.rows([])
-    assert all(end - NOW < timedelta(days=400_000) for end in planned.expiries.values())
-    [acme, globex] = sorted(planned.renewals, key=lambda one: one.tenant.name)
+    report = Report.of(decisions, facts)
+    assert report.planned
+    assert all(end - NOW < timedelta(days=400_000) for end in report.expiries.values())
+    renewals = (one for one in decisions if isinstance(one, Renewal))
+    [acme, globex] = sorted(renewals, key=lambda one: one.name)
     failure = acme.failed(
         TokenRefused("no"),
-        told=False,
         client_secret_version="v1",
         now=NOW,
         attempted_at=NOW,

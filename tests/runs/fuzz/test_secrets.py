@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.account import CLIENT_SECRET
+from tests.helpers.facts import make_tenant
 from tests.helpers.fuzzed_values import objects, spelled, texts, values
-from tests.issuer.tokens.test_plan import make_tenant
 from tests.runs.fuzz import cases
 from token_issuer.clients.credentials import parse_credentials
 from token_issuer.clients.secrets_manager import CURRENT, PENDING, PREVIOUS

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aws_lambda_powertools import Logger
 
 from local.authorization_server import SCOPES, VismaConnect, make_app, serving_wsgi
 from tests.conftest import PROJECT, Show, counts
@@ -23,18 +23,24 @@ from tests.helpers.account import (
     CREDENTIALS,
     ENVIRONMENT,
     Account,
-    lambda_context,
     tenant_id,
 )
 from tests.helpers.scripted_aws import ScriptedAws
 from tests.helpers.wire import Wire
 from token_issuer import handler
 from token_issuer.ledger.records import Issued
+from token_issuer.limits.deadline import Clock, Deadline
+from token_issuer.outside import open_outside
+from token_issuer.reporting.events import Events
+from token_issuer.reporting.telemetry import Telemetry
+from token_issuer.run import run
+from token_issuer.settings import parse_settings
+from token_issuer.tenants.invocation import parse_invocation
 
 pytestmark = pytest.mark.long
 
 ANYWHERE = 60  # kills by chance, besides one on either side of each call
-SEED = 5  # of which tokens live longer: a second one of `changed` does not
+SEED = 5  # of which tokens live longer: a second one of `changed` lives shorter
 PENDING_SECRET = "pending-7zR2pXw9Lm4Tb8YcH6vKq"
 NAMED = {"tenants": ["changed", "fresh", "lost", "missing"], "force": True}
 LAST = {"tenants": ["fresh"], "force": True}  # for whom the pending secret will be proved
@@ -59,6 +65,14 @@ class ManyLifetimes(VismaConnect):
         apart = 2 * 60 * sorted(NAMES).index(user)  # seconds
         self.lifetime = chance.choice((2400, 3600)) + apart
         return super().access_token(user=user, **details)
+
+
+class Later(Clock):
+    def __init__(self, ticks: int) -> None:
+        self._ticks = ticks
+
+    def now(self) -> datetime:
+        return super().now() + self._ticks * PERIOD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +113,22 @@ class Place:
 
     def run(self, event: object = None, ticks: int = 0) -> dict[str, Any]:
         """Run in this process, some ticks later."""
-        later = SimpleNamespace(now=lambda zone: datetime.now(zone) + ticks * PERIOD)
-        self.environment.setattr(handler, "datetime", later)
-        return handler.lambda_handler(event or {}, lambda_context())
+        settings = parse_settings(os.environ)
+        outside = open_outside(
+            settings,
+            handler.aws_clients(settings.concurrency),
+            Telemetry(Logger(service="token-issuer"), "issuer"),
+            Events(handler.events_client, "issuer"),
+            Deadline(290, Later(ticks)),
+        )
+        return run(parse_invocation(event or {}), outside, holder=f"in process {ticks}").as_dict()
+
+    def told(self) -> Iterator[tuple[str, str]]:
+        """Yield kind and tenant of each event that was put."""
+        for request in self.aws.received:
+            if request.operation == "PutEvents":
+                for entry in request.members["Entries"]:
+                    yield entry["DetailType"], json.loads(entry["Detail"]).get("tenant", "")
 
     def start(self, event: object, request_id: str = "only") -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -145,24 +172,32 @@ def recorded(account: Account) -> dict[str, Issued]:
     return {name: record.issued for name, record in records.items() if record.issued}
 
 
+def stored_versions(account: Account) -> dict[str, int]:
+    names = [f"/visma/tokens/{name}" for name in account.tokens()]
+    stored = account.ssm.get_parameters(Names=names)["Parameters"]
+    return {one["Name"]: one["Version"] for one in stored}
+
+
 def assert_nothing_lost(account: Account) -> None:
-    """Each live token is there or has a successor, and the ledger claims no more than it has."""
-    tokens, records = account.tokens(), recorded(account)
+    """Each live token is there or has a successor, and the ledger claims no more than it has.
+
+    Of a successor that it doesn't know it says nothing: the next run sees another version.
+    """
+    tokens, records, versions = account.tokens(), recorded(account), stored_versions(account)
     assert set(LIVE) <= tokens.keys()
     assert set(LIVE) <= records.keys()
     for name, issued in records.items():
         if name not in ("lost", "disabled"):  # a person overwrote it; it is being removed
             expires_at = expiry(account, tokens[name], name)
-            assert datetime.now(UTC) < issued.expires_at <= expires_at, name
+            assert datetime.now(UTC) < expires_at, name
+            is_known = issued.version == versions[issued.parameter]
+            assert issued.expires_at <= expires_at or not is_known, name
 
 
 def assert_recorded(account: Account) -> None:
     """The ledger knows the tokens that are stored, and no others."""
-    names = [f"/visma/tokens/{name}" for name in account.tokens()]
-    stored = account.ssm.get_parameters(Names=names)["Parameters"]
-    assert {one["Name"]: one["Version"] for one in stored} == {
-        issued.parameter: issued.version for issued in recorded(account).values()
-    }
+    records = recorded(account).values()
+    assert stored_versions(account) == {one.parameter: one.version for one in records}
 
 
 def assert_promoted(account: Account) -> None:
@@ -192,6 +227,8 @@ def assert_mended(place: Place, account: Account) -> None:
     assert recorded(account)["changed"].scope == SCOPES[1]
     assert_promoted(account)
     assert counts(place.run(ticks=2)) == {"fresh": 4, "failed": 1}
+    told = Counter(place.told())
+    assert told["Token Issuance Failing", "refused"] in {1, 2}  # at least once, twice at worst
 
 
 def kill(place: Place, number: int, *, after: bool, seed: int | None = None) -> str | None:
@@ -222,7 +259,8 @@ def test_a_run_killed_on_either_side_of_each_call(place: Place, show: Show) -> N
 
     show(table("kills, one tenant at a time", killed))
     assert killed.total() > 40
-    assert any("#may_live_until" in call for call in killed)  # a shorter life is noted
+    assert any("PutEvents" in call for call in killed)
+    assert any("#failure.#told_at" in call for call in killed)  # an event is noted
 
 
 def test_a_run_killed_anywhere_while_tenants_go_side_by_side(place: Place, show: Show) -> None:
