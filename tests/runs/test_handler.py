@@ -493,17 +493,6 @@ def test_a_broken_document_is_reported_and_hits_nobody(
     assert counts(run()) == {"fresh": 1, "failed": 1}
 
 
-def test_a_document_that_is_gone_is_forgotten(account: Account, run: Run) -> None:
-    account.configure("acme")
-    account.configure("globex")
-    run()
-    account.ssm.delete_parameter(Name="/visma/tenants/acme")
-
-    run()
-
-    assert account.ledger.read().documents.keys() == {"/visma/tenants/globex"}
-
-
 def test_a_disabled_tenant_loses_its_token_now(account: Account, run: Run, log: Log) -> None:
     account.configure("acme")
     account.configure("globex")
@@ -645,7 +634,7 @@ def test_a_dry_run_plans(account: Account, run: Run, event: Event) -> None:
     planned = run(event("dry_run"))["planned"]
 
     assert {one["tenant"]: one["action"] for one in planned} == {"acme": "fresh", "globex": "issue"}
-    assert account.ledger.read().documents.keys() == {"/visma/tenants/acme"}
+    assert account.ledger.read().records.keys() == {"acme"}
 
 
 def test_lifetimes_too_short_are_said_once(

@@ -84,16 +84,6 @@ def test_tokens_that_cannot_be_checked_are_said_and_the_run_goes_on(world: World
     assert "reads Parameter Store in a loop" in line["remedy"]
 
 
-def test_tokens_that_cannot_be_checked_come_first_in_the_next_check(world: World) -> None:
-    world.parameters = [packed(named(301))]
-    world.run()  # issues
-    world.run()  # looks at 300 of them
-
-    world.run(tokens=Unchecked(world.versions))
-
-    assert world.table.ledger.read().checked == "t299"
-
-
 def test_the_next_run_looks_at_the_next_300_tokens(world: World) -> None:
     world.parameters = [packed(named(601))]
     world.run()
@@ -142,8 +132,7 @@ def test_a_lost_token_that_is_not_had_is_due_in_the_next_run(world: World) -> No
     assert world.versions["/visma/tokens/t000"] == 1
 
 
-def test_a_lost_token_is_marked_before_the_bookmark_goes_on(world: World) -> None:
-    """Else a run that ends in between forgets it for an hour."""
+def test_a_lost_token_that_cannot_be_marked_is_said(world: World) -> None:
 
     class Full(Ledger):
         def mark_lost(self, record: Record, at: datetime) -> bool:
@@ -153,23 +142,9 @@ def test_a_lost_token_is_marked_before_the_bookmark_goes_on(world: World) -> Non
     world.versions.clear()
     world.answer = CLIENT_REFUSED
 
-    world.run(ledger=opened(Full, world))
+    report = world.run(ledger=opened(Full, world))
 
-    assert world.table.ledger.read().checked == ""
-
-
-def test_a_document_is_kept_once(world: World) -> None:
-    kept: list[str] = []
-
-    class Counting(Ledger):
-        def keep_document(self, parameter: str, text: str) -> None:
-            kept.append(parameter)
-            super().keep_document(parameter, text)
-
-    for _ in range(3):
-        world.run(ledger=opened(Counting, world))
-
-    assert kept == ["/visma/tenants/acme"]
+    assert report.failures["/visma/tenants"].reason == "LedgerUnwritable"
 
 
 def opened(kind: type[Ledger], world: World) -> Ledger:
@@ -300,10 +275,8 @@ def test_what_there_is_no_time_for_is_done_by_the_next_run(world: World) -> None
     assert {name: one.reason for name, one in report.deferred.items()} == {"t0": "NoTimeLeft"}
     memory = world.table.ledger.read()
     assert "t0" in memory.records
-    assert memory.documents.keys() == {"/visma/tenants/packed"}
     world.seconds = 240.0
     assert world.run().removed == 1
-    assert world.table.ledger.read().documents.keys() == {"/visma/tenants/t0"}
 
 
 def test_a_token_that_cannot_be_deleted_stays_known(world: World) -> None:
@@ -335,21 +308,13 @@ def test_a_lease_that_cannot_be_given_back_costs_no_report(world: World) -> None
     assert "holder" in world.table.items["lease"]
 
 
-def test_documents_that_cannot_be_kept_are_said_and_tokens_are_issued(world: World) -> None:
-    class Full(Ledger):
-        def keep_document(self, parameter: str, text: str) -> None:
-            raise LedgerUnwritable(f"{parameter} has {len(text)}")
-
-    report = world.run(ledger=opened(Full, world))
-
-    assert report.issued == 1
-    assert report.failures["/visma/tenants"].reason == "LedgerUnwritable"
-
-
 def test_a_defect_before_the_tokens_are_asked_for_keeps_nobody_from_one(world: World) -> None:
     class BrokenLedger(Ledger):
-        def keep_checked(self, tenant: str) -> None:
-            raise ZeroDivisionError(f"a secret of {tenant}")
+        def drop_left_over(self, key: str) -> None:
+            raise ZeroDivisionError(f"a secret of {key}")
+
+    left_over = "document#/visma/tenants/acme"
+    world.table.items[left_over] = {"key": {"S": left_over}}
 
     class BrokenTokens(Tokens):
         def versions(self, _: object) -> dict[str, int]:

@@ -26,8 +26,13 @@ class Fresh:
     """A tenant whose token is good, and not due yet."""
 
     name: str
-    because: str
+    due: datetime
     action = "fresh"
+
+    @property
+    def because(self) -> str:
+        """Return why, for people."""
+        return f"due at {shown(self.due)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +40,13 @@ class Waiting:
     """A tenant that was refused, and is not asked for yet: its failure, again."""
 
     name: str
-    because: str
     failure: errors.IssuerError
     action = "wait"
+
+    @property
+    def because(self) -> str:
+        """Return why, for people."""
+        return self.failure.detail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +54,13 @@ class Leaving:
     """A tenant that has vanished from the documents, and whose token still lives."""
 
     name: str
-    because: str
+    until: datetime
     action = "wait"
+
+    @property
+    def because(self) -> str:
+        """Return why, for people."""
+        return f"vanished, its token expires at {shown(self.until)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +161,7 @@ def _of_gone(
     end = _end_of(record, facts, now)
     is_seen = record.tenant in facts.compared or not is_ours
     if not tenant and (now < end or not is_seen):
-        because = f"vanished, its token expires at {shown(end)}"
-        return Leaving(name=record.tenant, because=because)
+        return Leaving(name=record.tenant, until=end)
     return Removal(
         record=record,
         parameter=parameter if is_ours else None,
@@ -161,12 +174,12 @@ def _decide(case: _Case) -> Renewal | Waiting | Fresh:
     name, facts = case.tenant.name, case.facts
     reason = next((reason for reason, holds in REASONS.items() if holds(case)), None)
     if reason is None:
-        return Fresh(name=name, because=f"due at {shown(_due_at(case))}")
+        return Fresh(name=name, due=_due_at(case))
     failure = waited_for(case.record, case.now) if case.record else None
     if failure and reason != Reason.FORCED and not _is_news(failure, case):
         again = f"{failure.detail}; backing off until {shown(failure.next_attempt_at or case.now)}"
         error = errors.TenantRefused.recall(failure.reason, again, failure.code)
-        return Waiting(name=name, because=error.detail, failure=error)
+        return Waiting(name=name, failure=error)
     is_recalled = not facts.configuration.is_complete
     return Renewal(
         tenant=case.tenant,

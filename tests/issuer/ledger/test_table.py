@@ -40,7 +40,7 @@ FAILURE = Failure(
     code=Quoted("invalid_tenant"),
     detail=Quoted("invalid_tenant: no"),
     failed_at=NOW,
-    waits=2,
+    refusals=2,
     next_attempt_at=NOW + timedelta(minutes=7, seconds=30),
     purpose="{}",
     client_secret_version="v1",
@@ -109,7 +109,7 @@ def version_of(ledger: Ledger) -> int | None:
 
 
 def test_an_empty_ledger_knows_nothing(ledger: Ledger) -> None:
-    assert ledger.read() == Memory(records={}, documents={}, checked="")
+    assert ledger.read() == Memory()
 
 
 def test_a_token_is_read_as_it_was_recorded(ledger: Ledger) -> None:
@@ -296,7 +296,7 @@ def test_an_item_with_a_member_of_another_kind_counts_as_missing(
     taken = []
     for one, name in broken:
         put(empty_account, one)
-        if table.read() != Memory(records={}, documents={}, checked=""):
+        if table.read() != Memory():
             taken.append((name, one))
 
     assert taken == []
@@ -405,8 +405,6 @@ def test_what_is_read_is_printable_and_of_limited_length(
         pytest.param({"key": {"S": "document#/a"}}, id="a document without a text"),
         pytest.param({"key": {"S": "document#/a"}, "text": {"N": "7"}}, id="a number as a text"),
         pytest.param({"key": {"S": "document#/a"}, "text": {"B": b"{}"}}, id="a binary as a text"),
-        pytest.param({"key": {"S": "lease"}, "checked": {"N": "7"}}, id="a number as a bookmark"),
-        pytest.param({"key": {"S": "lease"}, "checked": {"SS": ["a"]}}, id="a set as a bookmark"),
         pytest.param({"key": {"S": "else"}, "n": {"N": "1.5"}}, id="something else"),
         pytest.param({"key": {"S": "tenant"}}, id="a tenant without a name"),
         pytest.param({"key": {"S": "#"}}, id="no kind and no name"),
@@ -418,7 +416,7 @@ def test_what_else_a_person_wrote_is_left_out(
     table.record_token(RECORD, None)
     empty_account.dynamodb.put_item(TableName="ledger", Item=broken)
 
-    assert table.read() == Memory(records={"acme": RECORD}, documents={}, checked="")
+    assert table.read() == Memory(records={"acme": RECORD})
 
 
 @pytest.mark.parametrize(
@@ -439,7 +437,7 @@ def test_what_is_remarkable_of_a_client_secret_is_kept_and_forgotten(
 
     assert ledger.read().clients == {"default": record}
     ledger.record_client(ClientRecord(client="default"))
-    assert ledger.read() == Memory(records={}, documents={}, checked="")
+    assert ledger.read() == Memory()
 
 
 @pytest.mark.parametrize(
@@ -477,7 +475,7 @@ def test_a_client_record_that_a_person_broke_counts_as_none(
     item: dict[str, Any] = {"key": {"S": "client#default"}, "schema": {"N": "1"}} | broken
     empty_account.dynamodb.put_item(TableName="ledger", Item=item)
 
-    assert table.read() == Memory(records={}, documents={}, checked="")
+    assert table.read() == Memory()
 
 
 @pytest.mark.parametrize("kind", ["tenant", "document", "lease", "clients", "Client", "else"])
@@ -486,7 +484,7 @@ def test_only_an_item_of_a_client_is_read_as_one(
 ) -> None:
     members: dict[str, Any] = {"schema": {"N": "1"}, "pending": {"M": PENDING_ITEM}}
     put(empty_account, {"key": {"S": f"{kind}#default"}} | members)
-    assert table.read() == Memory(records={}, documents={}, checked="")
+    assert table.read() == Memory()
 
     put(empty_account, {"key": {"S": "client#default"}} | members)
     assert table.read().clients.keys() == {"default"}
@@ -541,14 +539,6 @@ def test_a_failure_leaves_a_later_token_as_it_is(ledger: Ledger) -> None:
     assert ledger.read().records == {"acme": replace(following, failure=FAILURE)}
 
 
-def test_a_document_is_kept_and_dropped(ledger: Ledger) -> None:
-    ledger.keep_document("/visma/tenants/acme", "{}")
-    assert ledger.read().documents == {"/visma/tenants/acme": "{}"}
-
-    ledger.drop_document("/visma/tenants/acme")
-    assert ledger.read().documents == {}
-
-
 def test_a_record_is_dropped_and_another_token_that_was_recorded_meanwhile_is_lost(
     ledger: Ledger,
 ) -> None:
@@ -587,7 +577,7 @@ def test_whose_token_a_tenant_had_outlives_its_record(ledger: Ledger) -> None:
     for record in (RECORD, failed):
         ledger.drop_record(record, NOW)
 
-    assert ledger.read() == Memory(records={}, documents={}, checked="", owners=owners)
+    assert ledger.read() == Memory(owners=owners)
     ledger.record_token(RECORD, None)  # of which nobody was told
     ledger.record_failure(failed)
     assert ledger.read().records == {"acme": RECORD, "hooli": failed}
@@ -632,12 +622,12 @@ def test_one_run_has_the_lease_and_gives_it_back(ledger: Ledger) -> None:
 
 def test_a_lease_is_void_at_its_end_and_not_given_back_by_who_has_lost_it(ledger: Ledger) -> None:
     later = NOW + timedelta(minutes=5)
-    with ledger.lease("killed", now=NOW, until=later):
-        with ledger.lease("next", now=later, until=later + timedelta(minutes=5)) as taken:
-            assert taken
-            ledger.keep_checked("acme")
-            assert not lease_until(ledger, 5, "third", later)
-        assert ledger.read().checked == "acme"
+    with (
+        ledger.lease("killed", now=NOW, until=later),
+        ledger.lease("next", now=later, until=later + timedelta(minutes=5)) as taken,
+    ):
+        assert taken
+        assert not lease_until(ledger, 5, "third", later)
 
 
 def test_a_run_that_raises_gives_the_lease_back(ledger: Ledger) -> None:
@@ -702,7 +692,7 @@ def test_all_pages_are_read(environment: dict[str, str]) -> None:
             "scan", {"Items": [second]}, request | {"ExclusiveStartKey": last["LastEvaluatedKey"]}
         )
 
-        assert Ledger(dynamodb, "ledger").read().documents == {"/a": "{}", "/b": "{}"}
+        assert Ledger(dynamodb, "ledger").read().left_over == ("document#/a", "document#/b")
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
@@ -720,7 +710,7 @@ def test_what_cannot_be_read_or_written_is_said(code: str, environment: dict[str
         with pytest.raises(LedgerUnwritable, match=f"Writing tenant#acme to .* failed: {code}"):
             ledger.record_token(RECORD, None)
         with pytest.raises(LedgerUnwritable, match="document#/a"):
-            ledger.drop_document("/a")
+            ledger.drop_left_over("document#/a")
 
 
 def test_an_unreachable_ledger_is_named() -> None:

@@ -150,7 +150,7 @@ def test_a_refusal_is_waited_for_ever_longer() -> None:
         waited.append((next_attempt_at - NOW) / SETTINGS.period)
 
     assert waited == [0.5, 1.5, 3.5, 7.5, 11.5, 11.5, 11.5]
-    assert failure_of(fail(record)).waits == 8
+    assert failure_of(fail(record)).refusals == 8
 
 
 @pytest.mark.parametrize(
@@ -177,13 +177,13 @@ def test_a_refusal_without_a_live_token_alone_is_waited_for(
 ) -> None:
     failure = failure_of(fail(record, error=error, reason=reason))
 
-    assert (failure.waits, failure.next_attempt_at is not None) == (waits, is_waited_for)
+    assert (failure.refusals, failure.next_attempt_at is not None) == (waits, is_waited_for)
 
 
 def test_waits_are_counted_anew_for_another_document_and_have_an_end() -> None:
     last = fail(fail(None))
     other = replace(make_renewal("acme", last), purpose="another")
-    most = replace(last, failure=replace(failure_of(last), waits=MOST_COUNTED))
+    most = replace(last, failure=replace(failure_of(last), refusals=MOST_COUNTED))
 
     again = other.failed(
         TokenRefused("no"),
@@ -193,8 +193,8 @@ def test_waits_are_counted_anew_for_another_document_and_have_an_end() -> None:
         settings=SETTINGS,
     )
 
-    assert failure_of(again).waits == 1
-    assert failure_of(fail(most)).waits == MOST_COUNTED
+    assert failure_of(again).refusals == 1
+    assert failure_of(fail(most)).refusals == MOST_COUNTED
 
 
 def test_when_it_was_told_is_kept_with_the_next_failure() -> None:
