@@ -194,7 +194,7 @@ def test_a_pending_version_is_proved_for(
 ) -> None:
     secret = asked("v1", tenant=token_for)
 
-    assert prover([make_tenant(name) for name in "abcd"], ages(**issued), secret, tried) == expected
+    assert prover([make_tenant(name) for name in "dcba"], ages(**issued), secret, tried) == expected
 
 
 def test_a_tenant_of_another_client_or_that_is_disabled_proves_nothing() -> None:

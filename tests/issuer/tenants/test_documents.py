@@ -6,7 +6,12 @@ import pytest
 from tests.helpers.any_parameters import PATH, issued_for
 from token_issuer.errors import DocumentInvalid
 from token_issuer.tenants.configuration import Configuration, parse_configuration
-from token_issuer.tenants.documents import Tenant, check_document
+from token_issuer.tenants.documents import (
+    Tenant,
+    check_document,
+    parse_documents,
+    parse_tenant,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm.literals import ParameterTypeType
@@ -161,6 +166,27 @@ def test_a_document_is_checked_as_it_will_be_read() -> None:
     assert (tenant.name, tenant.scope, tenant.document) == ("acme", "a:read", home)
     with pytest.raises(DocumentInvalid, match="unknown members: colour"):
         check_document("acme", '{"scope": "", "colour": "red"}', home)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "detail"),
+    [
+        ("packed", '{"tenants": []}', "tenants must be one object"),
+        ("packed", '{"tenants": {}, "tenants": {}}', "tenants must be one object"),
+        ("packed", '{"tenants": {"acme": []}}', "it is not a JSON object"),
+        ("acme", "[]", "it is not a JSON object"),
+        ("acme", f'{{"scope": {"1" * 5000}}}', "a number in it has too many digits"),
+        ("a b", '{"scope": ""}', "the name must be 1 to 64 of"),
+        ("acme", '{"scope": "", "enabled": 1}', "enabled must be true or false"),
+        ("acme", '{"scope": "a  b"}', "scope must be a text: scopes with one space between them"),
+        ("acme", '{"scope": "", "client": "a b"}', "client must be 1 to 64 of"),
+        ("acme", '{"scope": "", "note": 7}', "note must be a text"),
+        ("acme", '{"scope": "", "tenant_id": null}', "tenant_id must be a text without spaces"),
+    ],
+)
+def test_what_is_wrong_with_a_document_is_told(name: str, text: str, detail: str) -> None:
+    with pytest.raises(DocumentInvalid, match=detail):
+        _ = [parse_tenant(*one, "/visma/tenants/acme") for one in parse_documents(name, text)]
 
 
 # A name in several places

@@ -78,8 +78,12 @@ PARAMETER: dict[str, Any] = {"Name": f"{PATH}/acme", "Type": "String", "Value": 
     ],
 )
 def test_a_listing_that_is_none_is_said(pages: list[dict[str, Any]]) -> None:
-    answers = iter(pages)
-    ssm: Any = SimpleNamespace(get_parameters_by_path=lambda **_: next(answers))
+    left = list(pages)
 
+    def list_page(**_: object) -> dict[str, Any]:
+        assert left
+        return left.pop(0)
+
+    ssm: Any = SimpleNamespace(get_parameters_by_path=list_page)
     with pytest.raises(TenantsUnreadable, match="MalformedAnswer"):
         read(ssm)
