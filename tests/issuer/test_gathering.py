@@ -12,6 +12,8 @@ from token_issuer.gathering import CHECKED, gather, in_turn
 from token_issuer.ledger.records import Record
 from token_issuer.tenants.invocation import Invocation
 
+NAMES = [f"t{number}" for number in range(1_000)]
+
 
 def turns(count: int, period_minutes: int, late: timedelta = timedelta()) -> list[set[str]]:
     """Return the parameters that the runs of an hour compare."""
@@ -70,20 +72,34 @@ def test_a_token_that_is_stored_elsewhere_or_that_never_was_is_not_compared(worl
     assert facts.compared == set()
 
 
-def test_of_those_that_have_vanished_and_expired_at_most_300_are_compared_besides() -> None:
+@pytest.fixture
+def large_world() -> World:
+    """Return one whose thousand tenants have tokens."""
     world = World()
-    names = [f"t{number}" for number in range(1_000)]
-    world.configure(names)
-    while len(world.stored) < len(names):
+    world.configure(NAMES)
+    while len(world.stored) < len(NAMES):
         world.tick(world.now)
-    world.configure(names[:500])
-    world.now += timedelta(hours=2)
     world.deadline = world.now + world.settings.period
+    return world
 
-    facts = gather(Invocation(), world.outside())
 
-    records = world.ledger.records
-    in_their_turn = in_turn(records, facts.at, world.settings).keys()
-    gone = [name for name in records if name not in set(names[:500])]
+def test_all_that_were_asked_for_are_compared(large_world: World) -> None:
+    facts = gather(Invocation(tenants=tuple(NAMES[:900])), large_world.outside())
+
+    assert facts.compared == set(NAMES[:900])
+
+
+def test_of_those_that_have_vanished_and_expired_at_most_300_are_compared_besides(
+    large_world: World,
+) -> None:
+    large_world.configure(NAMES[:500])
+    large_world.now += timedelta(hours=2)
+    large_world.deadline += timedelta(hours=2)
+
+    facts = gather(Invocation(), large_world.outside())
+
+    records = large_world.ledger.records
+    in_their_turn = in_turn(records, facts.at, large_world.settings).keys()
+    gone = [name for name in records if name not in set(NAMES[:500])]
     assert facts.whole
     assert facts.compared == in_their_turn | set(gone[:CHECKED])

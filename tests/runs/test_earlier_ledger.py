@@ -1,11 +1,15 @@
 """A ledger that an earlier version has written is read, serves, and is cleaned up."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.conftest import counts
 from tests.helpers.account import Account, Run, make_settings
+from tests.helpers.memory_ledger import MemoryLedger
+from tests.helpers.world import START, World
 from token_issuer.ledger.items import encode
+from token_issuer.ledger.records import Memory
 from token_issuer.tenants.documents import check_document
 from token_issuer.tokens.renewal import purpose_of
 
@@ -71,3 +75,32 @@ def test_a_ledger_of_the_earlier_version_serves_and_is_cleaned_up(
     record = account.ledger.read().records["acme"]
     assert record.issued
     assert (record.issued.version, record.failure) == (2, None)
+
+
+class SlowLedger(MemoryLedger):
+    """Has items of the earlier version; deleting one takes a minute."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.left_over = [f"document#/visma/tenants/t{number}" for number in range(4)]
+        self._world = world
+
+    def read(self) -> Memory:
+        return replace(super().read(), left_over=tuple(self.left_over))
+
+    def drop_left_over(self, key: str) -> None:
+        self._world.let_pass(timedelta(minutes=1))
+        self.left_over.remove(key)
+
+
+def test_what_is_left_over_takes_no_time_that_tokens_need() -> None:
+    world = World()
+    ledger = world.ledger = SlowLedger(world)
+    world.configure(["acme"])
+
+    world.tick(START)
+
+    assert len(ledger.left_over) == 1
+    assert world.stored.keys() == {"acme"}
+    world.tick(START + world.settings.period)
+    assert ledger.left_over == []

@@ -78,6 +78,7 @@ def test_one_parameter_holds_many_tenants_in_order_of_their_names() -> None:
 
     assert list(configuration.tenants) == ["acme", "globex", "hooli"]
     assert configuration.tenants["globex"].scope == "b"
+    assert configuration.parameters == 2
 
 
 def test_a_bad_document_costs_no_other_in_the_same_parameter() -> None:
