@@ -11,10 +11,12 @@ from token_issuer.errors import IssuerError, TokenRefused
 from token_issuer.facts import Facts
 from token_issuer.ledger.records import ClientRecord, Memory, Record
 from token_issuer.redaction import Quoted
+from token_issuer.settings import Settings
 from token_issuer.tenants.configuration import Configuration
 from token_issuer.tenants.documents import Tenant
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.access_token import AccessToken
+from token_issuer.tokens.plan import Decision, decide
 from token_issuer.tokens.renewal import Reason, Renewal, purpose_of
 
 NOW, SETTINGS = NOON, make_settings()
@@ -122,3 +124,18 @@ def make_facts(
         secret_versions={"default": "v1"},
     )
     return replace(facts, **members)
+
+
+def plan(
+    tenants: Iterable[Tenant],
+    records: Iterable[Record] = (),
+    *,
+    now: datetime = NOW,
+    settings: Settings = SETTINGS,
+    **members: Any,  # noqa: ANN401  of Facts
+) -> list[Decision]:
+    return decide(make_facts(tenants, records, **members), now=now, settings=settings)
+
+
+def renewals_in(decisions: Iterable[Decision]) -> list[Renewal]:
+    return [one for one in decisions if isinstance(one, Renewal)]

@@ -1,4 +1,4 @@
-"""The ledger's table in memory, as far as the ledger uses DynamoDB; test_ledger.py holds it to it.
+"""The ledger's table in memory, as far as the ledger uses DynamoDB; test_table.py holds it to it.
 
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.OperatorsAndFunctions.html
 """
@@ -44,10 +44,12 @@ class Table:
             return found
 
         setting, _, removed = request["UpdateExpression"].partition("REMOVE ")
-        for name, nested, unless, default, plain in ASSIGNMENT.findall(setting):
+        for name, member, unless, default, plain in ASSIGNMENT.findall(setting):
             kept = before.get(unless) if unless else None
             value = kept or operand(default or plain)
-            item[name] = {"M": before[name]["M"] | {nested: value}} if nested else value
+            if member and "M" not in item[name]:
+                raise _error("ValidationException")
+            item[name] = {"M": item[name]["M"] | {member: value}} if member else value
         for name in re.findall(r"#(\w+)", removed):
             item.pop(name, None)
         self.items[request["Key"]["key"]["S"]] = request["Key"] | item
@@ -64,9 +66,12 @@ class Table:
             for name, value in request.get("ExpressionAttributeValues", {}).items()
         }
         if condition and not any(_holds(term, item, values) for term in condition.split(" OR ")):
-            code = "ConditionalCheckFailedException"
-            raise ClientError({"Error": {"Code": code, "Message": ""}}, "UpdateItem")
+            raise _error("ConditionalCheckFailedException")
         return item
+
+
+def _error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": ""}}, "UpdateItem")
 
 
 def _holds(term: str, item: Mapping[str, Value], values: Mapping[str, Value]) -> bool:

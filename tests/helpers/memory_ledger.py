@@ -1,4 +1,4 @@
-"""The ledger without DynamoDB, for simulations; test_ledger.py holds it to the real one."""
+"""The ledger without DynamoDB, for simulations; test_table.py holds it to the real one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -255,7 +255,7 @@ FULL = replace(
     issued=replace(ISSUED, lost_at=NOW),
     failure=replace(FAILURE, told_at=NOW),
 )
-TIMES = ["attempted_at", "issued_at", "expires_at", "lost_at", "may_live_until"]
+TIMES = ["attempted_at", "issued_at", "expires_at", "lost_at"]
 FAILURE_TIMES = ["failed_at", "next_attempt_at", "told_at"]
 
 
@@ -309,7 +309,7 @@ def test_an_item_with_a_member_of_another_kind_counts_as_missing(
         pytest.param({"failure": {"M": {}}}, id="half a failure"),
         pytest.param({"failure": {"S": "TokenRefused"}}, id="a text as a failure"),
         pytest.param(
-            {"failure": {"M": FAILURE_ITEM | {"count": {"S": "3"}}}}, id="a text as count"
+            {"failure": {"M": FAILURE_ITEM | {"waits": {"S": "3"}}}}, id="a text as a number"
         ),
         pytest.param({"client": {"S": "no name of a client"}}, id="a client of another name"),
         pytest.param({"client": {"M": {}}}, id="a map as a client"),
@@ -492,16 +492,33 @@ def test_only_an_item_of_a_client_is_read_as_one(
     assert table.read().clients.keys() == {"default"}
 
 
-def test_a_life_is_shortened_and_never_lengthened(ledger: Ledger) -> None:
-    ledger.record_token(RECORD, None)
+def test_what_earlier_versions_wrote_is_ignored_and_goes_with_the_next_token(
+    table: Ledger, empty_account: Account
+) -> None:
+    record_all(table)
+    item = items(empty_account)["tenant#acme"]
+    counted = {"M": item["failure"]["M"] | {"count": {"N": "3"}}}
+    shortened = {"may_live_until": {"S": "2026-11-24T12:00:00.000Z"}}
+    put(empty_account, item | shortened | {"failure": counted})
+    assert table.read().records == {"acme": FULL}
 
-    for minutes in (45, 30, 50):
-        ledger.shorten("acme", NOW + timedelta(minutes=minutes))
+    table.record_token(replace(RECORD, issued=replace(ISSUED, version=6)), FULL)
 
-    issued = ledger.read().records["acme"].issued
-    assert issued is not None
-    assert issued.expires_at == NOW + timedelta(minutes=30)
-    assert issued.may_live_until == ISSUED.expires_at
+    assert items(empty_account)["tenant#acme"].keys() == item.keys() - {"lost_at", "failure"}
+
+
+def test_when_a_failure_was_told_is_kept_while_it_lasts(ledger: Ledger) -> None:
+    failed = Record(tenant="acme", client="default", attempted_at=NOW, failure=FAILURE)
+    ledger.record_failure(failed)
+
+    ledger.keep_told("acme", NOW)
+    told = replace(failed, failure=replace(FAILURE, told_at=NOW))
+    assert ledger.read().records == {"acme": told}
+
+    ledger.record_token(RECORD, told)
+    ledger.keep_told("acme", NOW)  # of a run that has ended late
+    ledger.keep_told("hooli", NOW)
+    assert ledger.read().records == {"acme": RECORD}
 
 
 def test_no_more_life_is_recorded_than_a_token_has(ledger: Ledger) -> None:
@@ -575,6 +592,11 @@ def test_whose_token_a_tenant_had_outlives_its_record(ledger: Ledger) -> None:
     ledger.record_failure(failed)
     assert ledger.read().records == {"acme": RECORD, "hooli": failed}
     assert ledger.read().owners == owners
+
+    ledger.keep_owner("hooli", OWNER)  # once it is told
+    ledger.keep_owner("umbrella", OWNER)  # whose record is gone
+    assert ledger.read().records == {"acme": RECORD, "hooli": failed}
+    assert ledger.read().owners == dict.fromkeys(("acme", "hooli", "umbrella"), OWNER)
 
 
 @pytest.mark.parametrize(
