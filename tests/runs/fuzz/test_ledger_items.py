@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.helpers.facts import NOW, SETTINGS, make_facts, make_tenant
+from tests.helpers.facts import NOW, SETTINGS, make_facts, make_tenant, renewals_in
 from tests.helpers.fuzzed_table import Table, Value
 from tests.helpers.fuzzed_world import TENANTS
 from tests.issuer.ledger.test_table import FALLBACK, FULL, NOT_TIMES, ODD, OWNER, PENDING, RECORD
@@ -19,7 +19,6 @@ from token_issuer.reporting.report import Report
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.access_token import AccessToken
 from token_issuer.tokens.plan import decide
-from token_issuer.tokens.renewal import Renewal
 
 KEYS = ["tenant#acme", "tenant#globex", "tenant#gone", "client#default", "client#gone", "lease"]
 TIMES = [
@@ -131,8 +130,7 @@ def test_whoever_wrote_an_item_it_is_planned_with_and_replaced(
     report = Report.of(decisions, facts)
     assert report.planned
     assert all(end - NOW < timedelta(days=400_000) for end in report.expiries.values())
-    renewals = (one for one in decisions if isinstance(one, Renewal))
-    [acme, globex] = sorted(renewals, key=lambda one: one.name)
+    [acme, globex] = sorted(renewals_in(decisions), key=lambda one: one.name)
     failure = acme.failed(
         TokenRefused("no"),
         client_secret_version="v1",
