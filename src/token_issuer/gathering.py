@@ -1,7 +1,7 @@
 """What a run decides upon: documents, ledger, stored versions, the stages of client secrets."""
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from math import ceil
 
@@ -18,7 +18,6 @@ from token_issuer.tenants.recall import last_tenants
 from token_issuer.tokens.renewal import fraction
 
 CHECKED = 300  # token parameters, in a run
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def gather(invocation: Invocation, outside: Outside) -> Facts:
@@ -141,7 +140,7 @@ def in_turn(stored: Mapping[str, Record], at: datetime, settings: Settings) -> d
     All of them up to 300; of more a slice by hash, so that each has its turn about once an hour.
     """
     slices = min(timedelta(hours=1) // settings.period, ceil(len(stored) / CHECKED)) or 1
-    number = (at - EPOCH) // settings.period % slices
+    number = int(at.timestamp() / settings.period.total_seconds()) % slices
     return {
         parameter: one
         for parameter, one in stored.items()

@@ -107,7 +107,9 @@ class World:
             packed = {name: {"tenant_id": name, "scope": "", **members} for name in some}
             self.documents[f"/visma/tenants/packed-{number}"] = json.dumps({"tenants": packed})
 
-    def tick(self, at: datetime, *, force: bool = False) -> Report | None:
+    def tick(
+        self, at: datetime, *, force: bool = False, invocation: Invocation | None = None
+    ) -> Report | None:
         """Run once, at that time or as soon as the last run has ended; None when it was killed."""
         self.now = max(at, self.now)
         self.deadline = self.now + self.settings.period - TIMEOUT_MARGIN
@@ -115,7 +117,8 @@ class World:
         self.runs += 1
         self.ledger.is_dead = False
         try:
-            return run(Invocation(force=force), self.outside(), holder=str(self.runs))
+            asked = invocation or Invocation(force=force)
+            return run(asked, self.outside(), holder=str(self.runs))
         except Killed:
             self.killed += 1
             return None

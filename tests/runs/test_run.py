@@ -84,14 +84,14 @@ def test_tokens_that_cannot_be_checked_are_said_and_the_run_goes_on(world: World
     assert "reads Parameter Store in a loop" in line["remedy"]
 
 
-def test_the_next_run_looks_at_the_next_300_tokens(world: World) -> None:
+def test_each_run_looks_at_some_of_many_tokens(world: World) -> None:
     world.parameters = [packed(named(601))]
     world.run()
     del world.versions["/visma/tokens/t599"]
 
-    issued = [world.run().issued for _ in range(3)]
+    issued = [later(world, minutes=5).run().issued for _ in range(3)]
 
-    assert issued == [0, 1, 0]
+    assert sorted(issued) == [0, 0, 1]
 
 
 def test_the_lease_is_held_until_the_time_is_up(world: World) -> None:
@@ -124,10 +124,11 @@ def test_a_lost_token_that_is_not_had_is_due_in_the_next_run(world: World) -> No
     world.run()
     del world.versions["/visma/tokens/t000"]
     issued, world.answer = world.answer, CLIENT_REFUSED
-    assert world.run().failures.keys() == {"t000"}
+    while "t000" not in later(world, minutes=5).run().failures:
+        assert world.now < BEGIN + timedelta(minutes=20)
 
     world.answer = issued
-    world.run()  # which looks at others
+    later(world, minutes=5).run()  # which looks at others
 
     assert world.versions["/visma/tokens/t000"] == 1
 

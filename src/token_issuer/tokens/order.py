@@ -26,7 +26,7 @@ from token_issuer.tokens.renewal import Reason, Renewal, floor_of, fraction
 
 ROW = UNANSWERED - 1  # that have failed, before a scout: one more would end the client's run
 FORGIVEN = 2.5  # periods, after which a broken tenant has its place in the order again
-BELOW_FLOOR, WITHOUT_TOKEN, OTHERS = range(3)  # ranks
+BELOW_FLOOR, WITHOUT_TOKEN, OTHERS = 0, 1, 2  # ranks
 
 type Run = tuple[str, datetime]  # a client, and when a run began: which tells one run from another
 

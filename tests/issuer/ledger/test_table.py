@@ -402,9 +402,6 @@ def test_what_is_read_is_printable_and_of_limited_length(
 @pytest.mark.parametrize(
     "broken",
     [
-        pytest.param({"key": {"S": "document#/a"}}, id="a document without a text"),
-        pytest.param({"key": {"S": "document#/a"}, "text": {"N": "7"}}, id="a number as a text"),
-        pytest.param({"key": {"S": "document#/a"}, "text": {"B": b"{}"}}, id="a binary as a text"),
         pytest.param({"key": {"S": "else"}, "n": {"N": "1.5"}}, id="something else"),
         pytest.param({"key": {"S": "tenant"}}, id="a tenant without a name"),
         pytest.param({"key": {"S": "#"}}, id="no kind and no name"),
@@ -478,7 +475,7 @@ def test_a_client_record_that_a_person_broke_counts_as_none(
     assert table.read() == Memory()
 
 
-@pytest.mark.parametrize("kind", ["tenant", "document", "lease", "clients", "Client", "else"])
+@pytest.mark.parametrize("kind", ["tenant", "lease", "clients", "Client", "else"])
 def test_only_an_item_of_a_client_is_read_as_one(
     kind: str, table: Ledger, empty_account: Account
 ) -> None:

@@ -28,7 +28,6 @@ from tests.runs.test_handler import metrics_of
 from token_issuer.errors import DocumentInvalid, TenantsUnreadable
 from token_issuer.names import NAME
 from token_issuer.reporting.report import Report
-from token_issuer.run import run as run_issuer
 from token_issuer.tenants.configuration import parse_configuration
 from token_issuer.tenants.documents import Tenant
 from token_issuer.tenants.invocation import Invocation
@@ -311,9 +310,9 @@ class Unlisted(World):
         return super().get_parameters_by_path(**members)
 
     def run_later(self, minutes: int, invocation: Invocation | None = None) -> Report:
-        self.now = START + timedelta(minutes=minutes)
-        self.deadline = self.now + self.settings.period
-        return run_issuer(invocation or Invocation(), self.outside(), holder="one")
+        report = self.tick(START + timedelta(minutes=minutes), invocation=invocation)
+        assert report
+        return report
 
 
 @pytest.fixture
