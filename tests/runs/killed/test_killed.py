@@ -156,8 +156,9 @@ def place() -> Iterator[Place]:
         )
         for name, value in variables.items():
             environment.setenv(name, value)
-        handler.aws_clients.cache_clear()
-        stack.callback(handler.aws_clients.cache_clear)
+        for made in (handler.aws_clients, handler.events_client):
+            made.cache_clear()  # they know the endpoint that was set when they were made
+            stack.callback(made.cache_clear)
         yield Place(wire=wire, aws=aws, visma_connect=visma_connect, environment=environment)
 
 
