@@ -59,7 +59,7 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
 
 @cache
 def events_client() -> "EventBridgeClient":
-    """Return the client of EventBridge; a call takes TELL at most."""
+    """Return the client of EventBridge; a call takes TELL seconds at most (limits/deadline.py)."""
     # two attempts, with a second between them at most
     config = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 2})
     return boto3.client("events", config=config)
@@ -67,7 +67,7 @@ def events_client() -> "EventBridgeClient":
 
 def _events_client() -> "EventBridgeClient":
     client = events_client()
-    client.close()  # likewise
+    client.close()  # as the others in _run
     return client
 
 
@@ -93,7 +93,7 @@ def aws_clients(concurrency: int) -> Aws:
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=concurrency,
     )
-    # at most RECORD in all, with a second between the two attempts
+    # at most RECORD seconds in all (limits/deadline.py), with a second between the two attempts
     quick = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2})
     return Aws(
         ssm=boto3.client("ssm", config=config),

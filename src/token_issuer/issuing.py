@@ -63,13 +63,13 @@ def _group_by_client(
     for rank, renewal in enumerate(renewals):
         name = renewal.tenant.client
         client = clients.setdefault(name, ClientTurns(secrets.of(name), store))
-        client.waiting.append((rank, renewal))
+        client.queue.append((rank, renewal))
     return list(clients.values())
 
 
 def _next(clients: list[ClientTurns]) -> ClientTurns | None:
     ready = [client for client in clients if client.may_start()]
-    return min(ready, key=lambda client: client.waiting[0][0], default=None)
+    return min(ready, key=lambda client: client.queue[0][0], default=None)
 
 
 class _Attempts:
@@ -98,7 +98,7 @@ class _Attempts:
             return Outcome(decision=renewal, token=token)
         outcome = Outcome(decision=renewal, failure=failure)
         try:
-            if outcome.is_of_the_tenant and not self._is_probe:
+            if outcome.is_recorded and not self._is_probe:
                 self._record(failure, renewal, client)
         except Exception as error:  # noqa: BLE001  likewise
             return Outcome(decision=renewal, failure=failure_of(error))

@@ -51,9 +51,9 @@ def _serve(invocation: Invocation, outside: Outside) -> Report:
 def _work(facts: Facts, report: Report, outside: Outside) -> None:
     """Issue and remove tokens, then look after client secrets, then put the events."""
     decisions, secrets = report.decisions, SecretsInUse(outside.secrets)
-    outcomes = _noted(issue(decisions, facts, secrets, outside), report, outside)
+    outcomes = _counted(issue(decisions, facts, secrets, outside), report, outside)
     if facts.invocation.is_full:
-        outcomes += _noted(remove(decisions, facts.at, outside), report, outside)
+        outcomes += _counted(remove(decisions, facts.at, outside), report, outside)
     concluded = []
     for one in prove(facts, secrets, outside):
         concluded.append(one)
@@ -66,14 +66,14 @@ def _work(facts: Facts, report: Report, outside: Outside) -> None:
         report.undelivered = tell(outcomes, concluded, outside)
 
 
-def _noted(outcomes: Iterable[Outcome], report: Report, outside: Outside) -> list[Outcome]:
+def _counted(outcomes: Iterable[Outcome], report: Report, outside: Outside) -> list[Outcome]:
     """Count and log outcomes as they come, and return them all."""
-    noted = []
+    counted = []
     for outcome in outcomes:
-        report.note(outcome, settings=outside.settings)
+        report.count(outcome, settings=outside.settings)
         outside.telemetry.outcome(outcome, is_probe=report.invocation.probe)
-        noted.append(outcome)
-    return noted
+        counted.append(outcome)
+    return counted
 
 
 def _say_what_is_known(facts: Facts, report: Report, outside: Outside) -> None:

@@ -52,7 +52,7 @@ def tell(
         undelivered = outside.events.put([one.event for one in some])
         in_a_row = in_a_row + 1 if all(undelivered) else 0
         for telling, failure in zip(some, undelivered, strict=True):
-            failures += [failure] if failure else _note(telling, records, outside)
+            failures += [failure] if failure else _remember_told(telling, records, outside)
     return failures
 
 
@@ -84,7 +84,7 @@ def _of_client(concluded: Concluded, outside: Outside) -> Iterator[_Telling]:
             yield _Telling(event=event, refused=(client, refusal.reason))
 
 
-def _note(
+def _remember_told(
     telling: _Telling, records: dict[str, ClientRecord], outside: Outside
 ) -> list[IssuerError]:
     """Note in the ledger that an event was told; else the next run tells it again."""

@@ -82,7 +82,7 @@ class Report:
             ),
         )
 
-    def note(self, outcome: Outcome, *, settings: Settings) -> None:
+    def count(self, outcome: Outcome, *, settings: Settings) -> None:
         """Count what came of a decision."""
         name, token = outcome.decision.name, outcome.token
         if outcome.reassigned and not self.invocation.probe:

@@ -21,6 +21,8 @@ MEMBERS = {"tenant_id", "scope", "client", "enabled", "note"}
 class Tenant:
     """A customer company and what to ask for on its behalf; an empty scope is not sent.
 
+    `note` is checked, and not kept.
+
     `document` is the parameter that it is configured in.
     """
 

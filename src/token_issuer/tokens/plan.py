@@ -90,14 +90,14 @@ class Outcome:
     failure: errors.IssuerError | None = None
 
     @property
-    def is_of_the_tenant(self) -> bool:
-        """Tell whether a failure is the tenant's own: not its client's, or the store's."""
+    def is_recorded(self) -> bool:
+        """Tell whether the ledger keeps a failure: not where its client or the store has failed."""
         return isinstance(self.failure, OF_THE_TENANT)
 
     @property
     def reassigned(self) -> errors.TenantReassigned | None:
         """Return that a token was asked for another owner than before, if it was."""
-        was_asked = self.token is not None or self.is_of_the_tenant
+        was_asked = self.token is not None or self.is_recorded
         decision = self.decision
         return decision.reassigned if was_asked and isinstance(decision, Renewal) else None
 

@@ -24,11 +24,11 @@ MOST_COUNTED = 999_999_999  # a longer number counts as malformed in the ledger
 class Reason(StrEnum):
     """Why a tenant gets a new token."""
 
+    FORCED = "forced"  # the event says so
     MISSING = "missing"  # it has no live token
     LOST = "lost"  # its parameter is gone, or holds another version than the ledger's
     CHANGED = "changed"  # what the token was issued for differs
-    DUE = "due"
-    FORCED = "forced"
+    DUE = "due"  # its time has come
 
 
 @dataclass(frozen=True, kw_only=True)

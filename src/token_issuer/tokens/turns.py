@@ -58,7 +58,7 @@ class ClientTurns:
 
     def __init__(self, secret: ClientSecret, store: StoreTurns) -> None:
         self.secret = secret
-        self.waiting: deque[tuple[int, Renewal]] = deque()
+        self.queue: deque[tuple[int, Renewal]] = deque()
         self.is_on_trial = True
         self._store = store
         self._running = 0
@@ -72,14 +72,14 @@ class ClientTurns:
 
     def may_start(self) -> bool:
         """Tell whether one more tenant may start."""
-        if not self.waiting or self.stopped:
+        if not self.queue or self.stopped:
             return False
         return self._running == 0 or not self.is_on_trial
 
     def start(self) -> Renewal:
         """Return the next tenant, which is under way now."""
         self._running += 1
-        return self.waiting.popleft()[1]
+        return self.queue.popleft()[1]
 
     def settle(self, outcome: Outcome) -> None:
         """Count what came of a tenant."""
@@ -102,5 +102,5 @@ class ClientTurns:
     def given_up(self) -> Iterator[Outcome]:
         """Yield the tenants that were not started, and why."""
         why = self.stopped or errors.NoTimeLeft()
-        for _, renewal in self.waiting:
+        for _, renewal in self.queue:
             yield Outcome(decision=renewal, failure=why)

@@ -292,7 +292,7 @@ def test_of_a_vanished_tenant_no_parameter_is_deleted_that(record: Record) -> No
 
 
 @pytest.mark.parametrize(
-    ("failure", "is_of_the_tenant"),
+    ("failure", "is_recorded"),
     [
         (TokenRefused("no"), True),
         (EndpointUnavailable("503"), True),
@@ -306,7 +306,7 @@ def test_of_a_vanished_tenant_no_parameter_is_deleted_that(record: Record) -> No
     ids=lambda one: one.reason if isinstance(one, IssuerError) else "",
 )
 def test_a_new_owner_is_told_where_a_token_was_asked_for(
-    failure: IssuerError, *, is_of_the_tenant: bool
+    failure: IssuerError, *, is_recorded: bool
 ) -> None:
     reassigned = TenantReassigned("")
     renewal = replace(make_renewal("acme"), reassigned=reassigned)
@@ -314,8 +314,8 @@ def test_a_new_owner_is_told_where_a_token_was_asked_for(
 
     failed = Outcome(decision=renewal, failure=failure)
 
-    assert failed.is_of_the_tenant is is_of_the_tenant
-    assert failed.reassigned is (reassigned if is_of_the_tenant else None)
+    assert failed.is_recorded is is_recorded
+    assert failed.reassigned is (reassigned if is_recorded else None)
     assert Outcome(decision=renewal, token=token).reassigned is reassigned
     removal = Removal(record=make_record("acme"), parameter=None, because="vanished")
     assert Outcome(decision=removal, failure=failure).reassigned is None
