@@ -12,6 +12,7 @@ from token_issuer.reporting.report import Report
 from token_issuer.tenants.documents import Tenant
 from token_issuer.tokens.access_token import AccessToken
 from token_issuer.tokens.plan import Outcome, Removal
+from token_issuer.tokens.renewal import Renewal
 
 NAMESPACE = "TokenIssuer"
 
@@ -32,17 +33,14 @@ class Telemetry:
         decision, failure = outcome.decision, outcome.failure
         if outcome.reassigned and not is_probe:
             self._warn_of("Tenant reassigned", outcome.reassigned, tenant=decision.name)
-        if failure:
-            if not isinstance(failure, errors.Deferred):
-                self.token_failed(decision.name, failure)
-        elif isinstance(decision, Removal):
-            if decision.parameter:  # else it has had no token here
-                self._info("Token removed", tenant=decision.name, because=decision.because)
-        elif outcome.token and is_probe:
-            self._token("Token checked", decision.tenant, outcome.token)
-        elif outcome.token:
-            because = str(decision.reason)
-            self._token("Token issued", decision.tenant, outcome.token, because=because)
+        if outcome.token and isinstance(decision, Renewal):
+            said = {} if is_probe else {"because": str(decision.reason)}
+            message = "Token checked" if is_probe else "Token issued"
+            self._token(message, decision.tenant, outcome.token, **said)
+        elif failure and not isinstance(failure, errors.Deferred):
+            self.token_failed(decision.name, failure)
+        elif not failure and isinstance(decision, Removal) and decision.parameter:
+            self._info("Token removed", tenant=decision.name, because=decision.because)
 
     def _token(self, message: str, tenant: Tenant, token: AccessToken, **fields: str) -> None:
         """Warn where the scope is narrower than asked for."""

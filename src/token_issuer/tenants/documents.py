@@ -21,9 +21,7 @@ MEMBERS = {"tenant_id", "scope", "client", "enabled", "note"}
 class Tenant:
     """A customer company and what to ask for on its behalf; an empty scope is not sent.
 
-    `note` is checked, and not kept.
-
-    `document` is the parameter that it is configured in.
+    `document` is the parameter that it is configured in; its `note` is checked, and not kept.
     """
 
     name: str
