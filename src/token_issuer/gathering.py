@@ -29,7 +29,7 @@ def gather(invocation: Invocation, outside: Outside) -> Facts:
     records = {one.name: memory.records[one.name] for one in tenants if one.name in memory.records}
     whole = invocation.tenants is None and configuration.is_complete
     stored = _stored(records if invocation.tenants else memory.records, settings)
-    checked = stored if invocation.tenants else in_turn(stored, at, settings)
+    checked = in_turn(stored, at, settings)
     leaving = _expired(stored, configuration.tenants, at) if whole else {}
     compared, lost, unchecked = _compare(checked | leaving, outside)
     stages, unread = _read_stages(sorted({one.client for one in tenants}), outside)

@@ -25,7 +25,9 @@ def remove(decisions: Iterable[Decision], at: datetime, outside: Outside) -> Ite
         for removal in some:
             try:
                 outside.deadline.require(STEP)
-                if not removal.parameter or outside.ledger.mark_lost(removal.record, at):
+                if not removal.parameter or outside.ledger.mark_lost(
+                    removal.record, at, removing=True
+                ):
                     marked.append(removal)
             except Exception as error:  # noqa: BLE001  a defect that one tenant meets stops no other
                 yield Outcome(decision=removal, failure=failure_of(error))

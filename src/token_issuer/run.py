@@ -1,6 +1,7 @@
 """One run: gather the facts, decide, issue, remove, prove, tell, report."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from token_issuer.clients.versions import SecretsInUse
 from token_issuer.errors import IssuerError
@@ -9,12 +10,12 @@ from token_issuer.foreign_errors import failure_of
 from token_issuer.gathering import gather
 from token_issuer.issuing import issue
 from token_issuer.outside import Outside
-from token_issuer.proving import prove
+from token_issuer.proving import Concluded, prove
 from token_issuer.removing import remove
 from token_issuer.reporting.report import Report, few_of_each
 from token_issuer.telling import tell
 from token_issuer.tenants.invocation import Invocation
-from token_issuer.tokens.plan import Outcome, decide
+from token_issuer.tokens.plan import Decision, Fresh, Outcome, Waiting, decide
 
 
 def run(invocation: Invocation, outside: Outside, *, holder: str) -> Report:
@@ -51,7 +52,11 @@ def _serve(invocation: Invocation, outside: Outside) -> Report:
 def _work(facts: Facts, report: Report, outside: Outside) -> None:
     """Issue and remove tokens, then look after client secrets, then put the events."""
     decisions, secrets = report.decisions, SecretsInUse(outside.secrets)
-    outcomes = _counted(issue(decisions, facts, secrets, outside), report, outside)
+    known = (
+        Outcome(decision=one) for one in decisions if isinstance(one, Fresh) and one.reassigned
+    )
+    outcomes = _counted(known, report, outside)  # of which a killed run has not told
+    outcomes += _counted(issue(decisions, facts, secrets, outside), report, outside)
     if facts.invocation.is_full:
         outcomes += _counted(remove(decisions, facts.at, outside), report, outside)
     concluded = []
@@ -63,7 +68,8 @@ def _work(facts: Facts, report: Report, outside: Outside) -> None:
         for notice in one.notices:
             _notice(one.record.client, notice, report, outside)
     if not facts.invocation.probe:
-        report.undelivered = tell(outcomes, concluded, outside)
+        report.undelivered = _tell(outcomes, concluded, decisions, outside)
+        _clean_up(facts, outside)
 
 
 def _counted(outcomes: Iterable[Outcome], report: Report, outside: Outside) -> list[Outcome]:
@@ -91,15 +97,35 @@ def _notice(client: str, error: IssuerError, report: Report, outside: Outside) -
 
 
 def _remember(facts: Facts, report: Report, outside: Outside) -> None:
-    """Note which tokens are lost, since a run may end without new ones; clean the ledger up."""
+    """Note which tokens are lost, since a run may end without new ones."""
     path = facts.configuration.path
     try:
         for tenant in facts.lost:
             outside.ledger.mark_lost(facts.memory.records[tenant], facts.at)
-        for key in facts.memory.left_over:
-            if not outside.deadline.is_in_first_half:
-                break  # the next run goes on with it
-            outside.ledger.drop_left_over(key)
     except Exception as error:  # noqa: BLE001  what is not remembered keeps nobody from a token
         report.failures[path] = failure_of(error)
         outside.telemetry.token_failed(path, report.failures[path])
+
+
+def _tell(
+    outcomes: list[Outcome],
+    concluded: list[Concluded],
+    decisions: Sequence[Decision],
+    outside: Outside,
+) -> list[IssuerError]:
+    """Put the events, also of refusals of which a killed run has not told."""
+    waiting = [
+        Outcome(decision=one, failure=one.failure) for one in decisions if isinstance(one, Waiting)
+    ]
+    try:
+        return tell([*outcomes, *waiting], concluded, outside)
+    except Exception as error:  # noqa: BLE001  a run that has issued its tokens is no failure
+        return [failure_of(error)]
+
+
+def _clean_up(facts: Facts, outside: Outside) -> None:
+    """Delete what an earlier version has left in the ledger; the next run goes on with it."""
+    with suppress(Exception):  # a run that has issued its tokens is no failure
+        for key in facts.memory.left_over if facts.invocation.is_full else ():
+            if outside.deadline.is_in_first_half:
+                outside.ledger.drop_left_over(key)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import batched
 
-from token_issuer.errors import EventUndelivered, IssuerError, TenantRefused
+from token_issuer.errors import EventUndelivered, IssuerError, NoTimeLeft, TenantRefused
 from token_issuer.foreign_errors import failure_of
 from token_issuer.ledger.records import ClientRecord
 from token_issuer.limits.deadline import RECORD, TELL
@@ -14,7 +15,7 @@ from token_issuer.proving import Concluded
 from token_issuer.reporting import events
 from token_issuer.reporting.events import TOGETHER, Event
 from token_issuer.tenants.documents import Tenant
-from token_issuer.tokens.plan import Outcome
+from token_issuer.tokens.plan import Fresh, Outcome, Removal, Waiting
 from token_issuer.tokens.renewal import Renewal
 
 UNDELIVERED = 2  # requests in a row, after which others of a run would cost their time in vain
@@ -46,8 +47,10 @@ def tell(
     failures: list[IssuerError] = []
     in_a_row = 0
     for some in batched(tellings, TOGETHER, strict=False):
-        if in_a_row == UNDELIVERED or outside.deadline.left < TELL:
-            failures += [EventUndelivered(f"{one.event.kind} was not tried") for one in some]
+        has_failed, has_time = in_a_row == UNDELIVERED, outside.deadline.left > TELL + 1
+        if has_failed or not has_time:
+            why = "several requests have failed" if has_failed else NoTimeLeft().detail
+            failures += [EventUndelivered(f"{one.event.kind} was not tried: {why}") for one in some]
             continue
         undelivered = outside.events.put([one.event for one in some])
         in_a_row = in_a_row + 1 if all(undelivered) else 0
@@ -58,19 +61,27 @@ def tell(
 
 def _of_tenant(outcome: Outcome, outside: Outside) -> Iterator[_Telling]:
     decision, failure, now = outcome.decision, outcome.failure, outside.deadline.now()
-    if not isinstance(decision, Renewal):
+    if isinstance(decision, Removal):
         if decision.parameter and not failure:  # else it has had no token here
             yield _Telling(event=events.removed(decision.name, decision.because))
         return
-    told_at = decision.failure.told_at if decision.failure else None
+    told_at = _told_at(decision)
     if outcome.reassigned:
         event = events.reassigned(decision.tenant, outcome.reassigned)
         yield _Telling(event=event, owned=decision.tenant)
     if isinstance(failure, TenantRefused) and not was_told(told_at, now):
-        event = events.failing(decision.tenant, failure, decision.live_until(now))
+        end = decision.live_until(now) if isinstance(decision, Renewal) else None
+        event = events.failing(decision.tenant, failure, end)
         yield _Telling(event=event, failing=decision.name)
     if outcome.token and told_at:
         yield _Telling(event=events.recovered(decision.tenant, outcome.token.expires_at))
+
+
+def _told_at(decision: Renewal | Fresh | Waiting) -> datetime | None:
+    if isinstance(decision, Waiting):
+        return decision.told_at
+    failure = decision.failure if isinstance(decision, Renewal) else None
+    return failure.told_at if failure else None
 
 
 def _of_client(concluded: Concluded, outside: Outside) -> Iterator[_Telling]:

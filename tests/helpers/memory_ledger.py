@@ -66,11 +66,12 @@ class MemoryLedger(Ledger):
     def keep_owner(self, tenant: str, owner: Owner) -> None:
         self.owners[tenant] = owner
 
-    def mark_lost(self, record: Record, at: datetime) -> bool:
+    def mark_lost(self, record: Record, at: datetime, *, removing: bool = False) -> bool:
         issued = self._issued(record.tenant)
         if not issued or not record.issued or issued.version != record.issued.version:
             return False
-        self._replace(record.tenant, replace(issued, lost_at=issued.lost_at or at))
+        marked = replace(issued, lost_at=issued.lost_at or at)
+        self._replace(record.tenant, replace(marked, removing_at=at) if removing else marked)
         return True
 
     def _issued(self, tenant: str) -> Issued | None:

@@ -83,10 +83,11 @@ def large_world() -> World:
     return world
 
 
-def test_all_that_were_asked_for_are_compared(large_world: World) -> None:
+def test_of_those_that_were_asked_for_some_300_are_compared(large_world: World) -> None:
     facts = gather(Invocation(tenants=tuple(NAMES[:900])), large_world.outside())
 
-    assert facts.compared == set(NAMES[:900])
+    assert facts.compared < set(NAMES[:900])
+    assert 200 < len(facts.compared) < 400
 
 
 def test_of_those_that_have_vanished_and_expired_at_most_300_are_compared_besides(

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from tests.helpers.account import fast_pacer
+from tests.helpers.facts import make_tenant
 from tests.helpers.memory_ledger import MemoryLedger
 from tests.helpers.outside import make_outside
 from tests.helpers.virtual_clock import NOON, VirtualClock
@@ -51,7 +52,7 @@ class World(VirtualClock):
 
     def remove(self, *removals: Removal, seconds: float = 60) -> dict[str, IssuerError | None]:
         outside = make_outside(self, seconds, ledger=Ledger(self), tokens=Tokens(self))
-        decisions: list[Decision] = [Fresh(name="another", due=NOON), *removals]
+        decisions: list[Decision] = [Fresh(tenant=make_tenant("another"), due=NOON), *removals]
         return {one.decision.name: one.failure for one in remove(decisions, NOON, outside)}
 
 
@@ -60,8 +61,8 @@ class Ledger(MemoryLedger):
         super().__init__()
         self._world = world
 
-    def mark_lost(self, record: Record, at: datetime) -> bool:
-        assert at == NOON
+    def mark_lost(self, record: Record, at: datetime, *, removing: bool = False) -> bool:
+        assert (at, removing) == (NOON, True)
         self._world.step("mark", record.tenant)
         return record.tenant not in self._world.replaced
 

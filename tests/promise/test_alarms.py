@@ -48,8 +48,8 @@ RUN = {"RunSeconds": 1}
     [
         ("SoonestExpiryAlarm", {"SoonestOwnExpirySeconds": 599}, True),
         ("SoonestExpiryAlarm", {"SoonestOwnExpirySeconds": 600}, False),
-        ("FullRunsAlarm", {"RunSeconds": 253}, False),
-        ("FullRunsAlarm", {"RunSeconds": 253.1}, True),
+        ("FullRunsAlarm", {"RunSeconds": 255}, False),
+        ("FullRunsAlarm", {"RunSeconds": 255.1}, True),
         ("MassRefusalAlarm", RUN | {"TenantsRefused": 3, "TenantsConfigured": 30}, False),
         ("MassRefusalAlarm", RUN | {"TenantsRefused": 3, "TenantsConfigured": 29}, True),
         ("MassRefusalAlarm", RUN | {"TenantsRefused": 2, "TenantsConfigured": 3}, False),
@@ -218,7 +218,7 @@ def dead_schedule(installation: Installation) -> None:
 @pytest.mark.parametrize(
     ("period", "spans"),
     [
-        (1, {"NoRunAlarm": (7, 122), "SoonestExpiryAlarm": (122, 131)}),  # four runs to catch up
+        (1, {"NoRunAlarm": (7, 122), "SoonestExpiryAlarm": (122, 132)}),  # four runs to catch up
         (2, {"NoRunAlarm": (8, 122), "SoonestExpiryAlarm": (122, 131)}),
         (5, {"NoRunAlarm": (14, 126)}),
         (10, {"NoRunAlarm": (25, 131)}),

@@ -33,6 +33,7 @@ SPANS = (  # none of them is longer
     ("failed_at", "next_attempt_at"),
     ("tried_at", "next_attempt_at"),
 )
+COUNT_OF_FORMER = {"count": 1}  # of failures: without it, a version to roll back to reads none
 RENAMED: dict[type, dict[str, str]] = {
     Failure: {"refusals": "waits"}
 }  # members that schema 1 has by another name
@@ -103,7 +104,7 @@ def members_of(record: Record) -> dict[str, Any]:
     if record.issued:
         members |= members_of_value(record.issued)
     if record.failure:
-        members["failure"] = members_of_value(record.failure)
+        members["failure"] = members_of_value(record.failure) | COUNT_OF_FORMER
     if record.owner:
         members["owner"] = members_of_value(record.owner)
     return members

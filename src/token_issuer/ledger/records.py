@@ -31,7 +31,8 @@ class Owner:
 class Issued:
     """The token in a tenant's parameter; `purpose` and `parameter` are what it was issued for.
 
-    `lost_at` is when the parameter was found gone, or with another version than this.
+    `lost_at` is when the parameter was found gone, or with another version than this;
+    `removing_at` is when a run began to remove it, so that nobody asks for another.
     """
 
     issued_at: datetime
@@ -44,6 +45,7 @@ class Issued:
     purpose: str
     document: str
     lost_at: datetime | None = None
+    removing_at: datetime | None = None
 
     def lives(self, now: datetime) -> bool:
         """Tell whether consumers can have this token."""

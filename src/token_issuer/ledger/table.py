@@ -140,15 +140,16 @@ class Ledger:
         members = {"schema": SCHEMA, "owner": members_of_value(owner)}
         self._update(f"{TENANT}{tenant}", _setting(members), "", members)
 
-    def mark_lost(self, record: Record, at: datetime) -> bool:
+    def mark_lost(self, record: Record, at: datetime, *, removing: bool = False) -> bool:
         """Note that what is stored is not the token that the ledger knows, or will be gone.
 
         Tell whether it is still this token; of several times the first stands.
         """
+        update = "SET #lost_at = if_not_exists(#lost_at, :lost_at)"
         known = record.issued.version if record.issued else 0
         return self._update(
             f"{TENANT}{record.tenant}",
-            "SET #lost_at = if_not_exists(#lost_at, :lost_at)",
+            f"{update}, #removing_at = :lost_at" if removing else update,
             "#version = :known",
             {"lost_at": at, "known": known},
         )

@@ -61,8 +61,11 @@ class Deadline:
 
     @property
     def listing(self) -> float:
-        """Return how much of the time reading must leave: half of it, or one tenant's need."""
-        return max(self._total / 2, GATHER + TENANT)
+        """Return how many seconds a listing must leave: half of all, or more for one tenant."""
+        last_start = self._total - REPORT - TENANT
+        # a run that is shorter than any of the template's lists for a part of that time at least
+        until = min(self._total / 2, max(last_start - GATHER, last_start / 2))
+        return self._total - REPORT - until
 
     def latest(self, need: float) -> float:
         """Return the last moment to begin what needs so many seconds, in seconds of the clock."""

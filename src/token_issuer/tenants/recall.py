@@ -25,5 +25,9 @@ def last_tenant(record: Record) -> Tenant | None:
 
 
 def last_tenants(memory: Memory) -> dict[str, Tenant]:
-    """Return the tenants that the ledger knows, as their tokens were issued for."""
-    return {name: one for name, record in memory.records.items() if (one := last_tenant(record))}
+    """Return the tenants that the ledger knows, as their tokens were issued for.
+
+    Not those that a run has begun to remove: they are disabled, or gone.
+    """
+    staying = (one for one in memory.records.values() if one.issued and not one.issued.removing_at)
+    return {one.tenant: tenant for one in staying if (tenant := last_tenant(one))}

@@ -23,11 +23,20 @@ OF_THE_TENANT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Fresh:
-    """A tenant whose token is good, and not due yet."""
+    """A tenant whose token is good, and not due yet.
 
-    name: str
+    `reassigned` where nobody was told yet that it is another owner's than the one before.
+    """
+
+    tenant: Tenant
     due: datetime
+    reassigned: errors.TenantReassigned | None = None
     action = "fresh"
+
+    @property
+    def name(self) -> str:
+        """Return the tenant's name."""
+        return self.tenant.name
 
     @property
     def because(self) -> str:
@@ -39,9 +48,15 @@ class Fresh:
 class Waiting:
     """A tenant that was refused, and is not asked for yet: its failure, again."""
 
-    name: str
+    tenant: Tenant
     failure: errors.IssuerError
+    told_at: datetime | None = None  # when an event last said so
     action = "wait"
+
+    @property
+    def name(self) -> str:
+        """Return the tenant's name."""
+        return self.tenant.name
 
     @property
     def because(self) -> str:
@@ -83,9 +98,9 @@ type Decision = Renewal | Fresh | Waiting | Leaving | Removal
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of a decision: a token, a failure, or neither where a token was removed."""
+    """What came of a decision: a token, a failure, or neither."""
 
-    decision: Renewal | Removal
+    decision: Renewal | Removal | Fresh | Waiting
     token: AccessToken | None = None
     failure: errors.IssuerError | None = None
 
@@ -97,9 +112,11 @@ class Outcome:
     @property
     def reassigned(self) -> errors.TenantReassigned | None:
         """Return that a token was asked for another owner than before, if it was."""
-        was_asked = self.token is not None or self.is_recorded
         decision = self.decision
-        return decision.reassigned if was_asked and isinstance(decision, Renewal) else None
+        is_stored = self.token is not None or isinstance(self.failure, errors.LedgerUnwritable)
+        if isinstance(decision, Renewal) and (is_stored or self.is_recorded):
+            return decision.reassigned
+        return decision.reassigned if isinstance(decision, Fresh) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,23 +188,24 @@ def _of_gone(
 
 def _decide(case: _Case) -> Renewal | Waiting | Fresh:
     """Renew for the first of the reasons that holds, unless a refusal is waited for."""
-    name, facts = case.tenant.name, case.facts
+    facts = case.facts
+    is_recalled = not facts.configuration.is_complete
+    reassigned = None if is_recalled else _reassigned(case.tenant, facts.memory)
     reason = next((reason for reason, holds in REASONS.items() if holds(case)), None)
     if reason is None:
-        return Fresh(name=name, due=_due_at(case))
+        return Fresh(tenant=case.tenant, due=_due_at(case), reassigned=reassigned)
     failure = waited_for(case.record, case.now) if case.record else None
     if failure and reason != Reason.FORCED and not _is_news(failure, case):
         again = f"{failure.detail}; backing off until {shown(failure.next_attempt_at or case.now)}"
         error = errors.TenantRefused.recall(failure.reason, again, failure.code)
-        return Waiting(name=name, failure=error)
-    is_recalled = not facts.configuration.is_complete
+        return Waiting(tenant=case.tenant, failure=error, told_at=failure.told_at)
     return Renewal(
         tenant=case.tenant,
         reason=reason,
         parameter=case.parameter,
         purpose=case.purpose,
         record=case.record,
-        reassigned=None if is_recalled else _reassigned(case.tenant, facts.memory),
+        reassigned=reassigned,
         is_recalled=is_recalled,
     )
 

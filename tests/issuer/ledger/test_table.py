@@ -282,7 +282,7 @@ def test_an_item_with_a_member_of_another_kind_counts_as_missing(
         *((item | {name: odd}, name) for name in item.keys() - {"key"} for odd in ODD.values()),
         *(
             (item | {"failure": {"M": failure | {name: odd}}}, name)
-            for name in failure
+            for name in failure.keys() - {"count"}  # which an earlier version reads
             for odd in ODD.values()
         ),
         *((item | {name: {"S": text}}, name) for name in TIMES for text in NOT_TIMES.values()),

@@ -39,7 +39,9 @@ def report(
 
 def waiting(count: int, name: str, detail: str) -> list[Decision]:
     failure = TokenRefused(detail)
-    return [Waiting(name=f"{name}{number}", failure=failure) for number in range(count)]
+    return [
+        Waiting(tenant=make_tenant(f"{name}{number}"), failure=failure) for number in range(count)
+    ]
 
 
 def in_one_parameter(count: int) -> dict[str, IssuerError]:

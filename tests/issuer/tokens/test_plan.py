@@ -292,21 +292,21 @@ def test_of_a_vanished_tenant_no_parameter_is_deleted_that(record: Record) -> No
 
 
 @pytest.mark.parametrize(
-    ("failure", "is_recorded"),
+    ("failure", "is_recorded", "was_asked"),
     [
-        (TokenRefused("no"), True),
-        (EndpointUnavailable("503"), True),
-        (ParameterUnwritable(""), True),
-        (Unexpected(""), True),
-        (StoreDenied(""), False),
-        (ClientRefused(""), False),
-        (LedgerUnwritable(""), False),
-        (NoTimeLeft(), False),
+        (TokenRefused("no"), True, True),
+        (EndpointUnavailable("503"), True, True),
+        (ParameterUnwritable(""), True, True),
+        (Unexpected(""), True, True),
+        (StoreDenied(""), False, False),
+        (ClientRefused(""), False, False),
+        (LedgerUnwritable(""), False, True),  # the token is stored
+        (NoTimeLeft(), False, False),
     ],
     ids=lambda one: one.reason if isinstance(one, IssuerError) else "",
 )
 def test_a_new_owner_is_told_where_a_token_was_asked_for(
-    failure: IssuerError, *, is_recorded: bool
+    failure: IssuerError, *, is_recorded: bool, was_asked: bool
 ) -> None:
     reassigned = TenantReassigned("")
     renewal = replace(make_renewal("acme"), reassigned=reassigned)
@@ -315,7 +315,7 @@ def test_a_new_owner_is_told_where_a_token_was_asked_for(
     failed = Outcome(decision=renewal, failure=failure)
 
     assert failed.is_recorded is is_recorded
-    assert failed.reassigned is (reassigned if is_recorded else None)
+    assert failed.reassigned is (reassigned if was_asked else None)
     assert Outcome(decision=renewal, token=token).reassigned is reassigned
     removal = Removal(record=make_record("acme"), parameter=None, because="vanished")
     assert Outcome(decision=removal, failure=failure).reassigned is None
