@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 from botocore.exceptions import ClientError
@@ -459,3 +459,58 @@ def test_events_are_put_after_all_tokens() -> None:
     tokens = [number for number, step in enumerate(steps) if step == "Token issued"]
     assert len(tokens) == 2
     assert steps[max(tokens) + 1 :][:3] == ["Token removed", "Tenant Reassigned", "Token Removed"]
+
+
+class Dead(EventBus):
+    """A run is killed before it puts anything."""
+
+    def put_events(self, **_: object) -> NoReturn:
+        raise Killed
+
+
+OF_ANOTHER = '{"scope": "", "tenant_id": "0b7d2b1e-3a52-4f6e-9a39-0f6f3c9d7e22"}'
+
+
+def test_a_new_owner_is_told_by_the_next_run_where_one_was_killed_after_it_had_recorded() -> None:
+    run, bus = RunWorld(parameters=[configured("acme")]), EventBus()
+    run.run(events=bus.events)
+    run.parameters = [configured("acme", OF_ANOTHER)]
+    run.answer = replace(run.answer, body=run.answer.body.replace(b"opaque", b"another"))
+    with pytest.raises(Killed):
+        later(run, minutes=5).run(events=Dead().events)
+    assert bus.kinds() == {}
+
+    reports = [later(run, minutes=5).run(events=bus.events) for _ in range(3)]
+
+    assert [report.fresh for report in reports] == [1, 1, 1]
+    assert [report.reassigned for report in reports] == [["acme"], [], []]
+    assert bus.kinds() == {"Tenant Reassigned": 1}
+
+
+def test_a_new_owner_is_told_where_the_token_was_stored_and_not_recorded() -> None:
+    class Full(TableLedger):
+        def record_token(self, record: Record, previous: Record | None) -> None:
+            raise LedgerUnwritable(f"{record.tenant}, {previous is None}")
+
+    run, bus = RunWorld(parameters=[configured("acme")]), EventBus()
+    run.run(events=bus.events)
+    run.parameters = [configured("acme", OF_ANOTHER)]
+    run.answer = replace(run.answer, body=run.answer.body.replace(b"opaque", b"another"))
+
+    table = cast("Any", run.table)
+    later(run, minutes=5).run(ledger=Full(table, "ledger"), events=bus.events)
+
+    assert bus.kinds() == {"Tenant Reassigned": 1}
+
+
+def test_a_refusal_is_told_while_the_tenant_waits_where_a_run_was_killed() -> None:
+    run, bus = RunWorld(parameters=[configured("acme")]), EventBus()
+    run.answer = REFUSAL
+    with pytest.raises(Killed):
+        run.run(events=Dead().events)
+
+    report = later(run, minutes=1).run(events=bus.events)  # within the back-off
+    later(run, minutes=1).run(events=bus.events)
+
+    assert "backing off" in report.failing["acme"].detail
+    assert bus.kinds() == {"Token Issuance Failing": 1}

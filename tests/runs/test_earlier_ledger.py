@@ -104,3 +104,18 @@ def test_what_is_left_over_takes_no_time_that_tokens_need() -> None:
     assert world.stored.keys() == {"acme"}
     world.tick(START + world.settings.period)
     assert ledger.left_over == []
+
+
+def test_an_earlier_version_finds_each_member_of_a_failure_that_it_needs(
+    account: Account, run: Run
+) -> None:
+    """Else it would read no record of a tenant that fails, after a roll-back."""
+    account.put_document("acme", '{"scope": "", "tenant_id": "of-nobody"}')
+
+    assert counts(run()) == {"failed": 1}
+
+    items = account.dynamodb.scan(TableName="ledger")["Items"]
+    [failure] = [one["failure"]["M"] for one in items if "failure" in one]
+    needed = {"reason", "detail", "failed_at", "count", "waits", "purpose", "client_secret_version"}
+    assert needed <= failure.keys()
+    assert failure["count"] == {"N": "1"}

@@ -686,3 +686,30 @@ def test_each_of_many_errors_in_one_parameter_is_counted_and_a_hundred_have_a_te
     assert found.invalid["99"].detail == f"{PATH}/packed, tenant 99: it is not a JSON object"
     detail = f"{PATH}/packed: more than 100 of its tenants have errors"
     assert found.invalid["899"].detail == detail
+
+
+class Undeletable(Unlisted):
+    """A world in which no token can be deleted."""
+
+    def delete_parameters(self, *, Names: list[str]) -> dict[str, list[str]]:  # noqa: N803
+        error: Any = {
+            "Error": {"Code": "AccessDeniedException"},
+            "ResponseMetadata": {"HTTPStatusCode": 400},
+        }
+        assert Names
+        raise ClientError(error, "DeleteParameters")
+
+
+def test_a_disabled_tenant_whose_token_stays_gets_no_new_one_without_a_listing() -> None:
+    world = Undeletable()
+    world.configure(["acme"])
+    assert world.run_later(0).issued == 1
+    world.configure(["acme"], enabled=False)
+    assert world.run_later(5).removed == 0
+
+    world.configure(["globex"])
+    assert world.run_later(10).issued == 1
+    world.is_throttled = True
+
+    assert [world.run_later(minutes).issued for minutes in (60, 65)] == [1, 0]
+    assert {name: one.version for name, one in world.stored.items()} == {"acme": 1, "globex": 2}
