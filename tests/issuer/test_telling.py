@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
 import pytest
@@ -514,3 +515,13 @@ def test_a_refusal_is_told_while_the_tenant_waits_where_a_run_was_killed() -> No
 
     assert "backing off" in report.failing["acme"].detail
     assert bus.kinds() == {"Token Issuance Failing": 1}
+
+
+def test_a_defect_in_telling_ends_no_run() -> None:
+    run = RunWorld(parameters=[configured("acme")])
+    run.answer, events = REFUSAL, cast("Any", SimpleNamespace(put=lambda _: broken()))
+
+    report = run.run(events=events)
+
+    assert report.failures.keys() == {"acme"}
+    assert [one.reason for one in report.undelivered] == ["Unexpected"]
