@@ -28,9 +28,10 @@ class WatchedWorld(World):
     said: io.StringIO = field(default_factory=io.StringIO)
     log: list[dict[str, Any]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.logger = Logger(service="watched", stream=self.said)
-        self.logger.registered_handler.setStream(self.said)  # type: ignore[attr-defined]
+    def logger(self) -> Logger:
+        logger = Logger(service="watched", stream=self.said)
+        logger.registered_handler.setStream(self.said)  # type: ignore[attr-defined]
+        return logger
 
     def watch(self, at: datetime) -> None:
         """Run once, and keep what the run says; its log lines have the time of its end."""

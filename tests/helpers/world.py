@@ -95,10 +95,6 @@ class World:
     runs: int = 0
     killed: int = 0
     metrics: io.StringIO = field(default_factory=io.StringIO)  # lines of EMF
-    # its lines are read by nobody, and would take half the time
-    logger: Logger = field(
-        default_factory=lambda: Logger(service="simulation", stream=io.StringIO(), level="CRITICAL")
-    )
 
     def configure(self, names: Collection[str], **members: object) -> None:
         """Pack the tenants into parameters of 8 KB."""
@@ -123,13 +119,17 @@ class World:
             self.killed += 1
             return None
 
+    def logger(self) -> Logger:
+        """Return one whose lines are read by nobody: they would take half the time."""
+        return Logger(service="simulation", stream=io.StringIO(), level="CRITICAL")
+
     def outside(self) -> Outside:
         aws: Any = self
         seconds = (self.deadline - self.now).total_seconds()
         opened = open_outside(
             self.settings,
             Aws(ssm=aws, secretsmanager=aws, dynamodb=aws),
-            Captured(self.logger, STACK, self.metrics),
+            Captured(self.logger(), STACK, self.metrics),
             Events(lambda: aws, STACK),
             Deadline(seconds, WorldClock(self)),
         )
