@@ -127,7 +127,7 @@ def test_an_outage_while_refused_tenants_wait(installation: Installation) -> Non
     assert installation.alarms(since=EVENT + 2 * HOUR) == {
         "FailuresAlarm": (17, None),
         "SoonestExpiryAlarm": (24, None),
-        "RefusedTenantsAlarm": (-51, None),
+        "RefusedTenantsAlarm": (-56, None),
     }
 
 
@@ -291,7 +291,7 @@ def a_client_secret_that_is_refused_while_the_previous_one_serves(
 
 
 TROUBLES: list[tuple[Callable[[Installation], None], dict[str, Span]]] = [
-    (two_hours_of_outage, {"FailuresAlarm": (17, 126), "SoonestExpiryAlarm": (24, 134)}),
+    (two_hours_of_outage, {"FailuresAlarm": (17, 126), "SoonestExpiryAlarm": (29, 134)}),
     (
         half_an_hour_of_runs_that_serve_nobody,
         {
@@ -303,7 +303,7 @@ TROUBLES: list[tuple[Callable[[Installation], None], dict[str, Span]]] = [
     (one_revoked_tenant, {"RefusedTenantsAlarm": (90, 279)}),
     (
         a_third_of_the_tenants_refused,
-        {"MassRefusalAlarm": (34, 255), "RefusedTenantsAlarm": (64, 319)},
+        {"MassRefusalAlarm": (34, 255), "RefusedTenantsAlarm": (64, 324)},
     ),
     (a_quarter_of_the_tenants_vanishes, {"VanishedAlarm": (17, 60)}),
     (a_document_with_a_typo, {"FailuresAlarm": (17, 184), "DocumentsAlarm": (59, 184)}),
