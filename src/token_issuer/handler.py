@@ -1,4 +1,4 @@
-"""Wire the parts from the environment, run, report; the only reader of the environment."""
+"""Lambda's entry: read the settings, run, report; the only reader of the environment."""
 
 import logging
 import os

@@ -52,10 +52,10 @@ def _serve(invocation: Invocation, outside: Outside) -> Report:
 def _work(facts: Facts, report: Report, outside: Outside) -> None:
     """Issue and remove tokens, then look after client secrets, then put the events."""
     decisions, secrets = report.decisions, SecretsInUse(outside.secrets)
-    known = (
+    untold = (  # by a run that was killed once it had recorded the token
         Outcome(decision=one) for one in decisions if isinstance(one, Fresh) and one.reassigned
     )
-    outcomes = _counted(known, report, outside)  # of which a killed run has not told
+    outcomes = _counted(untold, report, outside)
     outcomes += _counted(issue(decisions, facts, secrets, outside), report, outside)
     if facts.invocation.is_full:
         outcomes += _counted(remove(decisions, facts.at, outside), report, outside)

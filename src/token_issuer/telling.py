@@ -34,9 +34,9 @@ class _Telling:
 def tell(
     outcomes: Iterable[Outcome], concluded: Iterable[Concluded], outside: Outside
 ) -> list[IssuerError]:
-    """Put the events of a run, and note when they were told; return what could not be.
+    """Put the events of a run, and note in the ledger that they were put; return what failed.
 
-    What is noted afterwards may be told twice, and is told at least once.
+    An event that is noted comes at least once, and twice if the run ends before the note.
     """
     clients = {one.record.client: one for one in concluded}
     tellings = [

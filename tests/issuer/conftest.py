@@ -1,21 +1,3 @@
-"""The fixtures of tests/helpers/account.py."""
+"""What tests of the issuer find: tests/helpers/fixtures.py."""
 
-from tests.helpers.account import (
-    account,
-    empty_account,
-    environment,
-    log,
-    log_stream,
-    nobodys_settings,
-    run,
-)
-
-__all__ = [
-    "account",
-    "empty_account",
-    "environment",
-    "log",
-    "log_stream",
-    "nobodys_settings",
-    "run",
-]
+from tests.helpers.fixtures import *  # noqa: F403  the same in each of these folders

@@ -273,7 +273,7 @@ def test_a_run_for_a_tenant_tells_that_its_document_is_broken(
     report = run(named)
 
     assert [one["reason"] for one in report["failures"]] == ["DocumentInvalid"]
-    assert len(account.visma_connect.received) == 2  # with its last good document
+    assert len(account.visma_connect.received) == 2  # as its token was issued for
 
 
 def test_a_probe_tells_what_is_wrong(

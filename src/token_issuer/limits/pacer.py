@@ -1,4 +1,4 @@
-"""When to call: turns for calls that share a quota, the end of a run, and when to stop asking."""
+"""When to call: turns for calls that share a quota."""
 
 import threading
 from collections.abc import Callable
