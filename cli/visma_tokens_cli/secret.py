@@ -10,8 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from token_issuer.clients.credentials import AUTH_METHODS, parse_credentials
-from token_issuer.clients.secrets_manager import MISSING, PENDING
+from token_issuer.clients.credentials import AUTH_METHODS, PENDING, parse_credentials
+from token_issuer.clients.secrets_manager import MISSING
 from token_issuer.errors import ClientFailed, ClientSecretInvalid, ClientSecretUnreadable
 from token_issuer.foreign_errors import aws_code
 from token_issuer.names import NAME, NAME_WORDS

@@ -9,7 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from token_issuer.clients.secrets_manager import CURRENT, MISSING, PENDING, PREVIOUS
+from token_issuer.clients.credentials import CURRENT, PENDING, PREVIOUS
+from token_issuer.clients.secrets_manager import MISSING
 from token_issuer.errors import ClientFailed, ClientSecretUnreadable, IssuerError
 from token_issuer.ledger.records import ClientRecord, Memory
 from visma_tokens_cli.failures import answer_unless

@@ -86,9 +86,8 @@ def _told_at(decision: Renewal | Fresh | Waiting) -> datetime | None:
 
 def _of_client(concluded: Concluded, outside: Outside) -> Iterator[_Telling]:
     client, told_at = concluded.record.client, concluded.record.told_at
-    if promoted := concluded.promoted:
-        event = events.secret_promoted(client, promoted.version, promoted.tenant)
-        yield _Telling(event=event)
+    if done := concluded.promoted:
+        yield _Telling(event=events.secret_promoted(client, done.version, done.tenant))
     for refusal in concluded.refusals:
         if not was_told(told_at.get(refusal.reason), outside.deadline.now()):
             event = events.secret_refused(client, refusal)

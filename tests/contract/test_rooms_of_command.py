@@ -1,10 +1,10 @@
 """What the command shares with the function, and that its wheel carries it."""
 
-import ast
 import tomllib
 from pathlib import Path
 
 from tests.conftest import PROJECT
+from tests.helpers.imports import imports
 
 SHARED = {
     "clients",
@@ -24,14 +24,7 @@ NEEDED = {"requests", "urllib3", "aws_lambda_powertools"}  # by the function, an
 
 def imported(module: Path, package: str) -> set[str]:
     """Return the modules of a package that one imports, wherever in it."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(module.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {one.name for one in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module == package:
-            names |= {f"{package}.{one.name}" for one in node.names}  # which are modules
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
+    names = imports(module)
     return {one.partition(".")[2] for one in names if one.partition(".")[0] == package}
 
 

@@ -11,19 +11,16 @@ from botocore.exceptions import ClientError
 from token_issuer import errors
 from token_issuer.foreign_errors import AWS_ERRORS, aws_code
 from token_issuer.limits.pacer import Pacer
-from token_issuer.redaction import Quoted
+from token_issuer.redaction import Quoted, shown
 from token_issuer.tokens.access_token import AccessToken
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 
+READING = "Reading the versions of tokens"
 TEN = 10  # names that Parameter Store takes in one request
-DENIED = {
-    "AccessDeniedException",
-    "InvalidKeyId",
-    "ParameterLimitExceeded",
-}
+DENIED = {"AccessDeniedException", "InvalidKeyId", "ParameterLimitExceeded"}
 UNWRITABLE = {
     "HierarchyLevelLimitExceededException",
     "HierarchyTypeMismatchException",
@@ -59,7 +56,7 @@ class TokenStore:
             KeyId=self._key_id,  # left out, it silently becomes the account's default key
             Tier="Intelligent-Tiering",  # 4 KB for nothing, up to 8 KB where it must be
             Overwrite=True,
-            Description=f"expires {token.expires_at:%Y-%m-%dT%H:%M:%SZ}",
+            Description=f"expires {shown(token.expires_at)}",
         )
         try:
             return int(self.writes.send(put)["Version"])
@@ -83,13 +80,10 @@ class TokenStore:
                 answer = self._reads.send(get)
                 versions |= {one["Name"]: one["Version"] for one in answer.get("Parameters", [])}
         except errors.NoTimeLeft as error:
-            raise errors.TokensUnchecked(
-                f"Reading the versions of tokens: {error.detail}"
-            ) from None
+            raise errors.TokensUnchecked(f"{READING}: {error.detail}") from None
         except AWS_ERRORS as error:
             code = aws_code(error)
-            detail = f"Reading the versions of tokens failed: {code}"
-            raise errors.TokensUnchecked(detail, code=code) from None
+            raise errors.TokensUnchecked(f"{READING} failed: {code}", code=code) from None
         return versions
 
     def delete(self, parameters: Collection[str]) -> dict[str, errors.IssuerError]:

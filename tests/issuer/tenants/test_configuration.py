@@ -32,6 +32,7 @@ from token_issuer.tenants.configuration import parse_configuration
 from token_issuer.tenants.documents import Tenant
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tenants.recall import tenant_of
+from token_issuer.tokens.plan import Leaving
 
 
 def document(owner: str, **members: object) -> dict[str, object]:
@@ -352,7 +353,7 @@ def test_who_is_served_without_a_listing_is_served_as_before(unlisted: Unlisted)
 
     report = unlisted.run_later(31)
 
-    assert (report.issued, report.unreadable, report.configured) == (1, 1, 1)
+    assert (report.issued, report.unreadable, len(report.tenants)) == (1, 1, 1)
     [after] = unlisted.ledger.records.values()
     assert before.issued
     assert after.issued
@@ -372,7 +373,7 @@ def test_nobody_is_removed_without_a_listing(unlisted: Unlisted) -> None:
 
     reports = [unlisted.run_later(200), unlisted.run_later(205)]
 
-    assert [(one.removed, one.vanished) for one in reports] == [(0, 0)] * 2
+    assert [(one.removed, one.number_of(Leaving)) for one in reports] == [(0, 0)] * 2
     assert unlisted.stored.keys() == {"acme", "globex", "hooli"}
 
 

@@ -157,11 +157,12 @@ def tls_server(authority: trustme.CA) -> Iterator[BrokenServer]:
 def post_by_tls(
     trust: ssl.SSLContext, tls_server: BrokenServer
 ) -> Iterator[Callable[[Break], Answer]]:
-    endpoint = TokenEndpoint(f"https://localhost:{tls_server.server_port}/connect/token", trust)
+    url = f"https://localhost:{tls_server.server_port}/connect/token"
+    endpoint = TokenEndpoint(url, trust, answer_seconds=0.5)
 
     def call(fault: Break) -> Answer:
         tls_server.faults[tenant_id("acme")] = fault
-        return endpoint.post(FORM, {}, answer_seconds=0.5)
+        return endpoint.post(FORM, {})
 
     yield call
     tls_server.reset()
@@ -269,7 +270,7 @@ def test_an_answer_is_too_late_when_time_has_run_out() -> None:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/token"
 
         with pytest.raises(EndpointUnavailable, match="did not answer in time"):
-            TokenEndpoint(url).post(FORM, {}, answer_seconds=1e-9)
+            TokenEndpoint(url, answer_seconds=1e-9).post(FORM, {})
 
 
 def test_an_answer_that_takes_a_while_is_waited_for(
@@ -285,7 +286,7 @@ def seconds_until_given_up(fault: Break, answer_seconds: float) -> float:
         server.faults[tenant_id("acme")] = fault
         started = time.monotonic()
         with pytest.raises(EndpointUnavailable, match="did not answer in time") as caught:
-            TokenEndpoint(f"{server.url}/token").post(FORM, {}, answer_seconds=answer_seconds)
+            TokenEndpoint(f"{server.url}/token", answer_seconds=answer_seconds).post(FORM, {})
         assert caught.value.is_timeout  # and so it is not repeated
         return time.monotonic() - started
 
@@ -357,7 +358,7 @@ def post_to_broken() -> Iterator[Callable[[Break], Answer]]:
 
         def call(fault: Break) -> Answer:
             server.faults[tenant_id("acme")] = fault
-            return TokenEndpoint(f"{server.url}/token").post(FORM, {}, answer_seconds=0.5)
+            return TokenEndpoint(f"{server.url}/token", answer_seconds=0.5).post(FORM, {})
 
         yield call
 

@@ -13,7 +13,7 @@ from tests.runs.fuzz.test_documents import parameters
 from tests.runs.fuzz.test_events import events
 from tests.runs.fuzz.test_ledger_items import changed, changes
 from tests.runs.fuzz.test_secrets import contents
-from token_issuer.clients.secrets_manager import CURRENT, PENDING, PREVIOUS
+from token_issuer.clients.credentials import CURRENT, PENDING, PREVIOUS
 from token_issuer.errors import EventInvalid
 from token_issuer.tenants.invocation import Invocation, parse_invocation
 from token_issuer.tokens.oauth import Answer

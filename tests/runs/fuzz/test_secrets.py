@@ -10,8 +10,7 @@ from tests.helpers.account import CLIENT_SECRET
 from tests.helpers.facts import make_tenant
 from tests.helpers.fuzzed_values import objects, spelled, texts, values
 from tests.runs.fuzz import cases
-from token_issuer.clients.credentials import parse_credentials
-from token_issuer.clients.secrets_manager import CURRENT, PENDING, PREVIOUS
+from token_issuer.clients.credentials import CURRENT, PENDING, PREVIOUS, parse_credentials
 from token_issuer.errors import ClientSecretInvalid
 from token_issuer.tokens.oauth import token_request
 
