@@ -11,7 +11,7 @@ from token_issuer.clients.versions import ClientSecret, SecretsInUse
 from token_issuer.facts import Facts
 from token_issuer.foreign_errors import failure_of
 from token_issuer.ledger.records import ClientRecord, Pending
-from token_issuer.limits.deadline import ASK, RECORD
+from token_issuer.limits.deadline import ASK, PROMOTE, RECORD
 from token_issuer.outside import Outside
 from token_issuer.tokens.oauth import fetch_token
 
@@ -102,7 +102,7 @@ def _prove(
     """Return what is still pending, why, or what was promoted."""
     version, asked, deadline = proof.version, False, outside.deadline
     try:
-        deadline.require(3 * RECORD)  # its application may have to be read, too
+        deadline.require(PROMOTE)  # its application may have to be read, too
         credentials = secret.read_pending()
         version = credentials.version  # which may have been staged a moment ago
         proved_for = secret.proved_for(version)
@@ -110,7 +110,7 @@ def _prove(
             _may_ask(secret, version, outside)
             asked = True
             fetch_token(proof.tenant, credentials, post=outside.endpoint.post, now=deadline.now)
-        deadline.require(3 * RECORD)  # to move two stages, and to look where they are
+        deadline.require(PROMOTE)  # to move two stages, and to look where they are
         outside.secrets.promote(secret.client, version, proof.current)
     except errors.IssuerError as error:
         if isinstance(error, errors.ClientSecretUnreadable) and error.code == MISSING:

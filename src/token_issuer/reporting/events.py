@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 SOURCE = "token-issuer"
-TOGETHER = 10  # events in one request: the most that EventBridge takes
+EVENTS_AT_ONCE = 10  # events in one request: the most that EventBridge takes
 
 
 @dataclass(frozen=True)

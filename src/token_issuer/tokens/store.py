@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 READING = "Reading the versions of tokens"
-TEN = 10  # names that Parameter Store takes in one request
+NAMES_AT_ONCE = 10  # names that Parameter Store takes in one request
 DENIED = {"AccessDeniedException", "InvalidKeyId", "ParameterLimitExceeded"}
 UNWRITABLE = {
     "HierarchyLevelLimitExceededException",
@@ -75,7 +75,7 @@ class TokenStore:
         """
         versions: dict[str, int] = {}
         try:
-            for names in batched(parameters, TEN, strict=False):
+            for names in batched(parameters, NAMES_AT_ONCE, strict=False):
                 get = partial(self._ssm.get_parameters, Names=list(names), WithDecryption=False)
                 answer = self._reads.send(get)
                 versions |= {one["Name"]: one["Version"] for one in answer.get("Parameters", [])}
@@ -93,7 +93,7 @@ class TokenStore:
         https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DeleteParameters.html
         """
         failures: dict[str, errors.IssuerError] = {}
-        for names in batched(parameters, TEN, strict=False):
+        for names in batched(parameters, NAMES_AT_ONCE, strict=False):
             try:
                 answer = self.writes.send(partial(self._ssm.delete_parameters, Names=list(names)))
                 gone = {*answer.get("DeletedParameters", []), *answer.get("InvalidParameters", [])}
