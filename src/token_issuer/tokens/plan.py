@@ -15,7 +15,7 @@ from token_issuer.tokens.access_token import AccessToken
 from token_issuer.tokens.order import in_order
 from token_issuer.tokens.renewal import OfTenant, Reason, Renewal, purpose_of, renew_at
 
-OF_THE_TENANT = (
+RECORDED = (  # failures of a tenant; the others are its client's, or the store's
     errors.TenantRefused,
     errors.EndpointFailed,
     errors.ParameterUnwritable,
@@ -97,7 +97,7 @@ class Outcome:
     @property
     def is_recorded(self) -> bool:
         """Tell whether the ledger keeps a failure: not where its client or the store has failed."""
-        return isinstance(self.failure, OF_THE_TENANT)
+        return isinstance(self.failure, RECORDED)
 
     @property
     def reassigned(self) -> errors.TenantReassigned | None:
@@ -150,7 +150,7 @@ def _of_gone(
     parameter, issued = settings.token_parameter(record.tenant), record.issued
     is_ours = issued is not None and issued.parameter == parameter
     end = _end_of(record, facts, now)
-    is_seen = record.tenant in facts.compared or not is_ours
+    is_seen = record.tenant in facts.compared or not is_ours  # else a newer token may be there
     if not tenant and (now < end or not is_seen):
         return Leaving(name=record.tenant, until=end)
     return Removal(
@@ -168,7 +168,7 @@ def _decide(
     reassigned = None if is_recalled else _reassigned(tenant, facts.memory)
     renewal = Renewal(
         tenant=tenant,
-        reason=Reason.FORCED,  # until it is known
+        reason=Reason.FORCED,  # until one of REASONS takes its place
         parameter=settings.token_parameter(tenant.name),
         purpose=purpose_of(tenant, settings),
         record=facts.memory.records.get(tenant.name),
@@ -180,7 +180,7 @@ def _decide(
     if reason is None:
         return Fresh(tenant=tenant, due=_due_at(case), reassigned=reassigned)
     failure = waited_for(renewal.record, now) if renewal.record else None
-    if failure and reason != Reason.FORCED and not _is_news(failure, case):
+    if failure and reason != Reason.FORCED and not _has_changed_since(failure, case):
         again = f"{failure.detail}; backing off until {shown(failure.next_attempt_at or now)}"
         error = errors.TenantRefused.recall(failure.reason, again, failure.code)
         return Waiting(tenant=tenant, failure=error, told_at=failure.told_at)
@@ -222,7 +222,7 @@ def _due_at(case: _Case) -> datetime:
     return renew_at(case.renewal.name, case.issued, case.settings) if case.issued else case.now
 
 
-def _is_news(failure: Failure, case: _Case) -> bool:
+def _has_changed_since(failure: Failure, case: _Case) -> bool:
     """Tell whether there is a new document or client secret to try."""
     known = failure.client_secret_version
     version = _asked_with(case.renewal.tenant.client, case.facts) or known
