@@ -102,10 +102,10 @@ def _line(change: Change) -> Text:
     for number, (member, (old, new)) in enumerate(change.members.items()):
         text.append(", " if number else "  ")
         text.append(
-            f"{member} {_shown(new)}" if is_new else f"{member} {_shown(old)} → {_shown(new)}"
+            f"{member} {_spelt(new)}" if is_new else f"{member} {_spelt(old)} → {_spelt(new)}"
         )
     return text
 
 
-def _shown(value: object) -> str:
+def _spelt(value: object) -> str:
     return "none" if value is None else to_json(value)

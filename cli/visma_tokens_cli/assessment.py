@@ -93,7 +93,7 @@ class Status:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class Situation:
     """A tenant as it is configured and as the ledger knows it; None where it is not."""
 
     name: str
@@ -133,8 +133,8 @@ class Rule:
     """The state of a tenant to whom it applies, and when it renews."""
 
     state: State
-    applies: Callable[[Facts], bool]
-    renews_at: Callable[[Facts], datetime | None] = Facts.next_attempt
+    applies: Callable[[Situation], bool]
+    renews_at: Callable[[Situation], datetime | None] = Situation.next_attempt
 
 
 CHAIN = (  # the first that applies decides
@@ -144,7 +144,7 @@ CHAIN = (  # the first that applies decides
     Rule(State.WITHOUT, lambda one: one.issued is None or one.issued.expires_at <= one.now),
     Rule(State.LOST, lambda one: one.issued is not None and one.issued.lost_at is not None),
     Rule(State.FAILING, lambda one: one.failure is not None),
-    Rule(State.DUE, Facts.is_due),
+    Rule(State.DUE, Situation.is_due),
     Rule(State.FRESH, lambda _: True),
 )
 
@@ -155,7 +155,7 @@ def assess(
     """Decide how each tenant is by what the ledger knows."""
     tenants = [
         assess_tenant(
-            Facts(
+            Situation(
                 name=name,
                 tenant=configuration.tenants.get(name),
                 record=memory.records.get(name),
@@ -168,18 +168,19 @@ def assess(
     return Status(at=now, tenants=in_order(tenants), documents=dict(configuration.invalid))
 
 
-def assess_tenant(facts: Facts) -> TenantStatus:
+def assess_tenant(situation: Situation) -> TenantStatus:
     """Decide how a tenant is, by the chain, and why its last attempt failed."""
-    rule = next(one for one in CHAIN if one.applies(facts))
-    issued, failure, known = facts.issued, facts.failure, facts.tenant or facts.record
+    rule = next(one for one in CHAIN if one.applies(situation))
+    issued, failure = situation.issued, situation.failure
+    known = situation.tenant or situation.record
     recalled = failure and IssuerError.recall(failure.reason, failure.detail, failure.code)
     return TenantStatus(
-        tenant=facts.name,
+        tenant=situation.name,
         client=known.client if known else "",
         state=rule.state,
         issued_at=issued.issued_at if issued else None,
         expires_at=issued.expires_at if issued else None,
-        renews_at=rule.renews_at(facts),
+        renews_at=rule.renews_at(situation),
         version=issued.version if issued else None,
         reason=failure.reason if failure else None,
         detail=recalled.detail if recalled else None,

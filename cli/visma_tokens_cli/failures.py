@@ -10,6 +10,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from token_issuer.errors import IssuerError, LedgerUnreadable, StoreDenied
 from token_issuer.foreign_errors import aws_code
+from token_issuer.limits.pacer import FIRST_SERVER_ERROR
 from token_issuer.redaction import quote
 from visma_tokens_cli.exit_codes import CANT, DEFECT, NOT_WELL, UNCHANGED
 from visma_tokens_cli.screen import print_json, say
@@ -60,7 +61,6 @@ REMEDIES: dict[str, str] = {
     "InvalidKeyId": StoreDenied.remedies["InvalidKeyId"],
 }
 DENIED = re.compile(r"AccessDenied|AccessDeniedException|UnauthorizedOperation|AuthorizationError")
-FIVE_HUNDRED = 500  # of HTTP
 MOST_CHARACTERS = 2000  # of a cause, or a remedy: those of AWS may be long
 BUSY = {
     "ProvisionedThroughputExceededException",
@@ -151,7 +151,7 @@ def _of_aws(error: ClientError, code: str) -> CommandFailed:
             "Use a role that may do it, or give another --profile.",
         )
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    is_passing = status >= FIVE_HUNDRED or "Throttl" in code or code in BUSY
+    is_passing = status >= FIRST_SERVER_ERROR or "Throttl" in code or code in BUSY
     otherwise = LATER if is_passing else "Correct this, then try again."
     return CommandFailed(f"{operation} failed: {code}{says}", REMEDIES.get(code, otherwise))
 

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from token_issuer.clients.credentials import AUTH_METHODS, PENDING, parse_credentials
-from token_issuer.clients.secrets_manager import MISSING
+from token_issuer.clients.secrets_manager import MISSING, UNUSABLE
 from token_issuer.errors import ClientFailed, ClientSecretInvalid, ClientSecretUnreadable
 from token_issuer.foreign_errors import aws_code
 from token_issuer.names import NAME, NAME_WORDS
@@ -22,7 +22,6 @@ from visma_tokens_cli.screen import err, say
 from visma_tokens_cli.stack import Stack
 
 MOST_BYTES = 65_536  # of a secret, as Secrets Manager has it
-UNUSABLE = "InvalidRequestException"  # the secret, in the state that it is in
 
 
 def check_client(client: str) -> None:

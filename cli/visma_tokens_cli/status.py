@@ -7,10 +7,10 @@ from functools import partial
 from itertools import batched
 
 from token_issuer.tenants.configuration import Configuration
+from token_issuer.tokens.store import NAMES_AT_ONCE
 from visma_tokens_cli.assessment import Status, TenantStatus, assess, compare, in_order
 from visma_tokens_cli.stack import Stack, reads
 
-TEN = 10  # names that GetParameters takes
 FEW = 500  # tenants whose parameters are all compared: in six seconds
 
 
@@ -56,7 +56,7 @@ def read_versions(stack: Stack, names: Iterable[str]) -> dict[str, int]:
     """
     ssm, pacer, path = stack.aws.client("ssm"), reads(), f"{stack.settings.tokens_path}/"
     versions: dict[str, int] = {}
-    for some in batched(names, TEN, strict=False):
+    for some in batched(names, NAMES_AT_ONCE, strict=False):
         page = pacer.send(partial(ssm.get_parameters, Names=[f"{path}{name}" for name in some]))
         versions |= {one["Name"].removeprefix(path): one["Version"] for one in page["Parameters"]}
     return versions

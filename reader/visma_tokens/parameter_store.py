@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 TEN = 10  # names that GetParameters takes
 LOOPBACK = {"127.0.0.1", "[::1]", "localhost"}
 FAR_FUTURE = 1e11  # seconds since the epoch: the year 5138
-SERVER_ERROR = 500
+FIRST_SERVER_ERROR = 500
 JWT_PARTS = 3
 OURS = {"GetParameter", "GetParameters"}  # what IAM may deny beside these is for credentials
 PATIENT = Config(
@@ -95,7 +95,7 @@ class StoredToken:
     expires_at: float | None
 
 
-Outcome = StoredToken | TokenError
+Found = StoredToken | TokenError
 
 
 def connect(
@@ -156,7 +156,7 @@ def found_anew(session: boto3.Session, *, is_given: bool) -> Credentials | None:
 
 def read_tokens(
     tenants: Sequence[str], *, path: str, client: Callable[[], "SSMClient"]
-) -> dict[str, Outcome]:
+) -> dict[str, Found]:
     """Read up to ten in one request; errors are returned, so that no frame of theirs has a token.
 
     https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
@@ -178,7 +178,7 @@ def read_tokens(
     }
 
 
-def lacks_credentials(found: dict[str, Outcome]) -> bool:
+def lacks_credentials(found: dict[str, Found]) -> bool:
     """Tell whether other credentials would do."""
     return any(isinstance(one, ReadFailed) and one.remedy == SIGN_IN for one in found.values())
 
@@ -205,7 +205,7 @@ def _refusal(tenant: str, name: str, error: ClientError) -> TokenError:
     if QUOTED_REQUEST in says.lower():
         says = code
         error.args = (code,)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", SERVER_ERROR)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", FIRST_SERVER_ERROR)
     failure: TokenError
     if operation not in OURS:
         failure = ReadFailed(tenant, f"{operation} failed: {code}: {says}", SIGN_IN)
@@ -215,7 +215,7 @@ def _refusal(tenant: str, name: str, error: ClientError) -> TokenError:
         failure = ReadDenied(tenant, f"AWS can't decrypt {name}: {says}", ENABLE)
     else:
         remedies = ((THROTTLED, READ_LESS), (CREDENTIALS, SIGN_IN))
-        otherwise = LATER if status >= SERVER_ERROR else MEND
+        otherwise = LATER if status >= FIRST_SERVER_ERROR else MEND
         remedy = next((one for codes, one in remedies if codes.search(code)), otherwise)
         failure = ReadFailed(tenant, f"reading {name} failed: {code}: {says}", remedy)
     return _because_of(error, failure)
@@ -248,7 +248,7 @@ def _because_of(error: Exception, failure: TokenError) -> TokenError:
     return failure
 
 
-def _parse(tenant: str, name: str, value: Secret) -> Outcome:
+def _parse(tenant: str, name: str, value: Secret) -> Found:
     if not BEARER_TOKEN.fullmatch(value):  # would be quoted by whoever refuses it as a header
         return TokenUnusable(tenant, f"what {name} holds is no access token", OVERWRITTEN)
     return StoredToken(value, expires_at=_expiry(value))

@@ -20,7 +20,7 @@ from visma_tokens.flight import Failure, Flight
 from visma_tokens.outage import FIRST_PAUSE, NEVER, Outage, pause
 from visma_tokens.parameter_store import (
     TEN,
-    Outcome,
+    Found,
     connect,
     found_anew,
     lacks_credentials,
@@ -372,7 +372,7 @@ class TokenReader:
         if self._flights.get(flight.tenant) is flight:
             del self._flights[flight.tenant]
 
-    def _land(self, flight: Flight, found: Outcome) -> tuple[object, ...]:
+    def _land(self, flight: Flight, found: Found) -> tuple[object, ...]:
         """Keep what was found, let go who waits for it, and return what the log is to be told."""
         outcome: CachedToken | TokenError = ReadFailed(flight.tenant, INTERRUPTED, "Try again")
         warning: tuple[object, ...] = ()
@@ -384,7 +384,7 @@ class TokenReader:
         return warning
 
     def _outcome(
-        self, flight: Flight, found: Outcome, now: float
+        self, flight: Flight, found: Found, now: float
     ) -> tuple[CachedToken | TokenError, tuple[object, ...]]:
         """Return what the flight comes to, and what the log is to be told; the lock is held.
 
