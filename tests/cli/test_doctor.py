@@ -573,9 +573,7 @@ def test_each_has_a_line_and_a_remedy_below(capsys: pytest.CaptureFixture[str]) 
     assert code == 1
 
 
-def test_what_could_not_be_looked_at_is_neither(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_what_could_not_be_looked_at_is_neither(capsys: pytest.CaptureFixture[str]) -> None:
     code = print_findings(FINDINGS[:2], as_json=True)
 
     assert json.loads(capsys.readouterr().out) == [

@@ -141,10 +141,7 @@ class Screen(io.StringIO):
 
 @pytest.mark.parametrize("is_terminal", [False, True], ids=["not a terminal", "a terminal"])
 def test_a_terminal_shows_that_it_is_at_work(
-    *,
-    is_terminal: bool,
-    stack: Stack,
-    monkeypatch: pytest.MonkeyPatch,
+    *, is_terminal: bool, stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # as in a build, whose log is no terminal
     monkeypatch.setenv("TERM", "xterm")

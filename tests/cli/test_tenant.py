@@ -259,10 +259,7 @@ def test_a_document_that_is_written_is_told_where_the_run_fails(
     ],
 )
 def test_remove_takes_a_tenant_out(
-    texts: dict[str, str],
-    after: dict[str, str],
-    shelf: Shelf,
-    capsys: pytest.CaptureFixture[str],
+    texts: dict[str, str], after: dict[str, str], shelf: Shelf, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, text in texts.items():
         shelf.put(name, text)

@@ -32,8 +32,8 @@ from tests.helpers.example_programs import (
     variables,
 )
 from tests.helpers.parameter_store import DENIED, ParameterStore, wait_until
+from tests.helpers.reader_processes import environment
 from tests.reader.conftest import held
-from tests.reader.test_processes import environment
 
 type StartResponse = Callable[..., object]
 type Application = Callable[..., Iterable[bytes]]

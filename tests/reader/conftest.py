@@ -9,10 +9,22 @@ from contextlib import ExitStack, contextmanager
 
 import boto3
 import pytest
+import requests
 
 from local.authorization_server import serving_wsgi
-from tests.helpers.parameter_store import DOWN, NOW, Clock, ParameterStore, jwt, wait_until
+from tests.helpers.parameter_store import (
+    DOWN,
+    NEW,
+    NOW,
+    OLD,
+    Clock,
+    ParameterStore,
+    jwt,
+    wait_until,
+)
+from tests.helpers.refusing_api import Api
 from visma_tokens import TokenReader
+from visma_tokens.requests import VismaToken
 
 
 def session() -> boto3.Session:
@@ -41,6 +53,40 @@ def served_url(store: ParameterStore) -> Iterator[str]:
 @pytest.fixture
 def tokens(served_url: str, clock: Clock) -> TokenReader:
     return TokenReader(session=session(), endpoint_url=served_url, now=clock)
+
+
+@pytest.fixture
+def cached(tokens: TokenReader, store: ParameterStore) -> TokenReader:
+    """Return a reader that has cached the token of acme."""
+    store.tokens["acme"] = OLD
+    assert tokens["acme"] == OLD
+    return tokens
+
+
+@pytest.fixture
+def rotated(cached: TokenReader, store: ParameterStore) -> TokenReader:
+    """Return a reader that has cached the token before the one that is stored."""
+    store.tokens["acme"] = NEW
+    return cached
+
+
+@pytest.fixture
+def http(rotated: TokenReader) -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.auth = VismaToken("acme", rotated)
+        yield session
+
+
+@pytest.fixture
+def api() -> Api:
+    """Return one that takes the newer token."""
+    return Api({NEW})
+
+
+@pytest.fixture
+def url(api: Api) -> Iterator[str]:
+    with serving_wsgi(api) as served:
+        yield served
 
 
 @pytest.fixture

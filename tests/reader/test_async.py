@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.helpers.parameter_store import ParameterStore, asked, jwt, wait_until
+from tests.helpers.parameter_store import NEW, OLD, ParameterStore, asked, jwt, wait_until
 from tests.reader.conftest import held, until_asked, wait_for
 from visma_tokens import NoSuchToken, TokenReader
 
@@ -98,15 +98,11 @@ def test_a_failure_is_raised_in_the_task(tokens: TokenReader) -> None:
         asyncio.run(tokens.aread("acme"))
 
 
-def test_after_a_401_it_is_read_past_the_cache(tokens: TokenReader, store: ParameterStore) -> None:
-    first = store.tokens["acme"] = jwt(number=1)
-    assert tokens["acme"] == first
-    second = store.tokens["acme"] = jwt(number=2)
-
+def test_after_a_401_it_is_read_past_the_cache(rotated: TokenReader, store: ParameterStore) -> None:
     async def reread() -> list[str | None]:
-        return [await tokens.areread("acme", refused) for refused in (first, second, second)]
+        return [await rotated.areread("acme", refused) for refused in (OLD, NEW, NEW)]
 
-    assert asyncio.run(reread()) == [second, None, None]
+    assert asyncio.run(reread()) == [NEW, None, None]
     assert len(store.asked) == 2
 
 

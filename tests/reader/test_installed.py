@@ -11,8 +11,8 @@ import pytest
 from local.authorization_server import serving_wsgi
 from tests.conftest import PROJECT
 from tests.helpers.parameter_store import ParameterStore
+from tests.helpers.reader_processes import environment
 from tests.helpers.refusing_api import Api
-from tests.reader.test_processes import environment
 
 pytestmark = pytest.mark.long
 

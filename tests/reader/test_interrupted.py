@@ -13,8 +13,8 @@ import boto3
 import pytest
 
 from tests.conftest import rarely
+from tests.helpers.frames import frames_of
 from tests.helpers.parameter_store import NOW, PATH, Clock, jwt
-from tests.reader.test_leaks import frames_of
 from visma_tokens import ReadFailed, TokenReader
 
 NAMES = ["acme", "globex"]

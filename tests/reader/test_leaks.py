@@ -8,10 +8,9 @@ import secrets
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import httpx
@@ -22,18 +21,16 @@ from hypothesis.strategies import builds, characters, text
 from rich.console import Console
 from rich.traceback import Traceback
 
-from tests.helpers.parameter_store import DENIED, NOW, Clock, Failure, ParameterStore, jwt
+from tests.helpers.frames import frames_of
+from tests.helpers.parameter_store import DENIED, NOW, OLD, Clock, Failure, ParameterStore, jwt
 from tests.reader.conftest import session
 from visma_tokens import TokenError, TokenReader
 from visma_tokens.httpx import VismaToken as HttpxToken
 from visma_tokens.requests import VismaToken as RequestsToken
 from visma_tokens.secret import Secret
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
 NOWHERE = "http://127.0.0.1:9"  # nothing is sent there without a token
-TOKEN = jwt(number=1)
+TOKEN = OLD
 PIECES = TOKEN.split(".")[1:]
 
 
@@ -60,22 +57,6 @@ LOOK_UPS: list[Callable[[TokenReader], object]] = [
     call_by_httpx,
     call_by_httpx_async,
 ]
-
-
-def frames_of(error: BaseException | None) -> Iterator[str]:
-    """Yield what a tool that shows local variables would show of ours, causes and contexts too."""
-    while error:
-        yield repr(error)
-        trace: TracebackType | None = error.__traceback__
-        while trace:
-            code = trace.tb_frame.f_code
-            is_ours = trace.tb_frame.f_globals["__name__"].startswith("visma_tokens")
-            if is_ours and code.co_name != "_values":  # which hides what boto3 has returned
-                for value in trace.tb_frame.f_locals.values():
-                    with suppress(AttributeError):  # of what is half made
-                        yield repr(value)
-            trace = trace.tb_next
-        error = error.__cause__ or error.__context__
 
 
 def shown(error: BaseException) -> str:
@@ -202,19 +183,18 @@ def test_whatever_passes_through_finds_no_token(clock: Clock) -> None:
     assert_silent("\n".join(frames_of(caught.value)))
 
 
-def test_nothing_that_is_printed_shows_a_token(tokens: TokenReader, store: ParameterStore) -> None:
-    store.tokens["acme"] = TOKEN
-    auth, other = RequestsToken("acme", tokens), HttpxToken("acme", tokens)
+def test_nothing_that_is_printed_shows_a_token(cached: TokenReader) -> None:
+    auth, other = RequestsToken("acme", cached), HttpxToken("acme", cached)
     prepared = requests.Request("GET", "http://127.0.0.1", auth=auth).prepare()
     request = next(other.sync_auth_flow(httpx.Request("GET", "http://127.0.0.1")))
 
     assert (
         prepared.headers["Authorization"] == request.headers["Authorization"] == f"Bearer {TOKEN}"
     )
-    for one in (tokens, auth, other, vars(tokens), vars(auth), prepared.headers, request.headers):
+    for one in (cached, auth, other, vars(cached), vars(auth), prepared.headers, request.headers):
         assert_silent(f"{one!r} {one}")
     assert "'Authorization': '[secure]'" in repr(prepared.headers)
-    assert repr(tokens["acme"]) == "'[secure]'"
+    assert repr(cached["acme"]) == "'[secure]'"
 
 
 @pytest.mark.parametrize("length", [64, 90, 900])
@@ -257,15 +237,13 @@ def test_parts_of_a_token_hide_too() -> None:
 
 
 def test_no_line_of_the_log_shows_a_token(
-    tokens: TokenReader, store: ParameterStore, clock: Clock, caplog: pytest.LogCaptureFixture
+    cached: TokenReader, store: ParameterStore, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "visma_tokens")
-    store.tokens["acme"] = TOKEN
-    assert tokens["acme"]
-    assert tokens.reread("acme", TOKEN) is None
+    assert cached.reread("acme", TOKEN) is None
     store.failure = DENIED
     clock.now = NOW + 301
-    assert tokens["acme"]
+    assert cached["acme"]
 
     assert len(caplog.records) == 2
     for record in caplog.records:

@@ -292,6 +292,7 @@ UNKNOWN = {
     "nested": raw("[" * 5000),
     "no-base64": "a.b.c",
     "two-parts": "eyJhbGciOiJub25lIn0.e30",
+    "one-part": "b3BhcXVl",
     "latin-1": "eyJhbGciOiJub25lIn0.6Q.c2ln",
 }
 

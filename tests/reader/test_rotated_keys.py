@@ -8,7 +8,14 @@ import pytest
 
 from tests.conftest import rarely
 from tests.helpers.parameter_store import Failure, ParameterStore, asked, jwt, wait_until
-from tests.reader.test_processes import FOR_EVER, SECONDS, SIGN_IN, environment, output_of, program
+from tests.helpers.reader_processes import (
+    FOR_EVER,
+    SECONDS,
+    SIGN_IN,
+    environment,
+    output_of,
+    program,
+)
 
 NAMES = ["acme", "globex", "initech"]
 KEYS = "aws_access_key_id = {key}\naws_secret_access_key = secret\n"
