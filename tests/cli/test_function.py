@@ -10,10 +10,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.cli.test_stack import OUTPUTS, account
+from tests.cli.conftest import Run
 from tests.helpers.applying import make_stack
+from tests.helpers.deployed_aws import Deployed
 from tests.helpers.invoked import HEAD, NOTHING, Lambda, answer, failed_run
-from tests.helpers.terminal import run
 from token_issuer.errors import IssuerError, LedgerUnreadable, TenantsGone
 from token_issuer.redaction import Quoted
 from visma_tokens_cli.exit_codes import CANT, NOT_WELL, WELL
@@ -176,9 +176,12 @@ def test_a_script_goes_on_only_where_everybody_was_served(
 @pytest.mark.parametrize(
     ("changes", "code"), [({}, WELL), ({"failed": 1}, NOT_WELL), ({"deferred": 1}, NOT_WELL)]
 )
-def test_renew_is_well_where_everybody_was_served(changes: dict[str, int], code: int) -> None:
-    with account("CREATE_COMPLETE", OUTPUTS, report=REPORT | changes) as url:
-        done = run("renew", "acme", "--region", "eu-north-1", "--endpoint-url", url)
+def test_renew_is_well_where_everybody_was_served(
+    changes: dict[str, int], code: int, aws: Deployed, invoked: Run
+) -> None:
+    aws.report = REPORT | changes
+
+    done = invoked("renew", "acme")
 
     assert done.stdout.startswith("0 issued, 1 fresh")
     assert done.returncode == code

@@ -12,12 +12,8 @@ import pytest
 
 from local.authorization_server import serving_wsgi
 from tests.conftest import PROJECT
+from tests.helpers.command import COMMANDS
 from tests.helpers.terminal import ENVIRONMENT, run
-
-COMMANDS = [
-    *("status", "add", "remove", "enable", "disable", "apply", "renew", "doctor", "token"),
-    *("secret stage", "secret status"),
-]
 
 
 @pytest.fixture

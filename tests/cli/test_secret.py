@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from tests.cli.conftest import Shelf
-from tests.cli.test_status import make_stack_with_ledger
+from tests.helpers.applying import make_stack_with_ledger
 from tests.helpers.terminal import Child, end_of, in_a_pipe, on_terminal
 from token_issuer.clients.secrets_manager import MISSING
 from visma_tokens_cli.failures import CommandFailed

@@ -9,9 +9,8 @@ import pytest
 
 from local.aws import Account
 from local.demo import TENANTS, Local
-from tests.cli.test_options import COMMANDS
 from tests.conftest import PROJECT
-from tests.helpers.command import FIND, Command, credentials_for
+from tests.helpers.command import COMMANDS, FIND, Command, credentials_for
 
 DOCUMENT = {"scope": "", "enabled": False}
 ARGUMENTS = {

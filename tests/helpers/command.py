@@ -10,6 +10,10 @@ from pathlib import Path
 
 from local.aws import Account
 
+COMMANDS = [
+    *("status", "add", "remove", "enable", "disable", "apply", "renew", "doctor", "token"),
+    *("secret stage", "secret status"),
+]
 FIND = ["cloudformation:DescribeStacks", "lambda:GetFunctionConfiguration"]  # the stack
 
 

@@ -137,12 +137,7 @@ class Deployed(ScriptedAws):
         fresh, self.alter = Deployed(), None
         self.status, self.outputs, self.function = fresh.status, fresh.outputs, fresh.function
         self.report = fresh.report
-        self.dynamodb.create_table(
-            TableName="ledger",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
-        )
+        make_ledger(self.dynamodb)
         self.secretsmanager.create_secret(Name=f"{PREFIX}/default", SecretString=DOCUMENT)
         for name in ("acme", "globex", "initech"):
             self.configure(name, {"scope": "a"})
@@ -192,6 +187,16 @@ class Deployed(ScriptedAws):
         self.ssm.put_parameter(
             Name=issued.parameter, Value="opaque", Type="SecureString", Overwrite=True
         )
+
+
+def make_ledger(dynamodb: "DynamoDBClient") -> None:
+    """Make the table as template.yaml does."""
+    dynamodb.create_table(
+        TableName="ledger",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
+    )
 
 
 def _operation(environ: dict[str, Any], body: bytes) -> str:
