@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import rarely
+from tests.helpers.programs import finished
 from tests.helpers.terminal import ENVIRONMENT, in_a_pipe, run
 
 DOCUMENT = b'{"client_id": "demoapp", "client_secret": "Kq7zR2pXw9"}'
@@ -190,14 +191,7 @@ def test_a_pipe_that_somebody_writes_to_is_read(delay: str) -> None:
     said = json.dumps({"tenants": {"acme": {"scope": "a"}}})
     piped = f'"$0" -c "$1" apply <(sleep {delay}; echo "$2")'
 
-    done = subprocess.run(
-        ["bash", "-c", piped, sys.executable, READING, said],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = finished(["bash", "-c", piped, sys.executable, READING, said], env=ENVIRONMENT)
 
     assert done.stdout == "{'acme': {'scope': 'a'}}"
     assert done.returncode == 0

@@ -3,7 +3,6 @@
 import base64
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +11,8 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Run
-from tests.conftest import PROJECT
 from tests.helpers.facts import NOW, fail, make_facts, make_record
-from tests.helpers.terminal import ENVIRONMENT
+from tests.helpers.terminal import ENVIRONMENT, in_a_pipe
 from token_issuer.errors import TokenRefused
 from token_issuer.ledger.records import Memory
 from token_issuer.redaction import Quoted
@@ -170,15 +168,7 @@ def test_what_another_has_written_is_not_well() -> None:
 
 def run_through_execute(command: str) -> subprocess.CompletedProcess[str]:
     code = "from visma_tokens_cli.token import execute; print('first');"
-    code += f" execute({command!r}, 't0ken')"
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{PROJECT}/cli:{PROJECT}/src"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return in_a_pipe("-c", f"{code} execute({command!r}, 't0ken')")
 
 
 def test_what_was_printed_before_comes_first_and_the_exit_code_is_the_commands() -> None:

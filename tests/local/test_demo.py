@@ -16,6 +16,7 @@ import pytest
 
 from local.demo import NOT_GRANTED, TENANTS
 from tests.conftest import PROJECT
+from tests.helpers.programs import finished
 from tests.helpers.shell import ALL as ODD_SHELL
 from tests.helpers.shell import PROXIES
 
@@ -68,8 +69,16 @@ def demo(clone: Path, temporary: Path) -> Iterator[subprocess.Popen[str]]:
             net.cancel()
 
 
+def in_an_odd_shell(
+    *command: str, clone: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | ODD_SHELL | variables
+    return finished(command, env=environment, cwd=clone, seconds=HANGS_SECONDS)
+
+
 def processes_of(clone: Path) -> list[str]:
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    listed = finished(["ps", "-eo", "args"])
+    assert listed.returncode == 0
     folder = str(clone.parent)  # of plain letters, which ps shows in any locale
     return [line for line in listed.stdout.splitlines() if folder in line]
 
@@ -141,14 +150,7 @@ def test_a_demo_that_is_killed_leaves_nothing_running(clone: Path, tmp_path: Pat
 def test_a_demo_ends_in_a_sentence_when_nobody_takes_what_it_prints(
     streams: str, told: str, clone: Path, tmp_path: Path
 ) -> None:
-    ended = subprocess.run(
-        ["sh", "-c", f"make demo {streams}"],
-        cwd=clone,
-        env=os.environ | ODD_SHELL | {"TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = in_an_odd_shell("sh", "-c", f"make demo {streams}", clone=clone, TMPDIR=str(tmp_path))
 
     assert told in ended.stdout
     assert (ended.returncode == 0) == ("/dev/full" not in streams), ended.stderr
@@ -159,14 +161,8 @@ def test_a_demo_ends_in_a_sentence_when_nobody_takes_what_it_prints(
 
 def test_a_demo_on_a_full_disk_ends_in_a_sentence(clone: Path, tmp_path: Path) -> None:
     megabyte = 2048  # blocks of 512 bytes: no file may become larger
-    ended = subprocess.run(
-        ["sh", "-c", f"ulimit -f {megabyte}; make demo"],
-        cwd=clone,
-        env=os.environ | ODD_SHELL | {"TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    limited = f"ulimit -f {megabyte}; make demo"
+    ended = in_an_odd_shell("sh", "-c", limited, clone=clone, TMPDIR=str(tmp_path))
 
     assert ended.returncode != 0
     assert "sam build failed with exit code" in ended.stderr
@@ -198,20 +194,13 @@ def test_the_linters_pass_from_the_oddest_shell(clone: Path, tmp_path: Path) -> 
     for name in ("config", "credentials"):
         (tmp_path / ".aws" / name).write_text("of no format")
 
-    done = subprocess.run(
-        ["make", "check"],
-        cwd=clone,
-        env=os.environ | ODD_SHELL | {"HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = in_an_odd_shell("make", "check", clone=clone, HOME=str(tmp_path))
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_make_alone_says_what_there_is(clone: Path) -> None:
-    said = subprocess.run(["make"], cwd=clone, capture_output=True, text=True, check=True).stdout
+    said = finished(["make"], cwd=clone).stdout
 
     assert {"demo", "local", "test", "test-long", "check"} <= set(re.findall(r"make (\S+)", said))
 
@@ -222,14 +211,8 @@ def test_without_python_3_13_one_line_says_what_to_install(clone: Path, tmp_path
     for python in ("python3.13", "python3", "python"):
         (tmp_path / python).symlink_to(tmp_path / "false")
 
-    said = subprocess.run(
-        [tmp_path / "make", "demo", "UV=none", "-B"],
-        cwd=clone,
-        env={"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [str(tmp_path / "make"), "demo", "UV=none", "-B"]
+    said = finished(command, env={"PATH": str(tmp_path)}, cwd=clone)
 
     assert said.returncode != 0
     first, *others = said.stderr.splitlines()
