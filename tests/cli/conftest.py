@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from tests.helpers.account import CREDENTIALS, fast_pacer
 from tests.helpers.deployed_aws import REGION, Deployed
-from tests.helpers.invoked import Lambda, serving
+from tests.helpers.invoked import serving
 from tests.helpers.scripted_aws import serving_aws
+from tests.helpers.tenants import Issuer
 from tests.helpers.terminal import ENVIRONMENT, run
 from visma_tokens_cli.commands import app
 from visma_tokens_cli.documents import Documents, parse_documents
@@ -49,6 +50,10 @@ class Shelf:
     def put(self, name: str, text: str) -> None:
         self.ssm.put_parameter(Name=f"{PATH}/{name}", Value=text, Type="String", Overwrite=True)
 
+    def put_all(self, texts: dict[str, str]) -> None:
+        for name, text in texts.items():
+            self.put(name, text)
+
     def delete(self, name: str) -> None:
         self.ssm.delete_parameter(Name=f"{PATH}/{name}")
 
@@ -73,12 +78,12 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
 
 
 @pytest.fixture
-def function(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lambda]:
+def issuer(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Iterator[Issuer]:
     assert shelf  # there are credentials, and no other AWS
-    function = Lambda()
-    with serving(function) as url:
+    issuer = Issuer()
+    with serving(issuer) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
-        yield function
+        yield issuer
 
 
 @pytest.fixture

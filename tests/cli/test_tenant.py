@@ -1,24 +1,18 @@
 """One tenant is added, removed, turned on and off: in its document, and in what the issuer does."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import PATH, Shelf
-from tests.helpers.applying import make_stack
-from tests.helpers.invoked import DENIED, ISSUED, NOTHING, Lambda, failed_run, serving
+from tests.helpers.invoked import DENIED, ISSUED, NOTHING, failed_run
+from tests.helpers.tenants import OFF, ON, A, Issuer, add, disable, enable, remove
 from tests.helpers.terminal import end_of, in_a_pipe, on_terminal
-from token_issuer.limits.deadline import Clock
 from visma_tokens_cli.exit_codes import CANT, NOT_WELL, UNCHANGED, WELL
 from visma_tokens_cli.failures import CommandFailed
-from visma_tokens_cli.tenant import add_tenant, disable_tenant, enable_tenant, remove_tenant
 
-A: dict[str, object] = {"scope": "a"}
-OFF = '{"scope": "a", "enabled": false}'
-ON = '{"scope": "a", "enabled": true}'
 UNREADABLE = '{"tenants": {"umbrella": {"scope": "a"}}'
 SKIPPED = NOTHING | {"skipped": True}
 
@@ -26,55 +20,6 @@ SKIPPED = NOTHING | {"skipped": True}
 def failed(reason: str, tenant: str = "acme", **counts: int) -> dict[str, Any]:
     failure = {"tenant": tenant, "reason": reason, "detail": f"{tenant} is out", "remedy": "Do it."}
     return NOTHING | {"failed": 1, "failures": [failure]} | counts
-
-
-@dataclass
-class Issuer(Lambda):
-    """The function, and a clock for who waits for it."""
-
-    seconds: float = 0.0
-    pauses: list[float] = field(default_factory=list)
-
-    @property
-    def clock(self) -> Clock:
-        return Waiting(self)
-
-
-class Waiting(Clock):
-    def __init__(self, issuer: Issuer) -> None:
-        self._issuer = issuer
-
-    def seconds(self) -> float:
-        return self._issuer.seconds
-
-    def sleep(self, seconds: float) -> None:
-        self._issuer.pauses.append(seconds)
-        self._issuer.seconds += seconds
-
-
-@pytest.fixture
-def issuer(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Iterator[Issuer]:
-    assert shelf
-    issuer = Issuer()
-    with serving(issuer) as url:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
-        yield issuer
-
-
-def add(issuer: Issuer, name: str = "acme", *, as_json: bool = False, **members: object) -> int:
-    return add_tenant(make_stack(), name, A | members, as_json=as_json, clock=issuer.clock)
-
-
-def remove(name: str, *, yes: bool = True, as_json: bool = False) -> int:
-    return remove_tenant(make_stack(), name, yes=yes, as_json=as_json)
-
-
-def enable(issuer: Issuer, name: str = "acme") -> int:
-    return enable_tenant(make_stack(), name, as_json=False, clock=issuer.clock)
-
-
-def disable(name: str = "acme", *, as_json: bool = False) -> int:
-    return disable_tenant(make_stack(), name, as_json=as_json)
 
 
 COMMANDS: dict[str, Callable[[Issuer], int]] = {
@@ -261,8 +206,7 @@ def test_a_document_that_is_written_is_told_where_the_run_fails(
 def test_remove_takes_a_tenant_out(
     texts: dict[str, str], after: dict[str, str], shelf: Shelf, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, text in texts.items():
-        shelf.put(name, text)
+    shelf.put_all(texts)
 
     assert remove("acme") == WELL
 

@@ -27,7 +27,7 @@ from local.authorization_server import Fault
 from local.aws import PROJECT, Account, build, deploy
 from local.demo import CLIENT_ID, CLIENT_SECRET, NOT_GRANTED, TENANTS, Local
 from tests.conftest import Event, Show
-from tests.deployed.conftest import Invoke
+from tests.deployed.conftest import Invoke, forget
 from tests.helpers.command import credentials_of, environment_of
 from tests.helpers.example_programs import COMMANDS, LAMBDA, NO_ANSWER, PROGRAMS, program
 from tests.helpers.front import Front, standing_before
@@ -239,10 +239,7 @@ def declared(local: Local, account: Account) -> Iterator[str]:
     )
     yield stack.outputs["FunctionName"]
     account.cloudformation.delete_stack(StackName="orders")
-    account.ssm.delete_parameters(Names=[f"/visma/tokens/{tenant}"])
-    account.dynamodb.delete_item(
-        TableName=local.stack.outputs["LedgerTableName"], Key={"key": {"S": f"tenant#{tenant}"}}
-    )
+    forget(local, tenant)
     granted.discard(tenant_id)
 
 

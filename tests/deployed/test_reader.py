@@ -11,7 +11,7 @@ import pytest
 from local.aws import REGION, Account
 from local.demo import TENANTS, Local
 from tests.helpers.parameter_store import Clock, claims
-from visma_tokens import NoSuchToken, ReadDenied, TokenReader
+from visma_tokens import ReadDenied, TokenReader
 
 REMEDY = "Attach the policy in the output ReadTokensPolicyArn of the issuer's stack to this role"
 
@@ -57,17 +57,6 @@ def test_a_service_with_the_policy_reads_the_tokens(service: Service) -> None:
     read = {name: claims(service.tokens[name])["tenant_id"] for name in ("acme", "globex")}
 
     assert read == {name: TENANTS[name] for name in ("acme", "globex")}
-
-
-def test_a_tenant_that_is_refused_has_no_token(service: Service) -> None:
-    with pytest.raises(NoSuchToken) as caught:
-        service.tokens["initech"]
-
-    assert str(caught.value) == (
-        "No token for initech: there is no parameter /visma/tokens/initech in eu-north-1. Is the"
-        " tenant configured, has Visma refused it? The issuer's command `visma-tokens status`"
-        " tells; else check path, Region and account"
-    )
 
 
 def test_without_the_policy_it_is_denied_and_says_which_one_is_missing(service: Service) -> None:

@@ -90,15 +90,6 @@ def test_force_renews_every_token(account: Account, invoke: Invoke, event: Event
     assert versions(account) == {tenant: version + 1 for tenant, version in before.items()}
 
 
-def test_a_tenant_that_has_not_granted_is_told_what_to_do(invoke: Invoke, event: Event) -> None:
-    [failure] = invoke(event("all"))["failures"]
-
-    assert failure["tenant"] == NOT_GRANTED
-    assert failure["reason"] == "TokenRefused"
-    assert failure["detail"].startswith("invalid_tenant")
-    assert "grant" in failure["remedy"]
-
-
 def test_a_run_for_named_tenants_leaves_the_others(
     account: Account, invoke: Invoke, event: Event
 ) -> None:

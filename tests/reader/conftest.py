@@ -23,7 +23,7 @@ from tests.helpers.parameter_store import (
     wait_until,
 )
 from tests.helpers.refusing_api import Api
-from visma_tokens import TokenReader
+from visma_tokens import TokenError, TokenReader
 from visma_tokens.requests import VismaToken
 
 
@@ -99,6 +99,13 @@ def cache(names: list[str], tokens: TokenReader, store: ParameterStore) -> None:
     """Give each of these a token, and have it cached."""
     store.tokens = {name: jwt(name) for name in names}
     tokens.prefetch(names)
+
+
+def failure_of(tokens: TokenReader, kind: type[TokenError] = TokenError) -> TokenError:
+    """Look acme up, and return the error of that kind."""
+    with pytest.raises(kind) as caught:
+        tokens["acme"]
+    return caught.value
 
 
 def served_in_an_outage(
