@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from tests.helpers.tenants import Issuer
 from tests.helpers.terminal import ENVIRONMENT, run
 from visma_tokens_cli.commands import app
 from visma_tokens_cli.documents import Documents, parse_documents
+from visma_tokens_cli.exit_codes import UNCHANGED
+from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.store import Store
 
 if TYPE_CHECKING:
@@ -39,6 +42,16 @@ def documents_of(texts: dict[str, str], kind: Any = "String") -> Documents:  # n
         ),
         PATH,
     )
+
+
+@contextmanager
+def refused(
+    words: str | None = None, code: int = UNCHANGED
+) -> Iterator[pytest.ExceptionInfo[CommandFailed]]:
+    """Expect that the command ends with these words, and that exit code."""
+    with pytest.raises(CommandFailed, match=words) as caught:
+        yield caught
+    assert caught.value.code == code
 
 
 @dataclass

@@ -109,20 +109,16 @@ def test_a_deployment_has_to_be_complete(status: str, state: State) -> None:
     assert judge_stack("token-issuer", "eu-north-1", status, "0.1.0").state is state
 
 
-def test_an_update_that_could_not_be_rolled_back_is_not_deployed_over() -> None:
-    found = judge_stack("token-issuer", "eu-north-1", "UPDATE_ROLLBACK_FAILED", "0.1.0")
+def test_a_rollback_is_told_and_not_deployed_over_where_it_failed() -> None:
+    done = judge_stack("token-issuer", "eu-north-1", "UPDATE_ROLLBACK_COMPLETE", "0.1.0")
+    failed = judge_stack("token-issuer", "eu-north-1", "UPDATE_ROLLBACK_FAILED", "0.1.0")
 
-    assert "continue-update-rollback --stack-name token-issuer" in found.remedy
+    assert "the last deployment failed and was rolled back" in done.detail
+    assert "continue-update-rollback --stack-name token-issuer" in failed.remedy
 
 
 def test_a_stack_without_alarms_is_not_well() -> None:
     assert judge_alarms([], [], {}).state is State.BROKEN
-
-
-def test_a_rollback_is_told() -> None:
-    found = judge_stack("token-issuer", "eu-north-1", "UPDATE_ROLLBACK_COMPLETE", "0.1.0")
-
-    assert "the last deployment failed and was rolled back" in found.detail
 
 
 @pytest.mark.parametrize(

@@ -123,16 +123,8 @@ def test_what_can_be_no_client_secret_is_refused(kind: str, source: str, tmp_pat
     (tmp_path / "client.json").write_bytes(content)
     name = str(tmp_path / "client.json") if source == "file" else "-"
 
-    with (tmp_path / "client.json").open("rb") as stream:
-        done = subprocess.run(
-            [sys.executable, "-c", READING, "secret", name],
-            env=ENVIRONMENT,
-            stdin=stream,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+    said = content.decode(errors="surrogateescape")
+    done = in_a_pipe("-c", READING, "secret", name, said=said)
 
     assert words in done.stderr.splitlines()[0]
     assert (name if source == "file" else "tandard input") in done.stderr.splitlines()[0]

@@ -15,6 +15,7 @@ from tests.helpers.terminal import run
 
 KEYS = "[default]\naws_access_key_id = a\naws_secret_access_key = b\n"
 PASSWORD = "Kq7zR2pXw9"
+UNUSABLE = "configuration of AWS can't be used"
 PROCESS = "[default]\ncredential_process = "
 CONFIGS = {
     "that is none": ("region = x\n", "Unable to parse config file"),
@@ -49,17 +50,14 @@ CONFIGS = {
     "with a number that is none": (f"{KEYS}max_attempts = abc\n", "'abc'"),
     "with an endpoint that has others below it": (
         f"{KEYS}endpoint_url =\n  ssm = http://127.0.0.1:4566\n",
-        "configuration of AWS can't be used",
+        UNUSABLE,
     ),
     "with a time limit that is none": (
         f"{KEYS}metadata_service_timeout = x\n",
         "configuration of AWS can't be used: invalid literal for int() with base 10: 'x'",
     ),
     "with a session that has others below it": ("[default]\nsso_session =\n  a = b\n", "can't be"),
-    "with versions that are a text": (
-        f"{KEYS}api_versions = x\n",
-        "configuration of AWS can't be used",
-    ),
+    "with versions that are a text": (f"{KEYS}api_versions = x\n", UNUSABLE),
     "with a Region that is none": (f"{KEYS}region = a b\n", "region_name 'a b'"),
     "with an endpoint that is none": (f"{KEYS}endpoint_url = x\n", "Invalid endpoint"),
     "with an endpoint elsewhere": (
@@ -99,10 +97,7 @@ CONFIGS = {
         "Invalid endpoint: https://aws example",
     ),
 } | {
-    f"with {setting} that has others below it": (
-        f"{KEYS}{setting} =\n  a = b\n",
-        "configuration of AWS can't be used",
-    )
+    f"with {setting} that has others below it": (f"{KEYS}{setting} =\n  a = b\n", UNUSABLE)
     for setting in ("region", "max_attempts", "defaults_mode", "services", "data_path")
 }
 OFTEN = {

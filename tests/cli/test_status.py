@@ -5,19 +5,19 @@ import re
 import signal
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import boto3
 import pytest
 from rich.console import Console
 
-from tests.cli.conftest import Shelf
+from tests.cli.conftest import Shelf, documents_of
 from tests.conftest import rarely
 from tests.helpers.applying import make_stack_with_ledger
 from tests.helpers.facts import NOW, SETTINGS, fail, make_facts, make_record, make_tenant, minutes
 from tests.helpers.terminal import Child, end_of, in_a_pipe, on_terminal
 from token_issuer.ledger.records import Memory, Record
 from token_issuer.ledger.table import Ledger
-from token_issuer.tenants.configuration import parse_configuration
 from token_issuer.tenants.documents import Tenant
 from visma_tokens_cli import commands, screen
 from visma_tokens_cli.assessment import CHAIN, State, Status, TenantStatus, assess, compare
@@ -263,9 +263,9 @@ def test_a_tenant_that_a_run_removes_meanwhile_is_not_lost(stack: Stack) -> None
 # What people see
 
 
-def printed(found: Status, *, columns: int = 80, most: int | None = 40) -> str:
+def printed(found: Status, *, columns: int = 80, **options: Any) -> str:  # noqa: ANN401  rich's
     text = io.StringIO()
-    Console(file=text, width=columns).print(render(found, failing=False, most=most))
+    Console(file=text, width=columns, **options).print(render(found, failing=False, most=40))
     return text.getvalue()
 
 
@@ -337,12 +337,8 @@ def test_without_colour_nothing_else_is_lost(
 
 def styled(found: Status, columns: int) -> str:
     """Return it as it is on a terminal, with its styles."""
-    text = io.StringIO()
-    terminal = Console(
-        file=text, force_terminal=True, color_system="standard", no_color=False, width=columns
-    )
-    terminal.print(render(found, failing=False, most=40))
-    return text.getvalue()
+    terminal = {"force_terminal": True, "color_system": "standard", "no_color": False}
+    return printed(found, columns=columns, **terminal)
 
 
 def every_state() -> Status:
@@ -425,16 +421,8 @@ def test_what_is_wrong_with_documents_is_said_once_with_its_remedy() -> None:
         "umbrella": '{"scope": ""}',
         "packed": '{"tenants": {"umbrella": {"scope": ""}}}',
     }
-    configuration = parse_configuration(
-        (
-            {"Name": f"/visma/tenants/{name}", "Type": "String", "Value": text, "Version": 1}
-            for name, text in parameters.items()
-        ),
-        "/visma/tenants",
-        {},
-    )
 
-    found = assess(Memory(), configuration, NOW, SETTINGS)
+    found = assess(Memory(), documents_of(parameters).configuration, NOW, SETTINGS)
 
     lines = printed(found, columns=200).splitlines()
     assert lines[0] == "1 tenant: 1 new; 3 documents can't be used"

@@ -295,20 +295,12 @@ def programs(
     environment = environment_of(account) | credentials_of(account, role_arn)
     environment |= {"AWS_ENDPOINT_URL": service.front.url}
     with ExitStack() as stack:
-        yield {
-            (kind, tenant): stack.enter_context(
-                program(
-                    kind,
-                    tenant,
-                    f"{api.url}/{kind}",
-                    str(CACHE),
-                    environment=environment,
-                    folder=folder,
-                )
-            ).call
-            for kind in PROGRAMS
-            for tenant in SERVED[:2]
-        }
+        calls: dict[tuple[str, str], Call] = {}
+        for kind, tenant in itertools.product(PROGRAMS, SERVED[:2]):
+            told = (kind, tenant, f"{api.url}/{kind}", str(CACHE))
+            running = stack.enter_context(program(*told, environment=environment, folder=folder))
+            calls[kind, tenant] = running.call
+        yield calls
 
 
 def test_whatever_breaks_no_api_sees_an_expired_token_or_anothers(

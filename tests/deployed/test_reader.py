@@ -4,12 +4,14 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import boto3
 import pytest
 
 from local.aws import REGION, Account
 from local.demo import TENANTS, Local
+from tests.helpers.command import credentials_of
 from tests.helpers.parameter_store import Clock, claims
 from visma_tokens import ReadDenied, TokenReader
 
@@ -37,13 +39,8 @@ class Service:
 def service(account: Account, local: Local) -> Iterator[Service]:
     policy_arn = local.stack.outputs["ReadTokensPolicyArn"]
     arn = account.make_role("service", policy_arn=policy_arn)
-    keys = account.sts.assume_role(RoleArn=arn, RoleSessionName="service")["Credentials"]
-    session = boto3.Session(
-        aws_access_key_id=keys["AccessKeyId"],
-        aws_secret_access_key=keys["SecretAccessKey"],
-        aws_session_token=keys["SessionToken"],
-        region_name=REGION,
-    )
+    keys: dict[str, Any] = {name.lower(): key for name, key in credentials_of(account, arn).items()}
+    session = boto3.Session(**keys, region_name=REGION)
     clock = Clock(time.time())
     tokens = TokenReader(session=session, endpoint_url=account.endpoint, now=clock)
     yield Service(account, policy_arn, session, clock, tokens)

@@ -104,13 +104,8 @@ def test_an_authorization_server_of_another_code_base_with_opaque_tokens(
 @pytest.fixture
 def own_key(account: Account, local: Local) -> Iterator[str]:
     """Make a key that is not the stack's, and have the stack return to its own."""
-    keys = boto3.client(
-        "kms",
-        endpoint_url=account.endpoint,
-        region_name=REGION,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    session = boto3.Session("test", "test", region_name=REGION)
+    keys = session.client("kms", endpoint_url=account.endpoint)
     yield keys.create_key()["KeyMetadata"]["Arn"]
     assert redeploy(local, TokenKeyArn="").outputs == local.stack.outputs
 

@@ -1,7 +1,11 @@
-"""What a tool that shows local variables makes of an error."""
+"""What passes through the reader, and what a tool that shows local variables makes of it."""
 
 from collections.abc import Iterator
 from contextlib import suppress
+
+
+class Interruption(BaseException):
+    """As a signal's handler may raise, anywhere: of Celery's time limit, or of Ctrl-C."""
 
 
 def frames_of(error: BaseException | None) -> Iterator[str]:

@@ -83,6 +83,14 @@ def processes_of(clone: Path) -> list[str]:
     return [line for line in listed.stdout.splitlines() if folder in line]
 
 
+@pytest.fixture
+def temporary(clone: Path, tmp_path: Path) -> Iterator[Path]:
+    """Return a folder for temporary files; nothing is left of the demo that used it."""
+    yield tmp_path
+    assert processes_of(clone) == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def wait_for(words: str, running: subprocess.Popen[str]) -> str:
     assert running.stdout is not None
     lines = []
@@ -109,8 +117,8 @@ def test_a_demo_on_a_busy_machine_shows_the_same_as_the_readme() -> None:
     assert without_figures(at_once) == without_figures(later)
 
 
-def test_the_demo_shows_tokens_and_a_failure_with_its_remedy(clone: Path, tmp_path: Path) -> None:
-    with demo(clone, tmp_path) as running:
+def test_the_demo_shows_tokens_and_a_failure_with_its_remedy(clone: Path, temporary: Path) -> None:
+    with demo(clone, temporary) as running:
         output, _ = running.communicate()
 
     assert running.returncode == 0, output
@@ -124,19 +132,15 @@ def test_the_demo_shows_tokens_and_a_failure_with_its_remedy(clone: Path, tmp_pa
     assert without_figures(shown) in without_figures((PROJECT / "README.md").read_text()), shown
     assert "\x1b" not in output
     assert max(map(len, output.splitlines())) <= 80
-    assert processes_of(clone) == []
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_demo_that_is_killed_leaves_nothing_running(clone: Path, tmp_path: Path) -> None:
-    with demo(clone, tmp_path) as running:
+def test_a_demo_that_is_killed_leaves_nothing_running(clone: Path, temporary: Path) -> None:
+    with demo(clone, temporary) as running:
         wait_for("AWS (MiniStack)", running)
         running.kill()
         rest, _ = running.communicate()  # ends once all that write to it have ended
 
     assert "Interrupted; everything is stopped." in rest
-    assert processes_of(clone) == []
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -148,34 +152,30 @@ def test_a_demo_that_is_killed_leaves_nothing_running(clone: Path, tmp_path: Pat
     ],
 )
 def test_a_demo_ends_in_a_sentence_when_nobody_takes_what_it_prints(
-    streams: str, told: str, clone: Path, tmp_path: Path
+    streams: str, told: str, clone: Path, temporary: Path
 ) -> None:
-    ended = in_an_odd_shell("sh", "-c", f"make demo {streams}", clone=clone, TMPDIR=str(tmp_path))
+    ended = in_an_odd_shell("sh", "-c", f"make demo {streams}", clone=clone, TMPDIR=str(temporary))
 
     assert told in ended.stdout
     assert (ended.returncode == 0) == ("/dev/full" not in streams), ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
-    assert processes_of(clone) == []
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_demo_on_a_full_disk_ends_in_a_sentence(clone: Path, tmp_path: Path) -> None:
+def test_a_demo_on_a_full_disk_ends_in_a_sentence(clone: Path, temporary: Path) -> None:
     megabyte = 2048  # blocks of 512 bytes: no file may become larger
     limited = f"ulimit -f {megabyte}; make demo"
-    ended = in_an_odd_shell("sh", "-c", limited, clone=clone, TMPDIR=str(tmp_path))
+    ended = in_an_odd_shell("sh", "-c", limited, clone=clone, TMPDIR=str(temporary))
 
     assert ended.returncode != 0
     assert "sam build failed with exit code" in ended.stderr
-    assert processes_of(clone) == []
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
 @pytest.mark.parametrize("moment", ["Authorization server", "AWS (MiniStack)", "Waiting"])
 def test_an_interrupted_demo_leaves_nothing_behind(
-    moment: str, number: signal.Signals, clone: Path, tmp_path: Path
+    moment: str, number: signal.Signals, clone: Path, temporary: Path
 ) -> None:
-    with demo(clone, tmp_path) as running:
+    with demo(clone, temporary) as running:
         wait_for(moment, running)
         time.sleep(1)
         os.killpg(running.pid, number)
@@ -184,8 +184,6 @@ def test_an_interrupted_demo_leaves_nothing_behind(
     assert running.returncode != 0
     assert "Interrupted; everything is stopped." in output
     assert "Traceback" not in output
-    assert processes_of(clone) == []
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_linters_pass_from_the_oddest_shell(clone: Path, tmp_path: Path) -> None:

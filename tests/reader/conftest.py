@@ -44,6 +44,12 @@ def store() -> ParameterStore:
 
 
 @pytest.fixture
+def token(store: ParameterStore) -> str:
+    """Store the token of acme, and return it."""
+    return store.tokens.setdefault("acme", jwt())
+
+
+@pytest.fixture
 def served_url(store: ParameterStore) -> Iterator[str]:
     """Serve it, and return the URL."""
     with serving_wsgi(store) as url:

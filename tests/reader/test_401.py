@@ -116,20 +116,12 @@ def test_it_is_repeated_once_only(
     assert len(store.asked) == 2
 
 
-def test_it_is_not_repeated_with_the_same_token(
+def test_it_is_not_repeated_with_the_same_token_and_causes_no_storm(
     cached: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
 ) -> None:
-    assert send(cached, url) == Answer(401, "not this one", [])
+    answers = [send(cached, url) for _ in range(20)]
 
-    assert len(api.calls) == 1
-    assert len(store.asked) == 2
-
-
-def test_an_api_that_refuses_everything_causes_no_storm(
-    cached: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
-) -> None:
-    assert {send(cached, url).status for _ in range(20)} == {401}
-
+    assert answers == [Answer(401, "not this one", [])] * 20
     assert len(api.calls) == 20
     assert len(store.asked) == 2
 
@@ -306,45 +298,36 @@ def test_no_other_host_gets_the_token(
     assert len(store.asked) == 1
 
 
-def test_a_refusal_after_a_redirect_on_the_same_host_is_repeated(
-    rotated: TokenReader, api: Api, url: str, send: Send
-) -> None:
-    api.redirect = f"{url}/here"
-
-    answer = send(rotated, f"{url}/elsewhere")
-
-    assert answer.status == 200
-    assert [(call.path, call.token) for call in api.calls] == [
-        ("/elsewhere", OLD),
-        ("/here", OLD),
-        ("/here", NEW),
-    ]
-
-
-def test_what_was_ordered_before_a_redirect_is_not_ordered_twice(
-    rotated: TokenReader, api: Api, url: str, send: Send
-) -> None:
-    answer = send(rotated, f"{url}/ordered", BYTES[send])
-
-    assert answer.status == 200
-    assert [(call.method, call.path, call.token) for call in api.calls] == [
+REDIRECTS = {
+    "a refusal after one is repeated": [
+        ("GET", "/elsewhere", OLD),
+        ("GET", "/here", OLD),
+        ("GET", "/here", NEW),
+    ],
+    "what was ordered before one is not ordered twice": [
         ("POST", "/ordered", OLD),
         ("GET", "/ordered/1", OLD),
         ("GET", "/ordered/1", NEW),
-    ]
+    ],
+    "one after the repeated call has the newer token": [
+        ("GET", "/guarded", OLD),
+        ("GET", "/guarded", NEW),
+        ("GET", "/here", NEW),
+    ],
+}
 
 
-def test_a_redirect_after_the_repeated_call_has_the_newer_token(
-    rotated: TokenReader, api: Api, url: str, send: Send
+@pytest.mark.parametrize("calls", REDIRECTS.values(), ids=REDIRECTS)
+def test_redirects_on_the_same_host(
+    calls: list[tuple[str, str, str]], rotated: TokenReader, api: Api, url: str, send: Send
 ) -> None:
-    answer = send(rotated, f"{url}/guarded")
+    api.redirect = f"{url}/here"
+    method, path, _ = calls[0]
+
+    answer = send(rotated, f"{url}{path}", BYTES[send] if method == "POST" else None)
 
     assert answer.status == 200
-    assert [(call.path, call.token) for call in api.calls] == [
-        ("/guarded", OLD),
-        ("/guarded", NEW),
-        ("/here", NEW),
-    ]
+    assert [(call.method, call.path, call.token) for call in api.calls] == calls
 
 
 def test_twenty_threads_that_are_refused_all_get_through(

@@ -21,7 +21,7 @@ from hypothesis.strategies import builds, characters, text
 from rich.console import Console
 from rich.traceback import Traceback
 
-from tests.helpers.frames import frames_of
+from tests.helpers.frames import Interruption, frames_of
 from tests.helpers.parameter_store import DENIED, NOW, OLD, Clock, Failure, ParameterStore, jwt
 from tests.reader.conftest import failure_of, session
 from visma_tokens import TokenError, TokenReader
@@ -67,28 +67,11 @@ def assert_silent(text: str) -> None:
     assert not any(piece in text for piece in [TOKEN, *PIECES, "pass word"])
 
 
-def expired(store: ParameterStore, clock: Clock) -> None:
-    store.tokens["acme"] = TOKEN
-    clock.now = NOW + 3601
-
-
-def overwritten(store: ParameterStore, clock: Clock) -> None:
-    del clock
-    store.tokens["acme"] = f"pass word {TOKEN}"
-
-
-def gone(store: ParameterStore, clock: Clock) -> None:
-    del store.tokens["acme"]
-    clock.now = NOW + 301
-
-
-def denied(store: ParameterStore, clock: Clock) -> None:
-    store.failure = DENIED
-    clock.now = NOW + 3601
-
-
-TROUBLES: dict[str, Callable[[ParameterStore, Clock], None]] = {
-    one.__name__: one for one in (expired, overwritten, gone, denied)
+TROUBLES = {  # the token that was cached, what is stored then, how AWS fails, seconds later
+    "expired": (None, TOKEN, None, 3601),
+    "overwritten": (None, f"pass word {TOKEN}", None, 0),
+    "gone": (TOKEN, None, None, 301),
+    "denied": (TOKEN, TOKEN, DENIED, 3601),
 }
 
 
@@ -96,10 +79,13 @@ TROUBLES: dict[str, Callable[[ParameterStore, Clock], None]] = {
 def test_an_error_shows_no_token(
     name: str, tokens: TokenReader, store: ParameterStore, clock: Clock
 ) -> None:
-    if name in {"gone", "denied"}:  # after a token was cached
-        store.tokens["acme"] = TOKEN
-        assert tokens["acme"] == TOKEN
-    TROUBLES[name](store, clock)
+    cached, stored, failure, seconds = TROUBLES[name]
+    if cached:
+        store.tokens["acme"] = cached
+        assert tokens["acme"] == cached
+    store.tokens = {"acme": stored} if stored else {}
+    store.failure = failure
+    clock.now = NOW + seconds
 
     for look_up in LOOK_UPS:
         with pytest.raises(TokenError) as caught:
@@ -146,10 +132,6 @@ def test_a_call_that_fails_when_it_is_repeated_shows_no_token(
         call(tokens, hanging_up)
 
     assert_silent(shown(caught.value))
-
-
-class Interruption(BaseException):
-    """As a signal's handler may raise, anywhere."""
 
 
 class Interrupted(boto3.Session):

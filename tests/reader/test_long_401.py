@@ -158,21 +158,15 @@ def by_requests(tokens: TokenReader, url: str, *, is_stream: bool) -> Outcome:
 
 def by_httpx(tokens: TokenReader, url: str, *, is_stream: bool) -> Outcome:
     with httpx.Client(auth=HttpxToken("acme", tokens), timeout=TIMEOUT) as client:
-        if not is_stream:
-            answer = client.get(url)
-            return answer.content, [one.content for one in answer.history]
-        with client.stream("GET", url) as answer:
-            return answer.read(), [one.content for one in answer.history]
+        answer = client.send(client.build_request("GET", url), stream=is_stream)
+        return answer.read(), [one.content for one in answer.history]
 
 
 def by_httpx_async(tokens: TokenReader, url: str, *, is_stream: bool) -> Outcome:
     async def call() -> Outcome:
         async with httpx.AsyncClient(auth=HttpxToken("acme", tokens), timeout=TIMEOUT) as client:
-            if not is_stream:
-                answer = await client.get(url)
-                return answer.content, [one.content for one in answer.history]
-            async with client.stream("GET", url) as answer:
-                return await answer.aread(), [one.content for one in answer.history]
+            answer = await client.send(client.build_request("GET", url), stream=is_stream)
+            return await answer.aread(), [one.content for one in answer.history]
 
     return asyncio.run(call())
 

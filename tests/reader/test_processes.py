@@ -94,12 +94,13 @@ def test_where_no_thread_can_be_started_a_task_is_told(
     ]
 
 
-def test_who_names_no_reader_shares_one(store: ParameterStore, served_url: str) -> None:
+def test_who_names_no_reader_shares_one(
+    store: ParameterStore, served_url: str, api: Api, url: str
+) -> None:
     token = store.tokens["acme"] = jwt(expires_at=FOR_EVER)
-    api = Api({token})
+    api.taken = {token}
 
-    with serving_wsgi(api) as url:
-        output = output_of("shared", environment(served_url, API=url))
+    output = output_of("shared", environment(served_url, API=url))
 
     assert output == ["200", "200"]
     assert store.asked == [["acme"]]
@@ -107,24 +108,24 @@ def test_who_names_no_reader_shares_one(store: ParameterStore, served_url: str) 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_processes_of_a_pool_return_answers_and_read_once_each(
-    method: str, store: ParameterStore, served_url: str
+    method: str, store: ParameterStore, served_url: str, api: Api, url: str
 ) -> None:
     token = store.tokens["acme"] = jwt(expires_at=FOR_EVER)
-    api = Api({token})
+    api.taken = {token}
 
-    with serving_wsgi(api) as url:
-        output = output_of("pool", environment(served_url, API=url, METHOD=method))
+    output = output_of("pool", environment(served_url, API=url, METHOD=method))
 
     assert output == ["welcome"] * 6
     assert store.asked == [["acme"]] * (1 if method == "fork" else 2)  # which has the parent's
 
 
-def test_the_python_of_the_docs_runs(store: ParameterStore, served_url: str) -> None:
+def test_the_python_of_the_docs_runs(
+    store: ParameterStore, served_url: str, api: Api, url: str
+) -> None:
     store.tokens = {name: jwt(name, expires_at=FOR_EVER) for name in ("acme", "globex")}
-    api = Api({store.tokens["acme"]})
+    api.taken = {store.tokens["acme"]}
 
-    with serving_wsgi(api) as url:
-        output = output_of("page", environment(served_url, API=url))
+    output = output_of("page", environment(served_url, API=url))
 
     assert output[:2] == ["200", "200"]
     assert output[2].startswith("An API refuses the token of acme,")  # since nothing was renewed
