@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,14 @@ from typer.testing import CliRunner
 
 from tests.helpers.account import CREDENTIALS, fast_pacer
 from tests.helpers.deployed_aws import REGION, Deployed
-from tests.helpers.invoked import Lambda, serving
+from tests.helpers.invoked import serving
 from tests.helpers.scripted_aws import serving_aws
+from tests.helpers.tenants import Issuer
 from tests.helpers.terminal import ENVIRONMENT, run
 from visma_tokens_cli.commands import app
 from visma_tokens_cli.documents import Documents, parse_documents
+from visma_tokens_cli.exit_codes import UNCHANGED
+from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.store import Store
 
 if TYPE_CHECKING:
@@ -40,6 +44,16 @@ def documents_of(texts: dict[str, str], kind: Any = "String") -> Documents:  # n
     )
 
 
+@contextmanager
+def refused(
+    words: str | None = None, code: int = UNCHANGED
+) -> Iterator[pytest.ExceptionInfo[CommandFailed]]:
+    """Expect that the command ends with these words, and that exit code."""
+    with pytest.raises(CommandFailed, match=words) as caught:
+        yield caught
+    assert caught.value.code == code
+
+
 @dataclass
 class Shelf:
     """The parameters as another operator sees and changes them."""
@@ -48,6 +62,10 @@ class Shelf:
 
     def put(self, name: str, text: str) -> None:
         self.ssm.put_parameter(Name=f"{PATH}/{name}", Value=text, Type="String", Overwrite=True)
+
+    def put_all(self, texts: dict[str, str]) -> None:
+        for name, text in texts.items():
+            self.put(name, text)
 
     def delete(self, name: str) -> None:
         self.ssm.delete_parameter(Name=f"{PATH}/{name}")
@@ -73,12 +91,12 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
 
 
 @pytest.fixture
-def function(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lambda]:
+def issuer(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Iterator[Issuer]:
     assert shelf  # there are credentials, and no other AWS
-    function = Lambda()
-    with serving(function) as url:
+    issuer = Issuer()
+    with serving(issuer) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
-        yield function
+        yield issuer
 
 
 @pytest.fixture

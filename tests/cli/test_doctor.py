@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from moto import mock_aws
 from rich.console import Console
 
+from tests.helpers.deployed_aws import make_ledger
+from tests.helpers.facts import NOW, SETTINGS, make_facts, make_record, make_tenant
 from token_issuer.errors import (
     ClientRefused,
     ClientSecretInvalid,
@@ -25,12 +27,10 @@ from token_issuer.errors import (
     IssuerError,
     TokenRefused,
 )
-from token_issuer.ledger.records import Issued, Memory, Record
+from token_issuer.ledger.records import Memory, Record
 from token_issuer.ledger.table import Ledger
 from token_issuer.redaction import Quoted
-from token_issuer.settings import Settings
 from token_issuer.tenants.configuration import Configuration
-from token_issuer.tenants.documents import Tenant
 from visma_tokens_cli.alarms import Alarm, judge_alarms
 from visma_tokens_cli.diagnosis import (
     LastRun,
@@ -53,23 +53,10 @@ from visma_tokens_cli.screen import labelled
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.stored_token import read_token
 
-NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 AT = round(NOW.timestamp() * 1000)  # milliseconds
 FIVE_MINUTES = timedelta(minutes=5)
 ENDPOINT = "https://connect.visma.com/connect/token"
 SECRET = "Kq7zR2pXw9-Lm4Tb8YcH6v"
-SETTINGS = Settings(
-    tenants_path="/visma/tenants",
-    tokens_path="/visma/tokens",
-    client_secrets_prefix="visma/clients",
-    token_endpoint=ENDPOINT,
-    token_key_arn="arn:aws:kms:eu-north-1:123456789012:key/none",
-    ledger_table="ledger",
-    period=FIVE_MINUTES,
-    renew_at_fraction=0.5,
-    writes_per_second=2.4,
-    concurrency=8,
-)
 
 
 def report(*failures: IssuerError, tenant: str = "acme", deferred: int = 0) -> dict[str, Any]:
@@ -87,37 +74,20 @@ def states(findings: list[Finding]) -> list[State]:
 
 
 def record(tenant: str, *, expires_at: datetime = NOW + timedelta(hours=1)) -> Record:
-    issued = Issued(
-        issued_at=expires_at - timedelta(hours=1),
-        expires_at=expires_at,
-        fingerprint="0123456789abcdef",
-        scope=Quoted("read"),
-        parameter=f"/visma/tokens/{tenant}",
-        version=1,
-        client_secret_version="v",
-        purpose="p",
-        document="d",
-    )
-    return Record(tenant=tenant, client="default", attempted_at=NOW, issued=issued)
+    known = make_record(tenant)
+    assert known.issued
+    issued = replace(known.issued, issued_at=expires_at - timedelta(hours=1))
+    return replace(known, issued=replace(issued, expires_at=expires_at, version=1))
 
 
 def memory(*records: Record) -> Memory:
-    return Memory(records={one.tenant: one for one in records})
+    return make_facts(records=records).memory
 
 
 def configuration(**enabled: bool) -> Configuration:
-    tenants = {
-        name: Tenant(
-            name=name, tenant_id=None, scope="", client="default", enabled=is_on, document=name
-        )
-        for name, is_on in enabled.items()
-    }
-    return Configuration(
-        path="/visma/tenants",
-        parameters=0,
-        tenants=tenants,
-        invalid={},
-    )
+    return make_facts(
+        make_tenant(name, enabled=is_on) for name, is_on in enabled.items()
+    ).configuration
 
 
 # The stack
@@ -139,20 +109,16 @@ def test_a_deployment_has_to_be_complete(status: str, state: State) -> None:
     assert judge_stack("token-issuer", "eu-north-1", status, "0.1.0").state is state
 
 
-def test_an_update_that_could_not_be_rolled_back_is_not_deployed_over() -> None:
-    found = judge_stack("token-issuer", "eu-north-1", "UPDATE_ROLLBACK_FAILED", "0.1.0")
+def test_a_rollback_is_told_and_not_deployed_over_where_it_failed() -> None:
+    done = judge_stack("token-issuer", "eu-north-1", "UPDATE_ROLLBACK_COMPLETE", "0.1.0")
+    failed = judge_stack("token-issuer", "eu-north-1", "UPDATE_ROLLBACK_FAILED", "0.1.0")
 
-    assert "continue-update-rollback --stack-name token-issuer" in found.remedy
+    assert "the last deployment failed and was rolled back" in done.detail
+    assert "continue-update-rollback --stack-name token-issuer" in failed.remedy
 
 
 def test_a_stack_without_alarms_is_not_well() -> None:
     assert judge_alarms([], [], {}).state is State.BROKEN
-
-
-def test_a_rollback_is_told() -> None:
-    found = judge_stack("token-issuer", "eu-north-1", "UPDATE_ROLLBACK_COMPLETE", "0.1.0")
-
-    assert "the last deployment failed and was rolled back" in found.detail
 
 
 @pytest.mark.parametrize(
@@ -447,12 +413,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
         session = boto3.Session(region_name="eu-north-1")
         session.events.register("before-call", deny)
         key = session.client("kms").create_key()["KeyMetadata"]["Arn"]
-        session.client("dynamodb").create_table(
-            TableName="ledger",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
-        )
+        make_ledger(session.client("dynamodb"))
         session.client("ssm").put_parameter(
             Name="/visma/tenants/acme", Type="String", Value='{"scope": ""}'
         )
@@ -512,24 +473,9 @@ def test_a_malformed_secret_is_not_shown(stack: Stack) -> None:
     assert SECRET not in str(found)
 
 
-def test_a_secret_that_is_not_there_is_broken(stack: Stack) -> None:
-    stack.aws.client("secretsmanager").delete_secret(
-        SecretId="visma/clients/default", ForceDeleteWithoutRecovery=True
-    )
-
-    assert examined(stack)[Check.SECRET].state is State.BROKEN
-
-
 def test_an_earlier_version_of_a_token_is_not_read(stack: Stack) -> None:
     assert read_token(stack, "acme") is not None
     assert read_token(stack, "acme:1") is None
-
-
-def test_a_disabled_key_is_broken(stack: Stack) -> None:
-    key_id = stack.settings.token_key_arn.rsplit("/", 1)[-1]
-    stack.aws.client("kms").disable_key(KeyId=key_id)
-
-    assert examined(stack)[Check.KEY].state is State.BROKEN
 
 
 def test_a_token_that_another_wrote_disagrees(stack: Stack) -> None:
@@ -542,13 +488,27 @@ def test_a_token_that_another_wrote_disagrees(stack: Stack) -> None:
     assert (found.state, found.detail[:26]) == (State.BROKEN, "1 of 1 token parameter hol")
 
 
-def test_a_ledger_that_is_gone_is_broken(stack: Stack) -> None:
-    stack.aws.client("dynamodb").delete_table(TableName="ledger")
+BREAK: dict[Check, Callable[[Stack], object]] = {
+    Check.SECRET: lambda stack: stack.aws.client("secretsmanager").delete_secret(
+        SecretId="visma/clients/default", ForceDeleteWithoutRecovery=True
+    ),
+    Check.KEY: lambda stack: stack.aws.client("kms").disable_key(
+        KeyId=stack.settings.token_key_arn.rpartition("/")[2]
+    ),
+    Check.LEDGER: lambda stack: stack.aws.client("dynamodb").delete_table(TableName="ledger"),
+}
+
+
+@pytest.mark.parametrize("check", BREAK)
+def test_what_is_gone_or_disabled_is_broken_and_hides_nothing_else(
+    check: Check, stack: Stack
+) -> None:
+    BREAK[check](stack)
 
     found = examined(stack)
 
-    assert found[Check.LEDGER].state is State.BROKEN
-    assert found[Check.SECRET].state is State.WELL
+    states = {one: found[one].state for one in BREAK}
+    assert states == dict.fromkeys(BREAK, State.WELL) | {check: State.BROKEN}
 
 
 def test_a_name_that_is_not_configured_is_refused(stack: Stack) -> None:
@@ -573,9 +533,7 @@ def test_each_has_a_line_and_a_remedy_below(capsys: pytest.CaptureFixture[str]) 
     assert code == 1
 
 
-def test_what_could_not_be_looked_at_is_neither(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_what_could_not_be_looked_at_is_neither(capsys: pytest.CaptureFixture[str]) -> None:
     code = print_findings(FINDINGS[:2], as_json=True)
 
     assert json.loads(capsys.readouterr().out) == [

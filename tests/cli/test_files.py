@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import rarely
+from tests.helpers.programs import finished
 from tests.helpers.terminal import ENVIRONMENT, in_a_pipe, run
 
 DOCUMENT = b'{"client_id": "demoapp", "client_secret": "Kq7zR2pXw9"}'
@@ -23,40 +24,36 @@ def sparse(path: Path) -> None:
         file.truncate(5_000_000_000)
 
 
-CONTENTS: dict[str, tuple[str, bytes | Callable[[Path], object] | None, str]] = {
-    "TOML nested deeply": ("t.toml", b"a = " + b"[" * 5000 + b"]" * 5000, "nested too deeply"),
-    "TOML of tables nested deeply": (
-        "t.toml",
-        b"a = " + b"{a = " * 5000 + b"1" + b"}" * 5000,
-        "nested too deeply",
-    ),
-    "keys nested deeply": ("t.toml", b"tenants." + b"a." * 20_000 + b"a = 1", "nested too deeply"),
-    "quoted keys nested deeply": (
-        "t.toml",
-        b"tenants." + b'"a" . ' * 20_000 + b"a = 1",
-        "nested too deeply",
-    ),
+type Content = bytes | Callable[[Path], object] | None
+
+OF_TOML: dict[str, tuple[Content, str]] = {
+    "TOML nested deeply": (b"a = " + b"[" * 5000 + b"]" * 5000, "nested too deeply"),
+    "tables nested deeply": (b"a = " + b"{a = " * 5000 + b"1" + b"}" * 5000, "nested too deeply"),
+    "keys nested deeply": (b"tenants." + b"a." * 20_000 + b"a = 1", "nested too deeply"),
+    "quoted keys nested deeply": (b"tenants." + b'"a" . ' * 20_000 + b"a = 1", "nested too deeply"),
+    "a long number in TOML": (b"a = " + b"1" * 5000, "too many digits"),
+    "a long hexadecimal number": (b"a = 0x" + b"f" * 5000, "too many digits"),
+    "a date that is none": (b"a = 2026-13-45", "it is not TOML"),
+    "a NUL in TOML": (b'a = "\0"', "it is not TOML"),
+    "not UTF-8": (b"\xff", "it is not UTF-8: byte 0"),
+    "empty": (b"", "is empty"),
+    "too long": (sparse, "has more than 10,000,000 bytes"),
+    "a folder": (Path.mkdir, "Is a directory"),
+    "a pipe that nobody writes to": (os.mkfifo, "is empty"),
+    "not there": (None, "No such file or directory"),
+}
+OF_JSON: dict[str, tuple[Content, str]] = {
     "a tenant twice": (
-        "t.json",
         b'{"tenants": {"a": {"scope": ""}, "a": {"scope": ""}}}',
         "t.json: tenant a is in it twice",
     ),
-    "a long number in TOML": ("t.toml", b"a = " + b"1" * 5000, "too many digits"),
-    "a long hexadecimal number": ("t.toml", b"a = 0x" + b"f" * 5000, "too many digits"),
-    "a long number in JSON": ("t.json", b'{"tenants": ' + b"1" * 5000 + b"}", "too many digits"),
-    "JSON nested deeply": ("t.json", b"[" * 100_000, "nested too deeply"),
-    "a date that is none": ("t.toml", b"a = 2026-13-45", "it is not TOML"),
-    "a NUL in TOML": ("t.toml", b'a = "\0"', "it is not TOML"),
-    "a NUL in JSON": ("t.json", b"\0", "it is not JSON"),
-    "not UTF-8": ("t.toml", b"\xff", "it is not UTF-8: byte 0"),
-    "UTF-16": ("t.json", "{}".encode("utf-16"), "it is not UTF-8: byte 0"),
-    "empty": ("t.toml", b"", "is empty"),
-    "a byte order mark alone": ("t.json", b"\xef\xbb\xbf", "it is not JSON"),
-    "too long": ("t.toml", sparse, "has more than 10,000,000 bytes"),
-    "a folder": ("t.toml", Path.mkdir, "Is a directory"),
-    "a pipe that nobody writes to": ("t.toml", os.mkfifo, "is empty"),
-    "not there": ("t.toml", None, "No such file or directory"),
+    "a long number in JSON": (b'{"tenants": ' + b"1" * 5000 + b"}", "too many digits"),
+    "JSON nested deeply": (b"[" * 100_000, "nested too deeply"),
+    "a NUL in JSON": (b"\0", "it is not JSON"),
+    "UTF-16": ("{}".encode("utf-16"), "it is not UTF-8: byte 0"),
+    "a byte order mark alone": (b"\xef\xbb\xbf", "it is not JSON"),
 }
+CONTENTS = OF_TOML | OF_JSON
 
 
 OF_EACH_KIND = ["TOML nested deeply", "a long number in JSON", "a tenant twice", "not UTF-8"]
@@ -65,13 +62,14 @@ OF_EACH_KIND += ["too long", "a pipe that nobody writes to", "not there"]
 
 @pytest.mark.parametrize("kind", [*OF_EACH_KIND, *rarely(*sorted(CONTENTS.keys() - OF_EACH_KIND))])
 def test_a_file_that_can_hold_no_tenants_is_refused(kind: str, tmp_path: Path) -> None:
-    name, content, words = CONTENTS[kind]
+    content, words = CONTENTS[kind]
+    file = tmp_path / ("t.toml" if kind in OF_TOML else "t.json")
     if isinstance(content, bytes):
-        (tmp_path / name).write_bytes(content)
+        file.write_bytes(content)
     elif content:
-        content(tmp_path / name)
+        content(file)
 
-    done = run("apply", str(tmp_path / name), "--yes", *NOWHERE)
+    done = run("apply", str(file), "--yes", *NOWHERE)
 
     sentence, advice = done.stderr.splitlines()
     assert words in sentence
@@ -113,6 +111,7 @@ SECRETS: dict[str, tuple[bytes, str]] = {
     "not UTF-8": (DOCUMENT + b"\xff", f"is not UTF-8: byte {len(DOCUMENT)}"),
     "a NUL": (DOCUMENT + b"\0", "is not JSON"),
     "empty": (b"", "is empty"),
+    "without an id": (b'{"client_secret": "Kq7zR2pXw9"}', "client_id is missing, empty or not a"),
     "too long": (DOCUMENT + b" " * 65_536, "has more than 65,536 bytes"),
 }
 
@@ -124,19 +123,11 @@ def test_what_can_be_no_client_secret_is_refused(kind: str, source: str, tmp_pat
     (tmp_path / "client.json").write_bytes(content)
     name = str(tmp_path / "client.json") if source == "file" else "-"
 
-    with (tmp_path / "client.json").open("rb") as stream:
-        done = subprocess.run(
-            [sys.executable, "-c", READING, "secret", name],
-            env=ENVIRONMENT,
-            stdin=stream,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+    said = content.decode(errors="surrogateescape")
+    done = in_a_pipe("-c", READING, "secret", name, said=said)
 
     assert words in done.stderr.splitlines()[0]
-    assert (name if source == "file" else "tandard input ") in done.stderr.splitlines()[0]
+    assert (name if source == "file" else "tandard input") in done.stderr.splitlines()[0]
     assert "Kq7zR2pXw9" not in done.stderr
     assert (done.stdout, done.returncode) == ("", 4)
 
@@ -190,14 +181,7 @@ def test_a_pipe_that_somebody_writes_to_is_read(delay: str) -> None:
     said = json.dumps({"tenants": {"acme": {"scope": "a"}}})
     piped = f'"$0" -c "$1" apply <(sleep {delay}; echo "$2")'
 
-    done = subprocess.run(
-        ["bash", "-c", piped, sys.executable, READING, said],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = finished(["bash", "-c", piped, sys.executable, READING, said], env=ENVIRONMENT)
 
     assert done.stdout == "{'acme': {'scope': 'a'}}"
     assert done.returncode == 0

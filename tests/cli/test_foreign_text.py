@@ -48,26 +48,6 @@ def test_what_is_printed_is_printable_however_it_is_shown(text: str) -> None:
     assert unwrapped in re.sub(r"\s", "", shown)
 
 
-def in_the_ledger(aws: Deployed) -> None:
-    aws.record("initech", failure=HOSTILE)
-
-
-def in_a_document(aws: Deployed) -> None:
-    aws.configure("globex", {"scope": "a", HOSTILE: 1})
-
-
-def in_a_packed_name(aws: Deployed) -> None:
-    aws.configure("packed", {"tenants": {HOSTILE: {"scope": "a"}}})
-
-
-def in_an_error_of_aws(aws: Deployed) -> None:
-    aws.fail("Scan", "ValidationException", HOSTILE)
-
-
-def in_a_code_of_aws(aws: Deployed) -> None:
-    aws.fail("Scan", HOSTILE, HOSTILE)
-
-
 def in_a_report(aws: Deployed) -> None:
     failure = dict.fromkeys(("tenant", "reason", "detail", "remedy"), HOSTILE)
     aws.report = dict(aws.report, failed=1, failures=[failure])  # type: ignore[call-overload]
@@ -85,10 +65,6 @@ def in_the_log(aws: Deployed) -> None:
     logs.put_log_events(logGroupName="issuer-log", logStreamName="s", logEvents=[event])
 
 
-def in_the_outputs(aws: Deployed) -> None:
-    aws.outputs |= {"Version": IN_XML, "ReadTokensPolicyArn": IN_XML}
-
-
 def in_a_state_of_the_stack(aws: Deployed) -> None:
     aws.status = IN_XML
 
@@ -102,18 +78,26 @@ def nowhere(_aws: Deployed) -> None:
     pass
 
 
-CASES: dict[str, tuple[Callable[[Deployed], None], tuple[str, ...]]] = {
-    "a failure in the ledger": (in_the_ledger, ("status",)),
-    "a member of a document": (in_a_document, ("status",)),
-    "a name in a packed document": (in_a_packed_name, ("status",)),
-    "an error of AWS": (in_an_error_of_aws, ("status",)),
-    "a code of AWS": (in_a_code_of_aws, ("doctor",)),
+STATUS, DOCTOR = ("status",), ("doctor",)
+IN_OUTPUTS = {"Version": IN_XML, "ReadTokensPolicyArn": IN_XML}
+CASES: dict[str, tuple[Callable[[Deployed], object], tuple[str, ...]]] = {
+    "a failure in the ledger": (lambda aws: aws.record("initech", HOSTILE), STATUS),
+    "a member of a document": (
+        lambda aws: aws.configure("globex", {"scope": "a", HOSTILE: 1}),
+        STATUS,
+    ),
+    "a name in a packed document": (
+        lambda aws: aws.configure("packed", {"tenants": {HOSTILE: {"scope": "a"}}}),
+        STATUS,
+    ),
+    "an error of AWS": (lambda aws: aws.fail("Scan", "ValidationException", HOSTILE), STATUS),
+    "a code of AWS": (lambda aws: aws.fail("Scan", HOSTILE, HOSTILE), DOCTOR),
     "the report of a run": (in_a_report, ("renew", "acme")),
-    "the report of a probe": (in_a_report, ("doctor",)),
-    "the log": (in_the_log, ("doctor",)),
-    "the stack's outputs": (in_the_outputs, ("doctor",)),
-    "the stack's state": (in_a_state_of_the_stack, ("doctor",)),
-    "the function's settings": (in_the_settings, ("status",)),
+    "the report of a probe": (in_a_report, DOCTOR),
+    "the log": (in_the_log, DOCTOR),
+    "the stack's outputs": (lambda aws: aws.outputs.update(IN_OUTPUTS), DOCTOR),
+    "the stack's state": (in_a_state_of_the_stack, DOCTOR),
+    "the function's settings": (in_the_settings, STATUS),
     "a tenant that is named": (nowhere, ("token", HOSTILE)),
     "a tenant that is to go": (nowhere, ("remove", HOSTILE, "--yes")),
     "a tenant that is added": (nowhere, ("add", HOSTILE, "--no-tenant-id", "--scope", "")),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
+from tests.helpers.programs import finished
 
 pytestmark = pytest.mark.long
 
@@ -19,9 +20,7 @@ def call(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run it outside the checkout, with nothing of this environment."""
     ours = ("AWS_", "COV_", "PYTHON", "VIRTUAL_ENV")
     environment = {name: text for name, text in os.environ.items() if not name.startswith(ours)}
-    return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    return finished(command, env=environment, cwd=folder, seconds=600)
 
 
 @pytest.mark.parametrize("age", ["newest", "oldest"])

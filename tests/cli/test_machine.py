@@ -13,8 +13,9 @@ from tests.cli.conftest import Run
 from tests.helpers.deployed_aws import Deployed
 from tests.helpers.terminal import run
 
-KEYS = "aws_access_key_id = a\naws_secret_access_key = b\n"
+KEYS = "[default]\naws_access_key_id = a\naws_secret_access_key = b\n"
 PASSWORD = "Kq7zR2pXw9"
+UNUSABLE = "configuration of AWS can't be used"
 PROCESS = "[default]\ncredential_process = "
 CONFIGS = {
     "that is none": ("region = x\n", "Unable to parse config file"),
@@ -46,58 +47,32 @@ CONFIGS = {
         ),
         "Infinite loop",
     ),
-    "with a number that is none": (f"[default]\n{KEYS}max_attempts = abc\n", "'abc'"),
+    "with a number that is none": (f"{KEYS}max_attempts = abc\n", "'abc'"),
     "with an endpoint that has others below it": (
-        f"[default]\n{KEYS}endpoint_url =\n  ssm = http://127.0.0.1:4566\n",
-        "configuration of AWS can't be used",
-    ),
-    "with a Region that has others below it": (
-        f"[default]\n{KEYS}region =\n  a = b\n",
-        "configuration of AWS can't be used",
-    ),
-    "with a number that has others below it": (
-        f"[default]\n{KEYS}max_attempts =\n  a = b\n",
-        "configuration of AWS can't be used",
+        f"{KEYS}endpoint_url =\n  ssm = http://127.0.0.1:4566\n",
+        UNUSABLE,
     ),
     "with a time limit that is none": (
-        f"[default]\n{KEYS}metadata_service_timeout = x\n",
+        f"{KEYS}metadata_service_timeout = x\n",
         "configuration of AWS can't be used: invalid literal for int() with base 10: 'x'",
     ),
-    "with a mode that has others below it": (
-        f"[default]\n{KEYS}defaults_mode =\n  a = b\n",
-        "configuration of AWS can't be used",
-    ),
-    "with services that have others below them": (
-        f"[default]\n{KEYS}services =\n  a = b\n",
-        "configuration of AWS can't be used",
-    ),
-    "with a folder that has others below it": (
-        f"[default]\n{KEYS}data_path =\n  a = b\n",
-        "configuration of AWS can't be used",
-    ),
-    "with a session that has others below it": (
-        "[default]\nsso_session =\n  a = b\n",
-        "can't be",
-    ),
-    "with versions that are a text": (
-        f"[default]\n{KEYS}api_versions = x\n",
-        "configuration of AWS can't be used",
-    ),
-    "with a Region that is none": (f"[default]\n{KEYS}region = a b\n", "region_name 'a b'"),
-    "with an endpoint that is none": (f"[default]\n{KEYS}endpoint_url = x\n", "Invalid endpoint"),
+    "with a session that has others below it": ("[default]\nsso_session =\n  a = b\n", "can't be"),
+    "with versions that are a text": (f"{KEYS}api_versions = x\n", UNUSABLE),
+    "with a Region that is none": (f"{KEYS}region = a b\n", "region_name 'a b'"),
+    "with an endpoint that is none": (f"{KEYS}endpoint_url = x\n", "Invalid endpoint"),
     "with an endpoint elsewhere": (
-        f"[default]\n{KEYS}endpoint_url = http://aws.example\n",
+        f"{KEYS}endpoint_url = http://aws.example\n",
         "http://aws.example is not https",
     ),
     "with an endpoint elsewhere for one service": (
         (
-            f"[default]\n{KEYS}services = s\n[services s]\ncloudformation =\n"
+            f"{KEYS}services = s\n[services s]\ncloudformation =\n"
             "  endpoint_url = http://aws.example:80\n"
         ),
         "http://aws.example is not https",
     ),
     "with an endpoint that looks like this machine": (
-        f"[default]\n{KEYS}endpoint_url = http://127.0.0.2:9\\@127.0.0.1:80\n",
+        f"{KEYS}endpoint_url = http://127.0.0.2:9\\@127.0.0.1:80\n",
         "http://127.0.0.2 is not https",
     ),
     "with a process that prints numbers": (
@@ -110,24 +85,27 @@ CONFIGS = {
         "the session token of your AWS credentials is no text, or has characters",
     ),
     "with a port that is none": (
-        f"[default]\n{KEYS}endpoint_url = http://127.0.0.1:99999\n",
+        f"{KEYS}endpoint_url = http://127.0.0.1:99999\n",
         "Port out of range",
     ),
     "with a password in an endpoint elsewhere": (
-        f"[default]\n{KEYS}endpoint_url = http://me:{PASSWORD}@aws.example:99/x\n",
+        f"{KEYS}endpoint_url = http://me:{PASSWORD}@aws.example:99/x\n",
         "http://aws.example is not https",
     ),
     "with a password in an endpoint that is none": (
-        f"[default]\n{KEYS}endpoint_url = https://me:{PASSWORD}@aws example\n",
+        f"{KEYS}endpoint_url = https://me:{PASSWORD}@aws example\n",
         "Invalid endpoint: https://aws example",
     ),
+} | {
+    f"with {setting} that has others below it": (f"{KEYS}{setting} =\n  a = b\n", UNUSABLE)
+    for setting in ("region", "max_attempts", "defaults_mode", "services", "data_path")
 }
 OFTEN = {
     *("with a process that is not there", "with a process that prints a list"),
     *("with a number that is none", "with an endpoint elsewhere for one service"),
     *("with a process that prints numbers", "with a port that is none"),
     *("with a password in an endpoint elsewhere", "with an endpoint that has others below it"),
-    *("with a Region that has others below it", "with a time limit that is none"),
+    *("with region that has others below it", "with a time limit that is none"),
 }
 
 

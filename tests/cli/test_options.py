@@ -12,12 +12,8 @@ import pytest
 
 from local.authorization_server import serving_wsgi
 from tests.conftest import PROJECT
+from tests.helpers.command import COMMANDS
 from tests.helpers.terminal import ENVIRONMENT, run
-
-COMMANDS = [
-    *("status", "add", "remove", "enable", "disable", "apply", "renew", "doctor", "token"),
-    *("secret stage", "secret status"),
-]
 
 
 @pytest.fixture
@@ -64,28 +60,26 @@ def test_the_endpoint_that_is_asked_for_is_called_whatever_is_set(
         ([], {"AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
         ([], {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-1"),
         (["--region", "eu-north-1"], {"AWS_REGION": "eu-west-1"}, "eu-north-1"),
+        (["--profile", "night"], {"AWS_CONFIG_FILE": "NIGHT"}, "eu-south-1"),
     ],
 )
 def test_the_region_is_found_as_the_aws_cli_finds_it(
-    option: list[str], variables: dict[str, str], region: str, aws: tuple[str, list[str]]
+    option: list[str],
+    variables: dict[str, str],
+    region: str,
+    aws: tuple[str, list[str]],
+    tmp_path: Path,
 ) -> None:
-    url, regions = aws
-
-    run("status", "--endpoint-url", url, *option, **variables)
-
-    assert regions == [region]
-
-
-def test_a_profile_has_its_region(tmp_path: Path, aws: tuple[str, list[str]]) -> None:
     url, regions = aws
     config = tmp_path / "config"
     config.write_text(
         "[profile night]\nregion = eu-south-1\naws_access_key_id = a\naws_secret_access_key = b\n"
     )
+    variables = {name: text.replace("NIGHT", str(config)) for name, text in variables.items()}
 
-    run("status", "--endpoint-url", url, "--profile", "night", AWS_CONFIG_FILE=str(config))
+    run("status", "--endpoint-url", url, *option, **variables)
 
-    assert regions == ["eu-south-1"]
+    assert regions == [region]
 
 
 def test_without_a_region_it_is_said_how_to_give_one() -> None:

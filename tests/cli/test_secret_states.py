@@ -20,6 +20,14 @@ def current(aws: Deployed) -> str:
     return aws.secretsmanager.get_secret_value(SecretId=SECRET)["SecretString"]
 
 
+def assert_not_in_use(invoked: Run, words: str) -> None:
+    """Assert that the status says so of the one secret that there is."""
+    done = invoked("secret", "status")
+    assert words in done.stdout
+    assert "in use" not in done.stdout
+    assert done.returncode == 1
+
+
 @pytest.fixture
 def scheduled(aws: Deployed) -> Deployed:
     aws.secretsmanager.delete_secret(SecretId=SECRET)
@@ -54,11 +62,9 @@ def test_one_scheduled_for_deletion_takes_no_value(
 
 @pytest.mark.usefixtures("scheduled")
 def test_one_scheduled_for_deletion_is_not_in_use(invoked: Run) -> None:
-    done = invoked("secret", "status")
-
-    assert f"Secret {SECRET} is scheduled for deletion\nRestore it: {RESTORE}\n" in done.stdout
-    assert "in use" not in done.stdout
-    assert done.returncode == 1
+    assert_not_in_use(
+        invoked, f"Secret {SECRET} is scheduled for deletion\nRestore it: {RESTORE}\n"
+    )
 
 
 @pytest.mark.usefixtures("scheduled")
@@ -96,11 +102,7 @@ def test_who_may_not_see_whether_it_is_to_be_deleted_is_told_that(
 ) -> None:
     aws.fail("DescribeSecret", "AccessDeniedException", "no")
 
-    done = invoked("secret", "status")
-
-    assert f"Whether {SECRET} is scheduled for deletion is not known" in done.stdout
-    assert "in use" not in done.stdout
-    assert done.returncode == 1
+    assert_not_in_use(invoked, f"Whether {SECRET} is scheduled for deletion is not known")
 
 
 def test_one_in_another_state_takes_no_value(invoked: Run, aws: Deployed) -> None:
@@ -156,11 +158,7 @@ def test_one_whose_key_is_disabled_is_not_in_use(invoked: Run, aws: Deployed) ->
     unreadable = {"reason": "ClientSecretUnreadable", "code": "DecryptionFailure"}
     aws.record("acme", "the key is disabled", **unreadable)
 
-    done = invoked("secret", "status")
-
-    assert "ClientSecretUnreadable: the key is disabled\nEnable the key" in done.stdout
-    assert "in use" not in done.stdout
-    assert done.returncode == 1
+    assert_not_in_use(invoked, "ClientSecretUnreadable: the key is disabled\nEnable the key")
 
     aws.record("hooli")  # a token, after that
 
@@ -180,8 +178,4 @@ def test_one_whose_predecessor_serves_is_not_in_use(invoked: Run, aws: Deployed)
     )
     Ledger(aws.dynamodb, "ledger").record_client(ClientRecord(client="default", fallback=fallback))
 
-    done = invoked("secret", "status")
-
-    assert "ClientSecretFallback: AWSPREVIOUS serves" in done.stdout
-    assert "in use" not in done.stdout
-    assert done.returncode == 1
+    assert_not_in_use(invoked, "ClientSecretFallback: AWSPREVIOUS serves")

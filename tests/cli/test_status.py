@@ -4,93 +4,47 @@ import io
 import re
 import signal
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from typing import Any
 
 import boto3
 import pytest
 from rich.console import Console
 
-from tests.cli.conftest import Shelf
+from tests.cli.conftest import Shelf, documents_of
 from tests.conftest import rarely
-from tests.helpers.account import make_settings
-from tests.helpers.applying import make_stack
+from tests.helpers.applying import make_stack_with_ledger
+from tests.helpers.facts import NOW, SETTINGS, fail, make_facts, make_record, make_tenant, minutes
 from tests.helpers.terminal import Child, end_of, in_a_pipe, on_terminal
-from token_issuer.ledger.records import Failure, Issued, Memory, Record
+from token_issuer.ledger.records import Memory, Record
 from token_issuer.ledger.table import Ledger
-from token_issuer.redaction import Quoted
-from token_issuer.tenants.configuration import Configuration, parse_configuration
 from token_issuer.tenants.documents import Tenant
-from token_issuer.tokens.renewal import purpose_of
 from visma_tokens_cli import commands, screen
 from visma_tokens_cli.assessment import CHAIN, State, Status, TenantStatus, assess, compare
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.status import FEW, choose, read_compared, read_status
 from visma_tokens_cli.status_table import render
 
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-SETTINGS = make_settings()
 STYLE, COLOUR = re.compile(r"\x1b\[[0-9;]*m"), re.compile(r"\x1b\[(?:[0-9;]*;)?[349][0-9]m")
 RED, GREEN, YELLOW, DIM = "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[2m"
 
 
-def minutes(number: float) -> timedelta:
-    return timedelta(minutes=number)
-
-
-def tenant(name: str, *, enabled: bool = True) -> Tenant:
-    return Tenant(
-        name=name,
-        tenant_id=None,
-        scope="",
-        client="default",
-        enabled=enabled,
-        document=f"/visma/tenants/{name}",
-    )
-
-
 def record(name: str, *, left: float | None, failed: bool = False, wait: float = 0) -> Record:
     """Return one whose token of an hour has so many minutes left."""
-    issued = None
-    if left is not None:
-        issued = Issued(
-            issued_at=NOW + minutes(left - 60),
-            expires_at=NOW + minutes(left),
-            fingerprint="0123456789abcdef",
-            scope=None,
-            parameter=f"/visma/tokens/{name}",
-            version=7,
-            client_secret_version="v1",
-            purpose=purpose_of(tenant(name), SETTINGS),
-            document=f"/visma/tenants/{name}",
-        )
-    failure = Failure(
-        reason="TokenRefused",
-        code=Quoted("invalid_tenant"),
-        detail=Quoted("invalid_tenant"),
-        failed_at=NOW - minutes(1),
-        refusals=int(wait > 0),
-        next_attempt_at=NOW + minutes(wait) if wait else None,
-        purpose="",
-        client_secret_version="v1",
-    )
-    return Record(
-        tenant=name,
-        client="default",
-        attempted_at=NOW - minutes(1),
-        issued=issued,
-        failure=failure if failed else None,
-    )
+    known = make_record(name, age=60 - (left or 0))
+    if left is None:
+        known = replace(known, issued=None)
+    if not failed:
+        return known
+    known = fail(known, name)
+    assert known.failure
+    next_attempt_at = NOW + minutes(wait) if wait else None
+    return replace(known, failure=replace(known.failure, next_attempt_at=next_attempt_at))
 
 
 def status(tenants: list[Tenant], records: list[Record]) -> Status:
-    configuration = Configuration(
-        path="/visma/tenants",
-        parameters=0,
-        tenants={one.name: one for one in tenants},
-        invalid={},
-    )
-    memory = Memory(records={one.tenant: one for one in records})
-    return assess(memory, configuration, NOW, SETTINGS)
+    facts = make_facts(tenants, records)
+    return assess(facts.memory, facts.configuration, NOW, SETTINGS)
 
 
 def only(tenants: list[Tenant], records: list[Record]) -> TenantStatus:
@@ -98,7 +52,7 @@ def only(tenants: list[Tenant], records: list[Record]) -> TenantStatus:
     return found
 
 
-ACME = tenant("acme")
+ACME = make_tenant("acme")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +70,7 @@ def test_a_tenant_is_as_its_record_says(known: list[Record], state: State) -> No
 
 
 def test_who_was_never_asked_for_is_new_and_below_who_was_refused() -> None:
-    tenants = [tenant("new"), tenant("refused"), tenant("failing")]
+    tenants = [make_tenant("new"), make_tenant("refused"), make_tenant("failing")]
     known = [record("refused", left=None, failed=True), record("failing", left=40, failed=True)]
 
     found = status(tenants, known)
@@ -155,7 +109,7 @@ def test_each_state_has_its_rule() -> None:
 
 
 def test_who_is_disabled_or_has_vanished_is_not_failing() -> None:
-    disabled = only([tenant("acme", enabled=False)], [record("acme", left=40, failed=True)])
+    disabled = only([make_tenant("acme", enabled=False)], [record("acme", left=40, failed=True)])
     vanished = only([], [record("acme", left=40, failed=True)])
 
     assert disabled.state is State.DISABLED
@@ -176,7 +130,7 @@ def test_the_worst_comes_first_and_then_who_expires_first() -> None:
     lives = {"a": 50, "b": 45, "c": 20, "d": -5, "e": 55}
     records = [record(name, left=left, failed=name == "e") for name, left in lives.items()]
 
-    found = status([tenant(name) for name in lives], records)
+    found = status([make_tenant(name) for name in lives], records)
 
     assert [one.tenant for one in found.tenants] == ["d", "e", "c", "b", "a"]
     assert not found.is_well
@@ -185,7 +139,7 @@ def test_the_worst_comes_first_and_then_who_expires_first() -> None:
 @pytest.mark.parametrize(
     ("stored", "state", "words"),
     [
-        ({"acme": 7}, State.FRESH, None),
+        ({"acme": 3}, State.FRESH, None),
         ({"acme": 8}, State.LOST, "The parameter holds another version than the ledger"),
         ({}, State.LOST, "The parameter is gone"),
     ],
@@ -212,7 +166,7 @@ def test_all_are_compared_unless_there_are_many_and_not_all_are_asked_for(
 ) -> None:
     names = [f"t{number}" for number in range(tenants)]
     known = status(
-        [tenant(name) for name in names],
+        [make_tenant(name) for name in names],
         [record(name, left=40, failed=number < 50) for number, name in enumerate(names)],
     )
 
@@ -224,18 +178,6 @@ def test_all_are_compared_unless_there_are_many_and_not_all_are_asked_for(
 
 def test_the_help_tells_which_are_compared() -> None:
     assert f"at most {FEW}" in (commands.status.__doc__ or "")
-
-
-def make_stack_with_ledger() -> Stack:
-    """Return one with an empty ledger."""
-    boto3.client("dynamodb").create_table(
-        TableName="ledger",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
-    )
-    stack = make_stack()
-    return replace(stack, settings=replace(stack.settings, ledger_table="ledger"))
 
 
 @pytest.fixture
@@ -264,7 +206,7 @@ def put_token(stack: Stack, name: str) -> None:
 
 def test_failing_has_those_whose_parameter_alone_tells(stack: Stack, shelf: Shelf) -> None:
     for name in ("acme", "globex"):
-        shelf.put(name, '{"scope": ""}')
+        shelf.put(name, '{"scope": "read"}')
         issue(stack, name, version=1)
     put_token(stack, "globex")
 
@@ -276,7 +218,7 @@ def test_failing_has_those_whose_parameter_alone_tells(stack: Stack, shelf: Shel
 
 
 def test_a_token_that_a_run_stores_meanwhile_is_not_lost(stack: Stack, shelf: Shelf) -> None:
-    shelf.put("acme", '{"scope": ""}')
+    shelf.put("acme", '{"scope": "read"}')
     issue(stack, "acme", version=1)
 
     def run(**_: object) -> None:
@@ -321,9 +263,9 @@ def test_a_tenant_that_a_run_removes_meanwhile_is_not_lost(stack: Stack) -> None
 # What people see
 
 
-def printed(found: Status, *, columns: int = 80, most: int | None = 40) -> str:
+def printed(found: Status, *, columns: int = 80, **options: Any) -> str:  # noqa: ANN401  rich's
     text = io.StringIO()
-    Console(file=text, width=columns).print(render(found, failing=False, most=most))
+    Console(file=text, width=columns, **options).print(render(found, failing=False, most=40))
     return text.getvalue()
 
 
@@ -331,7 +273,7 @@ def test_five_thousand_fit_a_screen_with_the_summary_first_and_the_worst_on_top(
     names = [f"t{number:04}" for number in range(5000)]
     records = [record(name, left=50, failed=name > "t4989") for name in names]
 
-    found = status([tenant(name) for name in names], records)
+    found = status([make_tenant(name) for name in names], records)
     lines = printed(replace(found, compared=40)).splitlines()
 
     assert lines[0] == "5,000 tenants: 10 failing, 4,990 fresh; parameters of 40 compared"
@@ -357,7 +299,7 @@ LONG = "a-name-of-a-company-that-is-as-long-as-the-contract-allows-it-64"
 def test_a_narrow_screen_has_fewer_columns_and_whole_names(
     columns: int, headings: list[str]
 ) -> None:
-    found = status([tenant(LONG)], [record(LONG, left=40, failed=True)])
+    found = status([make_tenant(LONG)], [record(LONG, left=40, failed=True)])
 
     lines = printed(found, columns=columns).splitlines()
 
@@ -375,7 +317,7 @@ def test_without_colour_nothing_else_is_lost(
     for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": str(columns)}.items():
         monkeypatch.setenv(name, value)
     names = ["acme", "globex", "a-rather-long-name-of-a-company"]
-    found = status([tenant(name) for name in names], [record("acme", left=40, failed=True)])
+    found = status([make_tenant(name) for name in names], [record("acme", left=40, failed=True)])
 
     def shown() -> str:
         screen.out().print(render(found, failing=False, most=40))
@@ -395,12 +337,8 @@ def test_without_colour_nothing_else_is_lost(
 
 def styled(found: Status, columns: int) -> str:
     """Return it as it is on a terminal, with its styles."""
-    text = io.StringIO()
-    terminal = Console(
-        file=text, force_terminal=True, color_system="standard", no_color=False, width=columns
-    )
-    terminal.print(render(found, failing=False, most=40))
-    return text.getvalue()
+    terminal = {"force_terminal": True, "color_system": "standard", "no_color": False}
+    return printed(found, columns=columns, **terminal)
 
 
 def every_state() -> Status:
@@ -408,7 +346,7 @@ def every_state() -> Status:
     records = [record(name, left=left, failed=name == "failing") for name, left in lives.items()]
     records.append(record("none", left=None, failed=True))
     names = ["fresh", "due", "failing", "expired", "none", "new"]
-    found = status([*map(tenant, names), tenant("disabled", enabled=False)], records)
+    found = status([*map(make_tenant, names), make_tenant("disabled", enabled=False)], records)
     return replace(found, compared=len(records))
 
 
@@ -444,7 +382,7 @@ def test_renews_in_says_when_it_is_tried_next() -> None:
         record("fresh", left=55),
         record("disabled", left=55),
     ]
-    tenants = [tenant(name, enabled=name != "disabled") for name in names]
+    tenants = [make_tenant(name, enabled=name != "disabled") for name in names]
 
     lines = printed(status(tenants, records)).splitlines()
 
@@ -460,14 +398,16 @@ def test_those_that_fail_alike_are_told_of_once() -> None:
         record(name, left=None, failed=True, wait=wait) for wait, name in enumerate(names, 1)
     ]
 
-    text = printed(status([tenant(name) for name in names], records))
+    text = printed(status([make_tenant(name) for name in names], records))
 
     assert text.count("invalid_tenant") == 1
     assert "a, b, c, d, e and 2 more: invalid_tenant" in text
 
 
 def test_those_that_are_lost_alike_are_told_of_once() -> None:
-    found = status([tenant("a"), tenant("b")], [record("a", left=50), record("b", left=50)])
+    found = status(
+        [make_tenant("a"), make_tenant("b")], [record("a", left=50), record("b", left=50)]
+    )
 
     lost = [compare(one, {"a": 8, "b": 9}) for one in found.tenants]
 
@@ -481,16 +421,8 @@ def test_what_is_wrong_with_documents_is_said_once_with_its_remedy() -> None:
         "umbrella": '{"scope": ""}',
         "packed": '{"tenants": {"umbrella": {"scope": ""}}}',
     }
-    configuration = parse_configuration(
-        (
-            {"Name": f"/visma/tenants/{name}", "Type": "String", "Value": text, "Version": 1}
-            for name, text in parameters.items()
-        ),
-        "/visma/tenants",
-        {},
-    )
 
-    found = assess(Memory(), configuration, NOW, SETTINGS)
+    found = assess(Memory(), documents_of(parameters).configuration, NOW, SETTINGS)
 
     lines = printed(found, columns=200).splitlines()
     assert lines[0] == "1 tenant: 1 new; 3 documents can't be used"
@@ -509,7 +441,7 @@ def test_scripts_read_times_as_iso_8601() -> None:
     found = status([ACME], [record("acme", left=50)]).as_dict()
 
     assert found["counts"] == {"fresh": 1}
-    assert found["tenants"][0]["expires_at"] == "2026-11-23T12:50:00+00:00"
+    assert found["tenants"][0]["expires_at"] == "2026-11-24T12:50:00+00:00"
 
 
 # On a screen

@@ -12,7 +12,8 @@ import pytest
 from tests.cli.conftest import Run
 from tests.conftest import rarely
 from tests.helpers.deployed_aws import REGION, Deployed
-from tests.helpers.terminal import ENVIRONMENT, STYLE, Child, end_of, run
+from tests.helpers.programs import finished
+from tests.helpers.terminal import ENVIRONMENT, STYLE, end_of, on_terminal, on_terminal_of, run
 
 COMMAND = (sys.executable, "-m", "visma_tokens_cli")
 FILE = "tenants.json"
@@ -110,16 +111,9 @@ def test_a_width_that_can_be_none_is_80_columns(name: str, columns: str, visma_t
     assert done.returncode == usual.returncode
 
 
-def on_terminal(aws: Deployed, *arguments: str, size: tuple[int, int], **variables: str) -> str:
-    child = pexpect.spawn(
-        sys.executable,
-        ["-m", "visma_tokens_cli", *arguments],
-        env=ENVIRONMENT | {"AWS_ENDPOINT_URL": aws.url, "AWS_REGION": REGION} | variables,
-        dimensions=size,
-        encoding="utf-8",
-        timeout=60,
-    )
-    said, code = end_of(child)
+def status_on_terminal(aws: Deployed, size: tuple[int, int]) -> str:
+    variables = {"AWS_ENDPOINT_URL": aws.url, "AWS_REGION": REGION}
+    said, code = end_of(on_terminal_of(size, *COMMAND[1:], "status", **variables))
     assert code == 1
     return STYLE.sub("", said.rpartition("\x1b[2K")[2])
 
@@ -128,9 +122,7 @@ def on_terminal(aws: Deployed, *arguments: str, size: tuple[int, int], **variabl
     "size", [(0, 0), pytest.param((1, 1), marks=RARE), pytest.param((24, 9), marks=RARE)]
 )
 def test_a_terminal_that_reports_no_columns_has_80(size: tuple[int, int], aws: Deployed) -> None:
-    assert words(on_terminal(aws, "status", size=size)) == words(
-        on_terminal(aws, "status", size=(24, 80))
-    )
+    assert words(status_on_terminal(aws, size)) == words(status_on_terminal(aws, (24, 80)))
 
 
 ODD = {  # line of a shell, exit code
@@ -177,15 +169,8 @@ def test_the_exit_code_is_that_of_the_check(name: str, aws: Deployed, tmp_path: 
     line, code = (ODD | RARELY)[name]
     command = " ".join((*COMMAND, "status"))
 
-    done = subprocess.run(
-        ["bash", "-c", line.format(command)],
-        cwd=tmp_path,
-        env=ENVIRONMENT | {"AWS_ENDPOINT_URL": aws.url, "AWS_REGION": REGION},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    environment = ENVIRONMENT | {"AWS_ENDPOINT_URL": aws.url, "AWS_REGION": REGION}
+    done = finished(["bash", "-c", line.format(command)], env=environment, cwd=tmp_path)
 
     assert done.returncode == code
     assert "Traceback" not in done.stderr
@@ -198,31 +183,19 @@ NIGHT = ("-m", "visma_tokens_cli", "status", "--profile", "night")
 
 
 def with_a_device(serial: str, aws: Deployed, folder: Path) -> dict[str, str]:
-    """Return the environment of a person whose profile asks for the code of that device."""
+    """Return the variables of a person whose profile asks for the code of that device."""
     config = folder / "config"
     config.write_text(
         "[profile source]\naws_access_key_id = a\naws_secret_access_key = b\n"
         "[profile night]\nsource_profile = source\nrole_arn = arn:aws:iam::123456789012:role/x\n"
         f"mfa_serial = {serial}\n"
     )
-    without = {name: text for name, text in ENVIRONMENT.items() if "AWS_ACCESS" not in name}
     where = {"AWS_ENDPOINT_URL": aws.url, "AWS_REGION": REGION, "AWS_CONFIG_FILE": str(config)}
-    return without | where
-
-
-def asked_for_a_code(serial: str, aws: Deployed, folder: Path) -> Child:
-    return pexpect.spawn(
-        sys.executable,
-        [*NIGHT],
-        env=with_a_device(serial, aws, folder),
-        dimensions=(24, 80),
-        encoding="utf-8",
-        timeout=30,
-    )
+    return where | {"AWS_ACCESS_KEY_ID": ""}
 
 
 def test_the_question_for_a_code_stays_until_it_is_answered(aws: Deployed, tmp_path: Path) -> None:
-    child = asked_for_a_code("arn:aws:iam::123456789012:mfa/me", aws, tmp_path)
+    child = on_terminal(*NIGHT, **with_a_device("arn:aws:iam::123456789012:mfa/me", aws, tmp_path))
     child.expect_exact("Enter MFA code for arn:aws:iam::123456789012:mfa/me: ")
 
     with pytest.raises(pexpect.TIMEOUT):
@@ -235,7 +208,7 @@ def test_the_question_for_a_code_stays_until_it_is_answered(aws: Deployed, tmp_p
 
 
 def test_the_question_for_a_code_is_printable(aws: Deployed, tmp_path: Path) -> None:
-    child = asked_for_a_code("arn:\x1b[2J\u202e", aws, tmp_path)
+    child = on_terminal(*NIGHT, **with_a_device("arn:\x1b[2J\u202e", aws, tmp_path))
 
     child.expect_exact(r"Enter MFA code for arn:\x1b[2J\u202e: ")
     child.sendeof()
@@ -248,7 +221,7 @@ def test_the_question_for_a_code_is_printable(aws: Deployed, tmp_path: Path) -> 
 def test_where_nobody_can_be_asked_for_a_code_that_is_said(aws: Deployed, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, *NIGHT],
-        env=with_a_device("arn:aws:iam::123456789012:mfa/me", aws, tmp_path),
+        env=ENVIRONMENT | with_a_device("arn:aws:iam::123456789012:mfa/me", aws, tmp_path),
         input="a client secret, perhaps\n",
         start_new_session=True,  # without a terminal
         capture_output=True,

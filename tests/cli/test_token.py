@@ -3,22 +3,22 @@
 import base64
 import json
 import subprocess
-import sys
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Run
-from tests.conftest import PROJECT
-from tests.helpers.terminal import ENVIRONMENT
-from token_issuer.ledger.records import Failure, Issued, Memory, Record
+from tests.helpers.facts import NOW, fail, make_facts, make_record
+from tests.helpers.terminal import ENVIRONMENT, in_a_pipe
+from token_issuer.errors import TokenRefused
+from token_issuer.ledger.records import Memory
 from token_issuer.redaction import Quoted
 from visma_tokens_cli.stored_token import Stored, claims_of
 from visma_tokens_cli.token import TokenDescription, describe, no_token
 
-NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 PARAMETER = "/visma/tokens/acme"
 
@@ -29,22 +29,17 @@ def jwt(**claims: object) -> str:
     return ".".join([*encoded, "c2lnbmF0dXJlIG9mIGl0"])
 
 
-def known(stored: Stored, **changes: object) -> Memory:
-    members: dict[str, Any] = {
-        "issued_at": NOW - HOUR / 2,
-        "expires_at": NOW + HOUR / 2,
-        "fingerprint": stored.fingerprint,
-        "scope": "read",
-        "parameter": PARAMETER,
-        "version": stored.version,
-        "client_secret_version": "v",
-        "purpose": "p",
-        "document": "d",
-    }
-    record = Record(
-        tenant="acme", client="default", attempted_at=NOW, issued=Issued(**members | changes)
+def known(stored: Stored, **changes: Any) -> Memory:  # noqa: ANN401  of Issued
+    record = make_record("acme")
+    assert record.issued
+    issued = replace(
+        record.issued,
+        issued_at=NOW - HOUR / 2,
+        expires_at=NOW + HOUR / 2,
+        fingerprint=stored.fingerprint,
+        version=stored.version,
     )
-    return Memory(records={"acme": record})
+    return make_facts(records=[replace(record, issued=replace(issued, **changes))]).memory
 
 
 def of_acme(stored: Stored | None, memory: Memory | None) -> TokenDescription:
@@ -61,7 +56,7 @@ def test_claims_and_ledger_are_put_together() -> None:
     found = of_acme(stored, known(stored))
 
     assert (found.client, found.client_id, found.tenant_id) == ("default", "demoapp", "af11")
-    assert (found.version, found.scope, found.in_ledger) == (7, "read", True)
+    assert (found.version, found.scope, found.in_ledger) == (7, "b", True)
     assert found.fingerprint == stored.fingerprint
 
 
@@ -86,7 +81,7 @@ def test_without_the_token_the_ledger_tells() -> None:
 
     found = of_acme(None, known(stored))
 
-    assert (found.version, found.fingerprint, found.scope) == (7, stored.fingerprint, "read")
+    assert (found.version, found.fingerprint, found.scope) == (7, stored.fingerprint, "b")
     assert (found.client_id, found.in_ledger) == (None, None)
 
 
@@ -137,19 +132,9 @@ def test_the_token_is_in_no_text_of_it() -> None:
 
 
 def test_a_refusal_is_why_there_is_no_token() -> None:
-    failure = Failure(
-        reason="TokenRefused",
-        code=Quoted("invalid_tenant"),
-        detail=Quoted("invalid_tenant: not granted"),
-        failed_at=NOW,
-        refusals=1,
-        next_attempt_at=None,
-        purpose="p",
-        client_secret_version="v",
-    )
-    record = Record(tenant="acme", client="default", attempted_at=NOW, failure=failure)
+    refused = TokenRefused("invalid_tenant: not granted", code=Quoted("invalid_tenant"))
 
-    error = no_token("acme", record)
+    error = no_token("acme", fail(None, error=refused))
 
     assert error.detail == "There is no token of acme: invalid_tenant: not granted"
     assert "grant the application" in error.remedy
@@ -183,15 +168,7 @@ def test_what_another_has_written_is_not_well() -> None:
 
 def run_through_execute(command: str) -> subprocess.CompletedProcess[str]:
     code = "from visma_tokens_cli.token import execute; print('first');"
-    code += f" execute({command!r}, 't0ken')"
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{PROJECT}/cli:{PROJECT}/src"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return in_a_pipe("-c", f"{code} execute({command!r}, 't0ken')")
 
 
 def test_what_was_printed_before_comes_first_and_the_exit_code_is_the_commands() -> None:

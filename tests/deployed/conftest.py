@@ -2,15 +2,16 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from rich.console import Console
 
+from local.authorization_server import SCOPES
 from local.aws import Account
-from local.demo import Local, Progress, running, wait_for_run
+from local.demo import TENANTS, Local, Progress, running, wait_for_run
 from local.environment import settle
 from tests.helpers.command import Command, environment_of
 from tests.helpers.shell import ALL as ODD_SHELL
@@ -24,6 +25,34 @@ def versions(account: Account) -> dict[str, int]:
         ParameterFilters=[{"Key": "Path", "Values": ["/visma/tokens"]}]
     )["Parameters"]
     return {one["Name"].removeprefix("/visma/tokens/"): one["Version"] for one in described}
+
+
+def configure(account: Account, name: str, text: str) -> None:
+    account.ssm.put_parameter(
+        Name=f"/visma/tenants/{name}", Value=text, Type="String", Overwrite=True
+    )
+
+
+def forget(local: Local, *names: str) -> None:
+    """Take the tokens of these away, and what the ledger knows of them."""
+    account, table = local.account, local.stack.outputs["LedgerTableName"]
+    account.ssm.delete_parameters(Names=[f"/visma/tokens/{name}" for name in names])
+    for name in names:
+        account.dynamodb.delete_item(TableName=table, Key={"key": {"S": f"tenant#{name}"}})
+
+
+@contextmanager
+def spare_client(account: Account, secret: str) -> Iterator[None]:
+    """Have a client that no tenant names."""
+    name = "visma/clients/spare"
+    account.secretsmanager.create_secret(Name=name, SecretString=secret)
+    yield
+    account.secretsmanager.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+
+def tenants_of_the_stack() -> dict[str, dict[str, object]]:
+    """Return the documents that are there already, as a file for `apply` has them."""
+    return {name: {"tenant_id": one, "scope": SCOPES[0]} for name, one in TENANTS.items()}
 
 
 @pytest.fixture(scope="package")

@@ -4,8 +4,6 @@ import json
 import resource
 import tomllib
 
-import pytest
-
 from local.demo import NOT_GRANTED, TENANTS
 from tests.conftest import PROJECT
 from tests.helpers.command import Command
@@ -42,37 +40,11 @@ def test_failing_shows_no_others(command: Command) -> None:
     assert "acme" not in shown
 
 
-def test_watching_is_not_for_scripts(command: Command) -> None:
-    done = command("status", "--watch", "--json")
-
-    assert "--watch is for a screen" in done.err
-    assert done.code == 2
-
-
 def test_renew_shows_the_report(command: Command) -> None:
     done = command("renew", "acme", "--force")
 
     assert done.out == "1 issued, 0 fresh, 0 failed, 0 deferred, 0 removed\n"
     assert done.code == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("--stack-name", "nope"), "There is no stack nope in eu-north-1."),
-        (("--region", "eu-west-1"), "There is no stack token-issuer in eu-west-1."),
-        (("--endpoint-url", "http://127.0.0.1:9"), "AWS could not be reached"),
-        (("--profile", "nobody"), "The config profile (nobody) could not be found."),
-    ],
-)
-def test_what_is_not_there_is_said_with_a_remedy(
-    arguments: tuple[str, ...], words: str, command: Command
-) -> None:
-    done = command("status", *arguments)
-
-    assert done.err.startswith(words)
-    assert len(done.err.splitlines()) == 2
-    assert (done.out, done.code) == ("", 3)
 
 
 def test_completion_knows_commands_and_options(command: Command) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from local.aws import Account
-from local.demo import TENANTS, Local
-from tests.cli.test_options import COMMANDS
+from local.demo import Local
 from tests.conftest import PROJECT
-from tests.helpers.command import FIND, Command, credentials_for
+from tests.deployed.conftest import configure, forget, spare_client, tenants_of_the_stack
+from tests.helpers.command import COMMANDS, FIND, Command, credentials_for
 
 DOCUMENT = {"scope": "", "enabled": False}
 ARGUMENTS = {
@@ -45,24 +45,14 @@ ACTIONS = actions_by_command()
 @pytest.fixture
 def surroundings(account: Account, local: Local, tmp_path: Path) -> Iterator[None]:
     """Have what the commands change: a tenant that is disabled, and a client without tenants."""
-    ssm, secretsmanager = account.ssm, account.secretsmanager
-    ssm.put_parameter(
-        Name="/visma/tenants/soylent", Value=json.dumps(DOCUMENT), Type="String", Overwrite=True
-    )
+    configure(account, "soylent", json.dumps(DOCUMENT))
     content = json.dumps({"client_id": "spare", "client_secret": "the-one-before"})
-    secretsmanager.create_secret(Name="visma/clients/spare", SecretString=content)
     (tmp_path / "client.json").write_text(content)
-    wanted = {
-        name: {"tenant_id": tenant_id, "scope": "vismanet_erp_service_api:read"}
-        for name, tenant_id in TENANTS.items()
-    }
-    (tmp_path / "tenants.json").write_text(json.dumps({"tenants": wanted}))
-    yield
-    ssm.delete_parameters(Names=["/visma/tenants/soylent", "/visma/tokens/soylent"])
-    secretsmanager.delete_secret(SecretId="visma/clients/spare", ForceDeleteWithoutRecovery=True)
-    account.dynamodb.delete_item(
-        TableName=local.stack.outputs["LedgerTableName"], Key={"key": {"S": "tenant#soylent"}}
-    )
+    (tmp_path / "tenants.json").write_text(json.dumps({"tenants": tenants_of_the_stack()}))
+    with spare_client(account, content):
+        yield
+    account.ssm.delete_parameters(Names=["/visma/tenants/soylent"])
+    forget(local, "soylent")
 
 
 @pytest.mark.usefixtures("surroundings")

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pexpect
 import pytest
 
 from local.aws import Account
-from local.demo import CLIENT_ID, CLIENT_SECRET, TENANTS
+from local.demo import CLIENT_ID, CLIENT_SECRET
+from tests.deployed.conftest import configure, spare_client, tenants_of_the_stack
 from tests.helpers.command import Command
 from tests.helpers.terminal import STYLE, Child
 from tests.helpers.terminal import end_of as terminal_end_of
@@ -47,7 +47,7 @@ def terminal(command: Command) -> Iterator[Terminal]:
 def soylent(account: Account) -> Iterator[Callable[[], bool]]:
     """Configure a tenant that is disabled, and return whether it is configured."""
     ssm, name = account.ssm, "/visma/tenants/soylent"
-    ssm.put_parameter(Name=name, Value=DOCUMENT, Type="String")
+    configure(account, "soylent", DOCUMENT)
     yield lambda: bool(ssm.get_parameters(Names=[name])["Parameters"])
     ssm.delete_parameters(Names=[name])
 
@@ -95,11 +95,8 @@ def test_who_says_yes_removes(terminal: Terminal, soylent: Callable[[], bool]) -
 def test_apply_shows_the_plan_and_asks_and_shows_how_far_it_is(
     command: Command, terminal: Terminal, soylent: Callable[[], bool]
 ) -> None:
-    tenants = {
-        name: {"tenant_id": tenant_id, "scope": "vismanet_erp_service_api:read"}
-        for name, tenant_id in TENANTS.items()
-    }
-    (command.folder / "tenants.json").write_text(json.dumps({"tenants": tenants}))
+    content = json.dumps({"tenants": tenants_of_the_stack()})
+    (command.folder / "tenants.json").write_text(content)
     child = terminal("apply", "tenants.json", "--no-renew")
     child.expect_exact("- soylent\r\n")
     child.expect_exact("1 to remove")
@@ -130,20 +127,13 @@ def test_status_is_watched_until_ctrl_c(terminal: Terminal) -> None:
 # Client secrets
 
 
-@contextmanager
-def spare_client(account: Account) -> Iterator[None]:
-    content = json.dumps({"client_id": "spare", "client_secret": "the-one-before"})
-    account.secretsmanager.create_secret(Name="visma/clients/spare", SecretString=content)
-    yield
-    account.secretsmanager.delete_secret(
-        SecretId="visma/clients/spare", ForceDeleteWithoutRecovery=True
-    )
+SPARE = json.dumps({"client_id": "spare", "client_secret": "the-one-before"})
 
 
 def test_a_client_secret_that_is_typed_is_staged_and_not_shown(
     terminal: Terminal, account: Account
 ) -> None:
-    with spare_client(account):
+    with spare_client(account, SPARE):
         child = terminal("secret", "stage", "--client", "spare")
         child.expect_exact("Client ID: ")
         child.sendline(CLIENT_ID)
@@ -163,7 +153,7 @@ def test_a_client_secret_that_is_typed_is_staged_and_not_shown(
 
 
 def test_ctrl_c_at_the_prompt_stages_nothing(terminal: Terminal, account: Account) -> None:
-    with spare_client(account):
+    with spare_client(account, SPARE):
         child = terminal("secret", "stage", "--client", "spare")
         child.expect_exact("Client ID: ")
 

@@ -10,7 +10,7 @@ import pytest
 from local.aws import Account
 from local.demo import NOT_GRANTED, TENANTS, Local
 from tests.conftest import PROJECT
-from tests.deployed.conftest import Invoke, turn_schedule
+from tests.deployed.conftest import Invoke, configure, spare_client, turn_schedule
 from tests.helpers.command import FIND, Command, Done, credentials_for
 
 MALFORMED = '{"Kq7zR2pXw9-Lm4Tb8YcH6v": "Lm4Tb8YcH6v-Kq7zR2pXw9"}'
@@ -60,15 +60,10 @@ def schedule_on(account: Account) -> Iterator[None]:
 @pytest.fixture
 def malformed(account: Account) -> Iterator[None]:
     """Configure a tenant of a client whose secret is malformed; no run meets it."""
-    account.secretsmanager.create_secret(Name="visma/clients/spare", SecretString=MALFORMED)
-    account.ssm.put_parameter(
-        Name="/visma/tenants/spare", Value='{"scope": "", "client": "spare"}', Type="String"
-    )
-    yield
-    account.ssm.delete_parameter(Name="/visma/tenants/spare")
-    account.secretsmanager.delete_secret(
-        SecretId="visma/clients/spare", ForceDeleteWithoutRecovery=True
-    )
+    with spare_client(account, MALFORMED):
+        configure(account, "spare", '{"scope": "", "client": "spare"}')
+        yield
+        account.ssm.delete_parameter(Name="/visma/tenants/spare")
 
 
 @pytest.fixture

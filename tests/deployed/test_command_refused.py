@@ -85,43 +85,38 @@ def expired() -> Iterator[str]:
         yield url
 
 
+DEPLOYED_WITH = "Give --stack-name, --region or --profile as it was deployed with."
+SIGN_IN = "Sign in again (aws sso login, for instance), or give another --profile."
+NO_KEYS = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+NOT_FOUND: dict[str, tuple[list[str], dict[str, str], list[str]]] = {
+    "another name": (
+        *(["--stack-name", "nope"], {}),
+        ["There is no stack nope in eu-north-1.", DEPLOYED_WITH],
+    ),
+    "another Region": (
+        *(["--region", "eu-west-1"], {}),
+        ["There is no stack token-issuer in eu-west-1.", DEPLOYED_WITH],
+    ),
+    "old credentials": (
+        *([], {"AWS_ENDPOINT_URL": "EXPIRED"}),
+        [f"DescribeStacks failed: ExpiredToken: {EXPIRED}.", SIGN_IN],
+    ),
+    "no credentials": (
+        *([], NO_KEYS | {"AWS_EC2_METADATA_DISABLED": "true"}),
+        ["There are no AWS credentials.", SIGN_IN],
+    ),
+}
+
+
+@pytest.mark.parametrize("why", NOT_FOUND)
 @pytest.mark.parametrize("name", COMMANDS)
-def test_there_is_no_such_stack(name: str, run: Run) -> None:
-    done = run(*COMMANDS[name], "--stack-name", "nope")
+def test_the_stack_is_not_found(name: str, why: str, run: Run, expired: str) -> None:
+    options, variables, lines = NOT_FOUND[why]
+    variables = {key: text.replace("EXPIRED", expired) for key, text in variables.items()}
 
-    assert done.err.splitlines() == [
-        "There is no stack nope in eu-north-1.",
-        "Give --stack-name, --region or --profile as it was deployed with.",
-    ]
-    assert (done.out, done.code) == ("", 3)
+    done = run(*COMMANDS[name], *options, **variables)
 
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_it_is_another_region(name: str, run: Run) -> None:
-    done = run(*COMMANDS[name], "--region", "eu-west-1")
-
-    assert done.err.startswith("There is no stack token-issuer in eu-west-1.\n")
-    assert (done.out, done.code) == ("", 3)
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_credentials_have_expired(name: str, run: Run, expired: str) -> None:
-    done = run(*COMMANDS[name], AWS_ENDPOINT_URL=expired)
-
-    assert done.err.splitlines() == [
-        f"DescribeStacks failed: ExpiredToken: {EXPIRED}.",
-        "Sign in again (aws sso login, for instance), or give another --profile.",
-    ]
-    assert (done.out, done.code) == ("", 3)
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_there_are_no_credentials(name: str, run: Run) -> None:
-    nowhere = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_ACCESS_KEY_ID": ""}
-
-    done = run(*COMMANDS[name], **nowhere, AWS_SECRET_ACCESS_KEY="")
-
-    assert done.err.startswith("There are no AWS credentials.\nSign in again")
+    assert done.err.splitlines() == lines
     assert (done.out, done.code) == ("", 3)
 
 

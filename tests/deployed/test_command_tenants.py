@@ -10,7 +10,8 @@ import pytest
 
 from local.authorization_server import SCOPES
 from local.aws import Account
-from local.demo import CLIENT_ID, TENANTS, Local
+from local.demo import CLIENT_ID, Local
+from tests.deployed.conftest import configure, forget, tenants_of_the_stack
 from tests.helpers.command import Command
 
 IDS = {name: str(uuid4()) for name in ("soylent", "vandelay", "wonka")}
@@ -25,11 +26,6 @@ class Desk:
 
     account: Account
     consumer: Account
-
-    def put(self, parameter: str, text: str) -> None:
-        self.account.ssm.put_parameter(
-            Name=f"{PATH}/{parameter}", Value=text, Type="String", Overwrite=True
-        )
 
     def texts(self) -> dict[str, str]:
         pages = self.account.ssm.get_paginator("get_parameters_by_path").paginate(Path=PATH)
@@ -58,11 +54,7 @@ def desk(account: Account, local: Local, consumer: Account) -> Iterator[Desk]:
     for name in after.keys() - before.keys():
         account.ssm.delete_parameter(Name=f"{PATH}/{name}")
     assert before.items() <= after.items()
-    account.ssm.delete_parameters(Names=[f"/visma/tokens/{name}" for name in IDS])
-    for name in IDS:
-        account.dynamodb.delete_item(
-            TableName=local.stack.outputs["LedgerTableName"], Key={"key": {"S": f"tenant#{name}"}}
-        )
+    forget(local, *IDS)
 
 
 def document(name: str) -> dict[str, object]:
@@ -108,7 +100,7 @@ def test_remove_asks_first_and_leaves_the_siblings_as_they_are(
     command: Command, desk: Desk
 ) -> None:
     text = f'{{"tenants": {{\n  "wonka": {json.dumps(document("wonka"))},\n  {SIBLING}\n}} }}'
-    desk.put("many", text)
+    configure(desk.account, "many", text)
 
     done = command("remove", "wonka", said="y\n")
 
@@ -126,43 +118,9 @@ def test_remove_asks_first_and_leaves_the_siblings_as_they_are(
     assert members(desk.texts()["many"]) == members(f'{{"tenants": {{{SIBLING}}}}}')
 
 
-def test_remove_of_an_unknown_tenant_is_refused(command: Command, desk: Desk) -> None:
-    done = command("remove", "nobody", "--yes")
-
-    assert done.err.startswith("Tenant nobody is not configured.\n")
-    assert (done.out, done.code) == ("", 4)
-    assert set(desk.texts()) == set(TENANTS)
-
-
-def test_who_may_be_in_a_parameter_that_cannot_be_read_is_not_called_unknown(
-    command: Command, desk: Desk
-) -> None:
-    desk.put("many", '{"tenants": {"wonka": ')
-
-    for done in (
-        command("disable", "wonka"),
-        command("add", "wonka", "--no-tenant-id", "--scope", ""),
-    ):
-        assert done.err.startswith(f"{PATH}/many: it is not JSON: ")
-        assert (done.out, done.code) == ("", 4)
-
-    assert "wonka" not in desk.texts()
-
-
-def test_remove_deletes_the_parameter_that_apply_packed_once_nobody_is_in_it(
-    command: Command, desk: Desk
-) -> None:
-    desk.put("packed-001", f'{{"tenants": {{{SIBLING}}}}}')
-
-    done = command("remove", "vandelay", "--yes")
-
-    assert done.code == 0
-    assert set(desk.texts()) == set(TENANTS)
-
-
 def test_enable_gives_a_token_and_disable_takes_it_away(command: Command, desk: Desk) -> None:
     own = f'"wonka": {{"tenant_id": "{IDS["wonka"]}", "scope": "{SCOPES[0]}", "enabled": '
-    desk.put("many", f'{{"tenants": {{{own}false}}, {SIBLING}}}}}')
+    configure(desk.account, "many", f'{{"tenants": {{{own}false}}, {SIBLING}}}}}')
 
     done = command("enable", "wonka")
 
@@ -193,12 +151,9 @@ def toml(tenants: dict[str, dict[str, object]]) -> str:
 def test_apply_brings_the_tenants_in_line_with_a_file(
     command: Command, desk: Desk, tmp_path: Path
 ) -> None:
-    desk.put("many", f'{{"tenants": {{{SIBLING}}}}}')
+    configure(desk.account, "many", f'{{"tenants": {{{SIBLING}}}}}')
     before = desk.texts()
-    wanted: dict[str, dict[str, object]] = {
-        name: {"tenant_id": tenant_id, "scope": SCOPES[0]} for name, tenant_id in TENANTS.items()
-    }
-    wanted["wonka"] = document("wonka")
+    wanted = tenants_of_the_stack() | {"wonka": document("wonka")}
     (tmp_path / "tenants.toml").write_text(toml(wanted))
     plan = [
         f'+ wonka  tenant_id "{IDS["wonka"]}", scope "{SCOPES[0]}"',
@@ -226,18 +181,3 @@ def test_apply_brings_the_tenants_in_line_with_a_file(
         "many": '{"tenants": {}}',
         "wonka": json.dumps(document("wonka")),
     }
-
-
-def test_apply_of_an_invalid_file_changes_nothing(
-    command: Command, desk: Desk, tmp_path: Path
-) -> None:
-    (tmp_path / "tenants.json").write_text('{"tenants": {"wonka": {"scope": "", "scop": ""}}}')
-
-    done = command("apply", "tenants.json", "--yes")
-
-    assert done.err.splitlines() == [
-        "tenants.json, tenant wonka: unknown members: scop.",
-        "Correct the file; nothing was changed.",
-    ]
-    assert (done.out, done.code) == ("", 4)
-    assert set(desk.texts()) == set(TENANTS)

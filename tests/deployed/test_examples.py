@@ -39,19 +39,29 @@ def one_tenants(account: Account, tmp_path: Path) -> Iterator[str]:
         yield role["Arn"]
 
 
-@pytest.mark.parametrize("kind", PROGRAMS)
-def test_an_example_calls_the_api_with_nothing_but_the_policy(
-    kind: str, consumer_role: str, account: Account, local: Local, tmp_path: Path
-) -> None:
-    environment = environment_of(account) | credentials_of(account, consumer_role)
-    seen = len(local.api.calls)
-
-    told = {}
+def told_in_a_role(
+    kind: str, role_arn: str, local: Local, folder: Path
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Run an example for two tenants, and return what it tells of each, and its errors."""
+    environment = environment_of(local.account) | credentials_of(local.account, role_arn)
+    told, errors = {}, {}
     for name in ("acme", "globex"):
         with program(
-            kind, name, f"{local.api.url}/{kind}", environment=environment, folder=tmp_path
+            kind, name, f"{local.api.url}/{kind}", environment=environment, folder=folder
         ) as running:
             told[name] = running.call(f"/companies/{TENANTS[name]}/orders")
+        errors[name] = running.errors.read_text()
+    return told, errors
+
+
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize("kind", PROGRAMS)
+def test_an_example_calls_the_api_with_nothing_but_the_policy(
+    kind: str, consumer_role: str, local: Local, tmp_path: Path
+) -> None:
+    seen = len(local.api.calls)
+
+    told, _ = told_in_a_role(kind, consumer_role, local, tmp_path)
 
     assert told == {"acme": "200", "globex": "200"}
     assert [(call.caller, call.verdict) for call in local.api.calls[seen:]] == [(kind, TAKEN)] * 2
@@ -59,17 +69,9 @@ def test_an_example_calls_the_api_with_nothing_but_the_policy(
 
 @pytest.mark.parametrize("kind", PROGRAMS)
 def test_a_role_for_one_tenant_reads_no_other(
-    kind: str, one_tenants: str, account: Account, local: Local, tmp_path: Path
+    kind: str, one_tenants: str, local: Local, tmp_path: Path
 ) -> None:
-    environment = environment_of(account) | credentials_of(account, one_tenants)
-
-    told, errors = {}, {}
-    for name in ("acme", "globex"):
-        with program(
-            kind, name, f"{local.api.url}/{kind}", environment=environment, folder=tmp_path
-        ) as running:
-            told[name] = running.call(f"/companies/{TENANTS[name]}/orders")
-        errors[name] = running.errors.read_text()
+    told, errors = told_in_a_role(kind, one_tenants, local, tmp_path)
 
     assert told == {"acme": "200", "globex": NO_ANSWER}
     assert "/visma/tokens/globex" in errors["globex"]

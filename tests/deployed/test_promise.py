@@ -27,7 +27,7 @@ from local.authorization_server import Fault
 from local.aws import PROJECT, Account, build, deploy
 from local.demo import CLIENT_ID, CLIENT_SECRET, NOT_GRANTED, TENANTS, Local
 from tests.conftest import Event, Show
-from tests.deployed.conftest import Invoke
+from tests.deployed.conftest import Invoke, forget
 from tests.helpers.command import credentials_of, environment_of
 from tests.helpers.example_programs import COMMANDS, LAMBDA, NO_ANSWER, PROGRAMS, program
 from tests.helpers.front import Front, standing_before
@@ -239,10 +239,7 @@ def declared(local: Local, account: Account) -> Iterator[str]:
     )
     yield stack.outputs["FunctionName"]
     account.cloudformation.delete_stack(StackName="orders")
-    account.ssm.delete_parameters(Names=[f"/visma/tokens/{tenant}"])
-    account.dynamodb.delete_item(
-        TableName=local.stack.outputs["LedgerTableName"], Key={"key": {"S": f"tenant#{tenant}"}}
-    )
+    forget(local, tenant)
     granted.discard(tenant_id)
 
 
@@ -298,20 +295,12 @@ def programs(
     environment = environment_of(account) | credentials_of(account, role_arn)
     environment |= {"AWS_ENDPOINT_URL": service.front.url}
     with ExitStack() as stack:
-        yield {
-            (kind, tenant): stack.enter_context(
-                program(
-                    kind,
-                    tenant,
-                    f"{api.url}/{kind}",
-                    str(CACHE),
-                    environment=environment,
-                    folder=folder,
-                )
-            ).call
-            for kind in PROGRAMS
-            for tenant in SERVED[:2]
-        }
+        calls: dict[tuple[str, str], Call] = {}
+        for kind, tenant in itertools.product(PROGRAMS, SERVED[:2]):
+            told = (kind, tenant, f"{api.url}/{kind}", str(CACHE))
+            running = stack.enter_context(program(*told, environment=environment, folder=folder))
+            calls[kind, tenant] = running.call
+        yield calls
 
 
 def test_whatever_breaks_no_api_sees_an_expired_token_or_anothers(

@@ -18,7 +18,7 @@ from local.authorization_server import SCOPES
 from local.aws import REGION, Account, Stack, deploy
 from local.demo import NOT_GRANTED, TENANTS, Local
 from tests.conftest import PROJECT, Event, counts
-from tests.deployed.conftest import Invoke
+from tests.deployed.conftest import Invoke, configure
 from tests.helpers.opaque_server import CLIENT_ID, CLIENT_SECRET
 
 pytestmark = pytest.mark.long
@@ -91,9 +91,7 @@ def test_an_authorization_server_of_another_code_base_with_opaque_tokens(
         Name=f"visma/clients/{method}", SecretString=json.dumps(secret)
     )
     document = {"scope": SCOPES[0], "client": method, "tenant_id": TENANTS["acme"]}
-    opaque.account.ssm.put_parameter(
-        Name=f"/visma/tenants/{method}", Value=json.dumps(document), Type="String"
-    )
+    configure(opaque.account, method, json.dumps(document))
 
     report = invoke({"tenants": [method]})
 
@@ -106,13 +104,8 @@ def test_an_authorization_server_of_another_code_base_with_opaque_tokens(
 @pytest.fixture
 def own_key(account: Account, local: Local) -> Iterator[str]:
     """Make a key that is not the stack's, and have the stack return to its own."""
-    keys = boto3.client(
-        "kms",
-        endpoint_url=account.endpoint,
-        region_name=REGION,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    session = boto3.Session("test", "test", region_name=REGION)
+    keys = session.client("kms", endpoint_url=account.endpoint)
     yield keys.create_key()["KeyMetadata"]["Arn"]
     assert redeploy(local, TokenKeyArn="").outputs == local.stack.outputs
 

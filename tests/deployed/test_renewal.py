@@ -13,7 +13,7 @@ from local.authorization_server import SCOPES
 from local.aws import Account
 from local.demo import CLIENT_ID, NOT_GRANTED, TENANTS, Local
 from tests.conftest import Event, counts
-from tests.deployed.conftest import Invoke, versions
+from tests.deployed.conftest import Invoke, configure, versions
 
 IDS = {name: str(uuid4()) for name in ("hooli", "stark", "wayne")}
 NAMES = {tenant_id: name for name, tenant_id in (TENANTS | IDS).items()}
@@ -37,9 +37,7 @@ class Operator:
     def configure(self, parameter: str, content: object) -> None:
         self.parameters.add(f"/visma/tenants/{parameter}")
         text = content if isinstance(content, str) else json.dumps(content)
-        self.account.ssm.put_parameter(
-            Name=f"/visma/tenants/{parameter}", Value=text, Type="String", Overwrite=True
-        )
+        configure(self.account, parameter, text)
 
     def run(self, event: str = "scheduled") -> dict[str, Any]:
         self.local.visma_connect.received.clear()

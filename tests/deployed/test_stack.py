@@ -90,15 +90,6 @@ def test_force_renews_every_token(account: Account, invoke: Invoke, event: Event
     assert versions(account) == {tenant: version + 1 for tenant, version in before.items()}
 
 
-def test_a_tenant_that_has_not_granted_is_told_what_to_do(invoke: Invoke, event: Event) -> None:
-    [failure] = invoke(event("all"))["failures"]
-
-    assert failure["tenant"] == NOT_GRANTED
-    assert failure["reason"] == "TokenRefused"
-    assert failure["detail"].startswith("invalid_tenant")
-    assert "grant" in failure["remedy"]
-
-
 def test_a_run_for_named_tenants_leaves_the_others(
     account: Account, invoke: Invoke, event: Event
 ) -> None:
@@ -230,35 +221,27 @@ def furnished(account: Account, local: Local) -> Iterator[Stack]:
         account.secretsmanager.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
 
-@pytest.mark.parametrize("what", FUNCTION_MAY)
-def test_the_function_may(what: str, furnished: Stack, function: Account) -> None:
-    assert FUNCTION_MAY[what](function, furnished)
+MAY = {"function": FUNCTION_MAY, "consumer": CONSUMER_MAY}
+CALLS = NEITHER_MAY | FUNCTION_MAY | CONSUMER_MAY
 
 
-@pytest.mark.parametrize("what", CONSUMER_MAY)
-def test_a_consumer_may(what: str, furnished: Stack, consumer: Account) -> None:
-    assert CONSUMER_MAY[what](consumer, furnished)
+@pytest.fixture
+def by(role: str, function: Account, consumer: Account) -> Account:
+    return {"function": function, "consumer": consumer}[role]
 
 
-@pytest.mark.parametrize("what", NEITHER_MAY | CONSUMER_MAY)
-def test_the_function_may_not(
-    what: str, furnished: Stack, function: Account, administrator: Account
+@pytest.mark.parametrize(("role", "what"), [(role, what) for role in MAY for what in MAY[role]])
+def test_a_role_may(what: str, furnished: Stack, by: Account) -> None:
+    assert CALLS[what](by, furnished)
+
+
+@pytest.mark.parametrize(
+    ("role", "what"), [(role, what) for role in MAY for what in CALLS if what not in MAY[role]]
+)
+def test_a_role_may_nothing_else(
+    what: str, furnished: Stack, by: Account, administrator: Account
 ) -> None:
-    call = (NEITHER_MAY | CONSUMER_MAY)[what]
-
     with pytest.raises(ClientError, match="AccessDenied"):
-        call(function, furnished)
+        CALLS[what](by, furnished)
 
-    assert call(administrator, furnished)
-
-
-@pytest.mark.parametrize("what", NEITHER_MAY | FUNCTION_MAY)
-def test_a_consumer_may_not(
-    what: str, furnished: Stack, consumer: Account, administrator: Account
-) -> None:
-    call = (NEITHER_MAY | FUNCTION_MAY)[what]
-
-    with pytest.raises(ClientError, match="AccessDenied"):
-        call(consumer, furnished)
-
-    assert call(administrator, furnished)
+    assert CALLS[what](administrator, furnished)

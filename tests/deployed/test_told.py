@@ -11,7 +11,7 @@ from local.authorization_server import SCOPES
 from local.aws import Account
 from local.demo import CLIENT_ID, Local
 from tests.conftest import Event
-from tests.deployed.conftest import Invoke
+from tests.deployed.conftest import Invoke, configure
 from token_issuer.reporting.events import SOURCE
 from token_issuer.reporting.telemetry import NAMESPACE
 
@@ -55,23 +55,18 @@ def test_a_rule_hears_of_a_tenant_that_fails_recovers_and_goes(
 ) -> None:
     account = local.account
 
-    def configure(*, enabled: bool) -> None:
+    def turn(*, enabled: bool) -> None:
         document = {"tenant_id": TENANT_ID, "scope": SCOPES[0], "enabled": enabled}
-        account.ssm.put_parameter(
-            Name=f"/visma/tenants/{TENANT}",
-            Value=json.dumps(document),
-            Type="String",
-            Overwrite=True,
-        )
+        configure(account, TENANT, json.dumps(document))
 
     account.events.put_rule(Name="heard", EventPattern=json.dumps({"source": [SOURCE]}))
     account.events.put_targets(Rule="heard", Targets=[{"Id": "queue", "Arn": queue[1]}])
 
-    configure(enabled=True)
+    turn(enabled=True)
     invoke(event("all"))
     local.visma_connect.clients[CLIENT_ID].tenants.add(TENANT_ID)
     invoke(event("force"))
-    configure(enabled=False)
+    turn(enabled=False)
     invoke(event("all"))
 
     account.ssm.delete_parameters(Names=[f"/visma/tenants/{TENANT}"])

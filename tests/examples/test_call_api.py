@@ -32,8 +32,9 @@ from tests.helpers.example_programs import (
     variables,
 )
 from tests.helpers.parameter_store import DENIED, ParameterStore, wait_until
+from tests.helpers.programs import finished
+from tests.helpers.reader_processes import environment
 from tests.reader.conftest import held
-from tests.reader.test_processes import environment
 
 type StartResponse = Callable[..., object]
 type Application = Callable[..., Iterable[bytes]]
@@ -110,17 +111,8 @@ class Place:
 
     def run(self, kind: str, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a program to its end with that on its standard input."""
-        return subprocess.run(
-            [*command_of(kind), *(arguments or ("acme", f"{self.api.url}/{kind}"))],
-            cwd=PROJECT,
-            env=self.environment,
-            input=text,
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",  # as Python has bytes that are no text
-            timeout=90,
-            check=False,
-        )
+        command = [*command_of(kind), *(arguments or ("acme", f"{self.api.url}/{kind}"))]
+        return finished(command, env=self.environment, cwd=PROJECT, said=text)
 
 
 @pytest.fixture
@@ -443,9 +435,7 @@ def test_a_path_is_one_call_to_that_host(kind: str, place: Place) -> None:
 
 def processes() -> str:
     """Return the arguments and the environment of all that run."""
-    shown = subprocess.run(
-        ["ps", "axeww", "-o", "args"], capture_output=True, text=True, check=True
-    ).stdout
+    shown = finished(["ps", "axeww", "-o", "args"]).stdout
     assert "AWS_SECRET_ACCESS_KEY=testing" in shown  # so environments are shown
     return shown
 

@@ -20,6 +20,7 @@ from token_issuer.tenants.documents import Tenant, check_document
 EXAMPLES = PROJECT / "examples"
 KUBERNETES = EXAMPLES / "kubernetes/external-secret.yaml"
 ISSUER: Any = cfn_yaml.load(str(PROJECT / "template.yaml"))
+SAM: Any = cfn_yaml.load(str(EXAMPLES / "lambda/template.yaml"))
 TENANTS_PATH = ISSUER["Parameters"]["TenantsPath"]["Default"]
 TOKEN = f"{ISSUER['Parameters']['TokensPath']['Default']}/acme"
 OUTPUT = "ReadTokensPolicyArn"
@@ -59,14 +60,13 @@ def declared_by_terraform() -> tuple[str, str]:
 
 
 def declared_by_sam() -> tuple[str, str]:
-    template: Any = cfn_yaml.load(str(EXAMPLES / "lambda/template.yaml"))
     values = {
         "Tenant": "acme",
         "TenantId": str(uuid4()),
-        "Scope": template["Parameters"]["Scope"]["Default"],
+        "Scope": SAM["Parameters"]["Scope"]["Default"],
         "AWS::StackName": "orders",
     }
-    properties = template["Resources"]["TenantDocument"]["Properties"]
+    properties = SAM["Resources"]["TenantDocument"]["Properties"]
     assert properties["Type"] == "String"
     name, text = (
         re.sub(r"\$\{([\w:]+)\}", lambda found: values[found[1]], properties[member]["Fn::Sub"])
@@ -91,7 +91,6 @@ def test_the_policy_that_is_attached_is_the_issuers_output() -> None:
     declared = terraform()
     stack = declared["aws_cloudformation_stack"]["issuer"]["name"]
     attached = declared["aws_iam_role_policy_attachment"]["read_tokens"]
-    sam: Any = cfn_yaml.load(str(EXAMPLES / "lambda/template.yaml"))
 
     assert OUTPUT in ISSUER["Outputs"]
     assert stack == "token-issuer"
@@ -99,13 +98,12 @@ def test_the_policy_that_is_attached_is_the_issuers_output() -> None:
         f'${{data.aws_cloudformation_stack.issuer.outputs["{OUTPUT}"]}}'
     )
     assert attached["role"] == "${aws_iam_role.orders.name}"
-    assert sam["Resources"]["CallApi"]["Properties"]["Policies"] == [{"Ref": OUTPUT}]
+    assert SAM["Resources"]["CallApi"]["Properties"]["Policies"] == [{"Ref": OUTPUT}]
 
 
 def test_the_lambda_function_is_told_its_tenant_and_caches_for_five_minutes_at_most() -> None:
-    template: Any = cfn_yaml.load(str(EXAMPLES / "lambda/template.yaml"))
-    cache = template["Parameters"]["CacheSeconds"]
-    variables = template["Resources"]["CallApi"]["Properties"]["Environment"]["Variables"]
+    cache = SAM["Parameters"]["CacheSeconds"]
+    variables = SAM["Resources"]["CallApi"]["Properties"]["Environment"]["Variables"]
 
     assert cache["Default"] == cache["MaxValue"] == CACHE_SECONDS
     assert variables == {

@@ -11,6 +11,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 from tests.helpers.account import make_settings
+from tests.helpers.deployed_aws import make_ledger
 from visma_tokens_cli.apply import apply_tenants
 from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.tenants_file import read_file
@@ -35,6 +36,13 @@ def make_stack() -> Stack:
         settings=replace(make_settings(), writes_per_second=100),
         aws=boto3.Session(),
     )
+
+
+def make_stack_with_ledger() -> Stack:
+    """Return one with an empty ledger."""
+    make_ledger(boto3.client("dynamodb"))
+    stack = make_stack()
+    return replace(stack, settings=replace(stack.settings, ledger_table="ledger"))
 
 
 def before(ssm: "SSMClient", operation: str, *happenings: Callable[[], object] | None) -> None:

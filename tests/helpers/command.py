@@ -2,14 +2,18 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from local.aws import Account
+from tests.helpers.programs import finished
 
+COMMANDS = [
+    *("status", "add", "remove", "enable", "disable", "apply", "renew", "doctor", "token"),
+    *("secret stage", "secret status"),
+]
 FIND = ["cloudformation:DescribeStacks", "lambda:GetFunctionConfiguration"]  # the stack
 
 
@@ -28,16 +32,8 @@ class Command:
 
     def __call__(self, *arguments: str, said: str = "", **variables: str) -> Done:
         """Run it with that on its standard input."""
-        done = subprocess.run(
-            [self.path, *arguments],
-            cwd=self.folder,
-            env=self.environment | variables,
-            input=said,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        environment = self.environment | variables
+        done = finished([self.path, *arguments], env=environment, cwd=self.folder, said=said)
         return Done(out=done.stdout, err=done.stderr, code=done.returncode)
 
 

@@ -13,9 +13,10 @@ from xml.sax.saxutils import escape
 import boto3
 
 from tests.helpers.account import ENVIRONMENT
+from tests.helpers.facts import fail, make_record
 from tests.helpers.invoked import ISSUED
 from tests.helpers.scripted_aws import ScriptedAws, StartResponse
-from token_issuer.ledger.records import Failure, Issued, Record
+from token_issuer.errors import IssuerError
 from token_issuer.ledger.table import Ledger
 from token_issuer.redaction import Quoted
 
@@ -137,12 +138,7 @@ class Deployed(ScriptedAws):
         fresh, self.alter = Deployed(), None
         self.status, self.outputs, self.function = fresh.status, fresh.outputs, fresh.function
         self.report = fresh.report
-        self.dynamodb.create_table(
-            TableName="ledger",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
-        )
+        make_ledger(self.dynamodb)
         self.secretsmanager.create_secret(Name=f"{PREFIX}/default", SecretString=DOCUMENT)
         for name in ("acme", "globex", "initech"):
             self.configure(name, {"scope": "a"})
@@ -163,35 +159,29 @@ class Deployed(ScriptedAws):
     ) -> None:
         """Have a token issued, or an attempt fail."""
         now, ledger = datetime.now(UTC), Ledger(self.dynamodb, "ledger")
-        blank = Record(tenant=name, client="default", attempted_at=now)
         if failure:
-            failed = Failure(
-                reason=reason,
-                code=Quoted(code or "invalid_tenant"),
-                detail=Quoted(failure),
-                failed_at=now,
-                refusals=0,
-                next_attempt_at=None,
-                purpose="",
-                client_secret_version="v1",
-            )
-            ledger.record_failure(replace(blank, failure=failed))
+            error = IssuerError.recall(reason, Quoted(failure), Quoted(code or "invalid_tenant"))
+            ledger.record_failure(fail(None, name, error, now))
             return
-        issued = Issued(
-            issued_at=now,
-            expires_at=now + timedelta(hours=1),
-            fingerprint="0123456789abcdef",
-            scope=Quoted("a"),
-            parameter=f"/visma/tokens/{name}",
-            version=1,
-            client_secret_version="v1",
-            purpose="",
-            document=f"/visma/tenants/{name}",
+        known = make_record(name)
+        assert known.issued
+        issued = replace(
+            known.issued, issued_at=now, expires_at=now + timedelta(hours=1), version=1
         )
-        ledger.record_token(replace(blank, issued=issued), None)
+        ledger.record_token(replace(known, attempted_at=now, issued=issued), None)
         self.ssm.put_parameter(
             Name=issued.parameter, Value="opaque", Type="SecureString", Overwrite=True
         )
+
+
+def make_ledger(dynamodb: "DynamoDBClient") -> None:
+    """Make the table as template.yaml does."""
+    dynamodb.create_table(
+        TableName="ledger",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "key", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "key", "KeyType": "HASH"}],
+    )
 
 
 def _operation(environ: dict[str, Any], body: bytes) -> str:

@@ -30,6 +30,21 @@ def jwt(tenant: str = "acme", *, expires_at: object = NOW + 3600, number: int = 
     return ".".join([*(part.rstrip("=") for part in encoded), "c2lnbmF0dXJl"])
 
 
+OLD, NEW = jwt(number=1), jwt(number=2)
+
+
+class Changing(dict[str, str]):
+    """Does for a reader, and has the old token at first."""
+
+    def __init__(self) -> None:
+        super().__init__(acme=OLD)
+
+    def __getitem__(self, name: str) -> str:
+        token = super().__getitem__(name)
+        self[name] = NEW
+        return token
+
+
 def wait_until(holds: Callable[[], bool]) -> None:
     """Wait for what another thread does."""
     deadline = time.monotonic() + 20

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+TEN_SECONDS = 10.0  # for which a client waits for it
+
 
 @dataclass(frozen=True)
 class Called:

@@ -8,6 +8,7 @@ import sys
 import pexpect
 
 from tests.conftest import PROJECT
+from tests.helpers.programs import finished
 
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
@@ -27,11 +28,16 @@ type Child = pexpect.spawn[str]
 
 def on_terminal(*arguments: str, **variables: str) -> Child:
     """Start Python on a terminal of 80 columns."""
+    return on_terminal_of((24, 80), *arguments, **variables)
+
+
+def on_terminal_of(size: tuple[int, int], *arguments: str, **variables: str) -> Child:
+    """Start Python on a terminal with so many lines and columns."""
     return pexpect.spawn(
         sys.executable,
         list(arguments),
         env=ENVIRONMENT | variables,
-        dimensions=(24, 80),
+        dimensions=size,
         encoding="utf-8",
         timeout=30,
     )
@@ -48,16 +54,7 @@ def in_a_pipe(
     *arguments: str, said: str = "", **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run Python with that on its standard input."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env=ENVIRONMENT | variables,
-        input=said,
-        capture_output=True,
-        encoding="utf-8",
-        errors="surrogateescape",  # for what is none
-        timeout=60,
-        check=False,
-    )
+    return finished([sys.executable, *arguments], env=ENVIRONMENT | variables, said=said)
 
 
 def run(*arguments: str, said: str = "", **variables: str) -> subprocess.CompletedProcess[str]:

@@ -32,20 +32,25 @@ def switch(server: VismaConnect, method: str, path: str, **form: str) -> None:
     requests.request(method, f"{server.url}/local/{path}", data=form, timeout=10).raise_for_status()
 
 
-def test_a_token_carries_the_documented_claims(server: VismaConnect) -> None:
+@pytest.fixture
+def granted(server: VismaConnect) -> VismaConnect:
     switch(server, "POST", f"grants/{FORM['tenant_id']}")
-    server.lifetime = 1200
+    return server
 
-    status, answer = ask(server)
 
-    claims = server.claims(answer.pop("access_token"))
+def test_a_token_carries_the_documented_claims(granted: VismaConnect) -> None:
+    granted.lifetime = 1200
+
+    status, answer = ask(granted)
+
+    claims = granted.claims(answer.pop("access_token"))
     assert status == 200
     assert answer == {"token_type": "Bearer", "expires_in": 1200, "scope": SCOPES[0]}
     assert claims["client_id"] == "demoapp"
     assert claims["tenant_id"] == FORM["tenant_id"]
     assert claims["scope"] == [SCOPES[0]]
     assert claims["exp"] - claims["nbf"] == 1200
-    assert claims["iss"] == server.url
+    assert claims["iss"] == granted.url
     assert "aud" in claims
     assert "sub" not in claims
 
@@ -69,30 +74,27 @@ def test_a_refusal_is_an_oauth_error(
     assert answer["error"] == error
 
 
-def test_a_grant_can_be_withdrawn(server: VismaConnect) -> None:
-    switch(server, "POST", f"grants/{FORM['tenant_id']}")
-    switch(server, "DELETE", f"grants/{FORM['tenant_id']}")
+def test_a_grant_can_be_withdrawn(granted: VismaConnect) -> None:
+    switch(granted, "DELETE", f"grants/{FORM['tenant_id']}")
 
-    assert ask(server)[1]["error"] == "invalid_tenant"
+    assert ask(granted)[1]["error"] == "invalid_tenant"
 
 
-def test_it_fails_as_told_until_it_is_mended(server: VismaConnect) -> None:
-    switch(server, "POST", f"grants/{FORM['tenant_id']}")
-    switch(server, "POST", "fault", status="503", body='{"down": true}')
+def test_it_fails_as_told_until_it_is_mended(granted: VismaConnect) -> None:
+    switch(granted, "POST", "fault", status="503", body='{"down": true}')
 
-    failing = ask(server)
-    switch(server, "DELETE", "fault")
+    failing = ask(granted)
+    switch(granted, "DELETE", "fault")
 
     assert failing == (503, {"down": True})
-    assert ask(server)[0] == 200
+    assert ask(granted)[0] == 200
 
 
-def test_it_is_as_slow_as_told(server: VismaConnect) -> None:
-    switch(server, "POST", f"grants/{FORM['tenant_id']}")
-    switch(server, "POST", "fault", seconds="0.3")
+def test_it_is_as_slow_as_told(granted: VismaConnect) -> None:
+    switch(granted, "POST", "fault", seconds="0.3")
     started = time.monotonic()
 
-    status, _ = ask(server)
+    status, _ = ask(granted)
 
     assert status == 200
     assert time.monotonic() - started >= 0.3

@@ -16,6 +16,7 @@ import pytest
 
 from local.demo import NOT_GRANTED, TENANTS
 from tests.conftest import PROJECT
+from tests.helpers.programs import finished
 from tests.helpers.shell import ALL as ODD_SHELL
 from tests.helpers.shell import PROXIES
 
@@ -68,10 +69,26 @@ def demo(clone: Path, temporary: Path) -> Iterator[subprocess.Popen[str]]:
             net.cancel()
 
 
+def in_an_odd_shell(
+    *command: str, clone: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | ODD_SHELL | variables
+    return finished(command, env=environment, cwd=clone, seconds=HANGS_SECONDS)
+
+
 def processes_of(clone: Path) -> list[str]:
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    listed = finished(["ps", "-eo", "args"])
+    assert listed.returncode == 0
     folder = str(clone.parent)  # of plain letters, which ps shows in any locale
     return [line for line in listed.stdout.splitlines() if folder in line]
+
+
+@pytest.fixture
+def temporary(clone: Path, tmp_path: Path) -> Iterator[Path]:
+    """Return a folder for temporary files; nothing is left of the demo that used it."""
+    yield tmp_path
+    assert processes_of(clone) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def wait_for(words: str, running: subprocess.Popen[str]) -> str:
@@ -100,8 +117,8 @@ def test_a_demo_on_a_busy_machine_shows_the_same_as_the_readme() -> None:
     assert without_figures(at_once) == without_figures(later)
 
 
-def test_the_demo_shows_tokens_and_a_failure_with_its_remedy(clone: Path, tmp_path: Path) -> None:
-    with demo(clone, tmp_path) as running:
+def test_the_demo_shows_tokens_and_a_failure_with_its_remedy(clone: Path, temporary: Path) -> None:
+    with demo(clone, temporary) as running:
         output, _ = running.communicate()
 
     assert running.returncode == 0, output
@@ -115,19 +132,15 @@ def test_the_demo_shows_tokens_and_a_failure_with_its_remedy(clone: Path, tmp_pa
     assert without_figures(shown) in without_figures((PROJECT / "README.md").read_text()), shown
     assert "\x1b" not in output
     assert max(map(len, output.splitlines())) <= 80
-    assert processes_of(clone) == []
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_demo_that_is_killed_leaves_nothing_running(clone: Path, tmp_path: Path) -> None:
-    with demo(clone, tmp_path) as running:
+def test_a_demo_that_is_killed_leaves_nothing_running(clone: Path, temporary: Path) -> None:
+    with demo(clone, temporary) as running:
         wait_for("AWS (MiniStack)", running)
         running.kill()
         rest, _ = running.communicate()  # ends once all that write to it have ended
 
     assert "Interrupted; everything is stopped." in rest
-    assert processes_of(clone) == []
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -139,47 +152,30 @@ def test_a_demo_that_is_killed_leaves_nothing_running(clone: Path, tmp_path: Pat
     ],
 )
 def test_a_demo_ends_in_a_sentence_when_nobody_takes_what_it_prints(
-    streams: str, told: str, clone: Path, tmp_path: Path
+    streams: str, told: str, clone: Path, temporary: Path
 ) -> None:
-    ended = subprocess.run(
-        ["sh", "-c", f"make demo {streams}"],
-        cwd=clone,
-        env=os.environ | ODD_SHELL | {"TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = in_an_odd_shell("sh", "-c", f"make demo {streams}", clone=clone, TMPDIR=str(temporary))
 
     assert told in ended.stdout
     assert (ended.returncode == 0) == ("/dev/full" not in streams), ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
-    assert processes_of(clone) == []
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_demo_on_a_full_disk_ends_in_a_sentence(clone: Path, tmp_path: Path) -> None:
+def test_a_demo_on_a_full_disk_ends_in_a_sentence(clone: Path, temporary: Path) -> None:
     megabyte = 2048  # blocks of 512 bytes: no file may become larger
-    ended = subprocess.run(
-        ["sh", "-c", f"ulimit -f {megabyte}; make demo"],
-        cwd=clone,
-        env=os.environ | ODD_SHELL | {"TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    limited = f"ulimit -f {megabyte}; make demo"
+    ended = in_an_odd_shell("sh", "-c", limited, clone=clone, TMPDIR=str(temporary))
 
     assert ended.returncode != 0
     assert "sam build failed with exit code" in ended.stderr
-    assert processes_of(clone) == []
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
 @pytest.mark.parametrize("moment", ["Authorization server", "AWS (MiniStack)", "Waiting"])
 def test_an_interrupted_demo_leaves_nothing_behind(
-    moment: str, number: signal.Signals, clone: Path, tmp_path: Path
+    moment: str, number: signal.Signals, clone: Path, temporary: Path
 ) -> None:
-    with demo(clone, tmp_path) as running:
+    with demo(clone, temporary) as running:
         wait_for(moment, running)
         time.sleep(1)
         os.killpg(running.pid, number)
@@ -188,8 +184,6 @@ def test_an_interrupted_demo_leaves_nothing_behind(
     assert running.returncode != 0
     assert "Interrupted; everything is stopped." in output
     assert "Traceback" not in output
-    assert processes_of(clone) == []
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_linters_pass_from_the_oddest_shell(clone: Path, tmp_path: Path) -> None:
@@ -198,20 +192,13 @@ def test_the_linters_pass_from_the_oddest_shell(clone: Path, tmp_path: Path) -> 
     for name in ("config", "credentials"):
         (tmp_path / ".aws" / name).write_text("of no format")
 
-    done = subprocess.run(
-        ["make", "check"],
-        cwd=clone,
-        env=os.environ | ODD_SHELL | {"HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = in_an_odd_shell("make", "check", clone=clone, HOME=str(tmp_path))
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_make_alone_says_what_there_is(clone: Path) -> None:
-    said = subprocess.run(["make"], cwd=clone, capture_output=True, text=True, check=True).stdout
+    said = finished(["make"], cwd=clone).stdout
 
     assert {"demo", "local", "test", "test-long", "check"} <= set(re.findall(r"make (\S+)", said))
 
@@ -222,14 +209,8 @@ def test_without_python_3_13_one_line_says_what_to_install(clone: Path, tmp_path
     for python in ("python3.13", "python3", "python"):
         (tmp_path / python).symlink_to(tmp_path / "false")
 
-    said = subprocess.run(
-        [tmp_path / "make", "demo", "UV=none", "-B"],
-        cwd=clone,
-        env={"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [str(tmp_path / "make"), "demo", "UV=none", "-B"]
+    said = finished(command, env={"PATH": str(tmp_path)}, cwd=clone)
 
     assert said.returncode != 0
     first, *others = said.stderr.splitlines()

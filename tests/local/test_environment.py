@@ -21,6 +21,7 @@ from local import environment
 from local.authorization_server import serving_wsgi
 from local.aws import Account, build
 from tests.conftest import PROJECT
+from tests.helpers.programs import finished
 from tests.helpers.shell import ALL, NOWHERE, PROXIES
 
 HARMLESS = {"LC_ALL", "LANG", "TZ", "HOME", *PROXIES, "NO_PROXY", "no_proxy"}
@@ -67,14 +68,9 @@ no-binary = :all:
 def make(
     *arguments: str, shell: dict[str, str], checkout: Path = PROJECT
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["make", "--no-print-directory", *arguments],
-        cwd=checkout,
-        env={"PATH": os.environ["PATH"], "HOME": str(Path.home())} | shell,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = {"PATH": os.environ["PATH"], "HOME": str(Path.home())} | shell
+    command = ["make", "--no-print-directory", *arguments]
+    return finished(command, env=environment, cwd=checkout, seconds=600)
 
 
 def test_make_passes_nothing_on_that_breaks_something() -> None:
@@ -203,27 +199,12 @@ def test_the_lines_that_are_printed_work_in_the_shell_of_a_person(
 ) -> None:
     variables = Account(loopback).environment | {"SPACED": "of two words"}
     shell = {"PATH": f"{PROJECT}/.tools/consumers/bin:{os.environ['PATH']}"} | ALL
-    printed = subprocess.run(
-        [sys.executable, "-E", "-c", PRINTED.format(variables=variables)],
-        cwd=PROJECT,
-        env=shell,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    printing = [sys.executable, "-E", "-c", PRINTED.format(variables=variables)]
+    printed = finished(printing, env=shell, cwd=PROJECT).stdout
 
-    pasted = subprocess.run(
-        [
-            "sh",
-            "-c",
-            PASTED.format(lines=printed, url=loopback, python=shlex.quote(sys.executable)),
-        ],
-        cwd=tmp_path,
-        env=shell,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    python = shlex.quote(sys.executable)
+    pasting = PASTED.format(lines=printed, url=loopback, python=python)
+    pasted = finished(["sh", "-c", pasting], env=shell, cwd=tmp_path)
 
     assert pasted.stdout.split() == ["curl", "000000000000", "requests"], pasted.stderr
 

@@ -13,6 +13,7 @@ import pytest
 
 from local.processes import run
 from tests.conftest import PROJECT
+from tests.helpers.programs import finished
 
 INTERRUPTED_WHILE_IT_STARTS = """
 import os, signal, subprocess, sys
@@ -68,15 +69,8 @@ def is_gone(pid: str) -> bool:
 
 def test_a_signal_while_a_process_starts_ends_it_too(tmp_path: Path) -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        ended = subprocess.run(
-            [sys.executable, "-c", INTERRUPTED_WHILE_IT_STARTS, name, tmp_path / "log"],
-            cwd=PROJECT,
-            env=BY_MAKE,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        command = [sys.executable, "-c", INTERRUPTED_WHILE_IT_STARTS, name, str(tmp_path / "log")]
+        ended = finished(command, env=BY_MAKE, cwd=PROJECT)
 
         child, *further = ended.stdout.split()
         assert not Path(f"/proc/{child}").exists(), name
@@ -95,9 +89,7 @@ def test_processes_may_be_started_by_any_thread(tmp_path: Path) -> None:
 def test_a_killed_process_takes_with_it_what_it_started(tmp_path: Path) -> None:
     log = tmp_path / "log"
 
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, log], cwd=PROJECT, env=BY_MAKE, timeout=60, check=False
-    )
+    killed = finished([sys.executable, "-c", KILLED, log], env=BY_MAKE, cwd=PROJECT)
 
     started = log.read_text().split()
     until = time.monotonic() + GONE_SECONDS

@@ -9,10 +9,22 @@ from contextlib import ExitStack, contextmanager
 
 import boto3
 import pytest
+import requests
 
 from local.authorization_server import serving_wsgi
-from tests.helpers.parameter_store import DOWN, NOW, Clock, ParameterStore, jwt, wait_until
-from visma_tokens import TokenReader
+from tests.helpers.parameter_store import (
+    DOWN,
+    NEW,
+    NOW,
+    OLD,
+    Clock,
+    ParameterStore,
+    jwt,
+    wait_until,
+)
+from tests.helpers.refusing_api import Api
+from visma_tokens import TokenError, TokenReader
+from visma_tokens.requests import VismaToken
 
 
 def session() -> boto3.Session:
@@ -32,6 +44,12 @@ def store() -> ParameterStore:
 
 
 @pytest.fixture
+def token(store: ParameterStore) -> str:
+    """Store the token of acme, and return it."""
+    return store.tokens.setdefault("acme", jwt())
+
+
+@pytest.fixture
 def served_url(store: ParameterStore) -> Iterator[str]:
     """Serve it, and return the URL."""
     with serving_wsgi(store) as url:
@@ -44,6 +62,40 @@ def tokens(served_url: str, clock: Clock) -> TokenReader:
 
 
 @pytest.fixture
+def cached(tokens: TokenReader, store: ParameterStore) -> TokenReader:
+    """Return a reader that has cached the token of acme."""
+    store.tokens["acme"] = OLD
+    assert tokens["acme"] == OLD
+    return tokens
+
+
+@pytest.fixture
+def rotated(cached: TokenReader, store: ParameterStore) -> TokenReader:
+    """Return a reader that has cached the token before the one that is stored."""
+    store.tokens["acme"] = NEW
+    return cached
+
+
+@pytest.fixture
+def http(rotated: TokenReader) -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.auth = VismaToken("acme", rotated)
+        yield session
+
+
+@pytest.fixture
+def api() -> Api:
+    """Return one that takes the newer token."""
+    return Api({NEW})
+
+
+@pytest.fixture
+def url(api: Api) -> Iterator[str]:
+    with serving_wsgi(api) as served:
+        yield served
+
+
+@pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(100) as threads:
         yield threads
@@ -53,6 +105,13 @@ def cache(names: list[str], tokens: TokenReader, store: ParameterStore) -> None:
     """Give each of these a token, and have it cached."""
     store.tokens = {name: jwt(name) for name in names}
     tokens.prefetch(names)
+
+
+def failure_of(tokens: TokenReader, kind: type[TokenError] = TokenError) -> TokenError:
+    """Look acme up, and return the error of that kind."""
+    with pytest.raises(kind) as caught:
+        tokens["acme"]
+    return caught.value
 
 
 def served_in_an_outage(

@@ -12,15 +12,13 @@ import pytest
 import requests
 
 from local.authorization_server import serving_wsgi
-from tests.helpers.parameter_store import DENIED, Clock, ParameterStore, jwt
-from tests.helpers.refusing_api import Api
+from tests.helpers.parameter_store import DENIED, NEW, OLD, Changing, Clock, ParameterStore, jwt
+from tests.helpers.refusing_api import TEN_SECONDS, Api
 from tests.reader.conftest import held, until_asked
 from visma_tokens import NoSuchToken, TokenReader, Tokens
 from visma_tokens.httpx import KEPT_BYTES
 from visma_tokens.httpx import VismaToken as HttpxToken
 from visma_tokens.requests import VismaToken as RequestsToken
-
-TEN_SECONDS = 10.0
 
 
 @dataclass
@@ -79,32 +77,11 @@ CALLERS: dict[str, Send] = {
     "httpx": by_httpx,
     "httpx-async": by_httpx_async,
 }
-OLD, NEW = jwt(number=1), jwt(number=2)
 
 
 @pytest.fixture(params=CALLERS)
 def send(request: pytest.FixtureRequest) -> Send:
     return CALLERS[request.param]
-
-
-@pytest.fixture
-def api() -> Api:
-    return Api()
-
-
-@pytest.fixture
-def url(api: Api) -> Iterator[str]:
-    with serving_wsgi(api) as served:
-        yield served
-
-
-@pytest.fixture
-def rotated(tokens: TokenReader, store: ParameterStore) -> TokenReader:
-    """Return a reader that has cached the token before the one that is stored."""
-    store.tokens["acme"] = OLD
-    assert tokens["acme"] == OLD
-    store.tokens["acme"] = NEW
-    return tokens
 
 
 def test_a_token_that_is_taken_is_sent_once(
@@ -121,8 +98,6 @@ def test_a_token_that_is_taken_is_sent_once(
 def test_a_refused_token_is_read_past_the_cache_and_the_call_is_repeated(
     rotated: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
 ) -> None:
-    api.taken = {NEW}
-
     assert send(rotated, url) == Answer(200, "welcome", [401])
     assert send(rotated, url) == Answer(200, "welcome", [])
 
@@ -133,42 +108,30 @@ def test_a_refused_token_is_read_past_the_cache_and_the_call_is_repeated(
 def test_it_is_repeated_once_only(
     rotated: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
 ) -> None:
+    api.taken = set()
+
     assert send(rotated, url) == Answer(401, "not this one", [401])
 
     assert [call.token for call in api.calls] == [OLD, NEW]
     assert len(store.asked) == 2
 
 
-def test_it_is_not_repeated_with_the_same_token(
-    tokens: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
+def test_it_is_not_repeated_with_the_same_token_and_causes_no_storm(
+    cached: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
 ) -> None:
-    store.tokens["acme"] = OLD
+    answers = [send(cached, url) for _ in range(20)]
 
-    assert send(tokens, url) == Answer(401, "not this one", [])
-
-    assert len(api.calls) == 1
-    assert len(store.asked) == 2
-
-
-def test_an_api_that_refuses_everything_causes_no_storm(
-    tokens: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
-) -> None:
-    store.tokens["acme"] = OLD
-
-    assert {send(tokens, url).status for _ in range(20)} == {401}
-
+    assert answers == [Answer(401, "not this one", [])] * 20
     assert len(api.calls) == 20
     assert len(store.asked) == 2
 
 
 def test_where_it_can_t_be_read_again_the_401_is_the_answer(
-    tokens: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
+    cached: TokenReader, store: ParameterStore, api: Api, url: str, send: Send
 ) -> None:
-    store.tokens["acme"] = OLD
-    assert tokens["acme"]
     store.failure = DENIED
 
-    assert send(tokens, url) == Answer(401, "not this one", [])
+    assert send(cached, url) == Answer(401, "not this one", [])
     assert len(api.calls) == 1
 
 
@@ -198,16 +161,8 @@ def test_a_dictionary_will_do(api: Api, url: str, send: Send) -> None:
     assert [call.token for call in api.calls] == ["one", "two"]
 
 
-def test_a_dictionary_that_changes_does_for_a_rotation(api: Api, url: str, send: Send) -> None:
-    class Changing(dict[str, str]):
-        def __getitem__(self, name: str) -> str:
-            token = super().__getitem__(name)
-            self[name] = "two"
-            return token
-
-    api.taken = {"two"}
-
-    assert send(Changing(acme="one"), url) == Answer(200, "welcome", [401])
+def test_a_dictionary_that_changes_does_for_a_rotation(url: str, send: Send) -> None:
+    assert send(Changing(), url) == Answer(200, "welcome", [401])
 
 
 class Unseekable(io.RawIOBase):
@@ -290,8 +245,6 @@ NOT_AGAIN: dict[str, tuple[Send, Callable[[], Body]]] = {
 def test_a_body_that_can_be_sent_again_is(
     caller: Send, body: Body, rotated: TokenReader, api: Api, url: str
 ) -> None:
-    api.taken = {NEW}
-
     assert caller(rotated, url, body).before == [401]
 
     first, second = api.calls
@@ -303,7 +256,6 @@ def test_a_body_that_can_be_sent_again_is(
 def test_a_body_that_can_t_be_sent_again_is_not(
     name: str, rotated: TokenReader, api: Api, url: str
 ) -> None:
-    api.taken = {NEW}
     caller, body = NOT_AGAIN[name]
 
     assert caller(rotated, url, body()) == Answer(401, "not this one", [])
@@ -346,65 +298,48 @@ def test_no_other_host_gets_the_token(
     assert len(store.asked) == 1
 
 
-def test_a_refusal_after_a_redirect_on_the_same_host_is_repeated(
-    rotated: TokenReader, api: Api, url: str, send: Send
-) -> None:
-    api.taken, api.redirect = {NEW}, f"{url}/here"
-
-    answer = send(rotated, f"{url}/elsewhere")
-
-    assert answer.status == 200
-    assert [(call.path, call.token) for call in api.calls] == [
-        ("/elsewhere", OLD),
-        ("/here", OLD),
-        ("/here", NEW),
-    ]
-
-
-def test_what_was_ordered_before_a_redirect_is_not_ordered_twice(
-    rotated: TokenReader, api: Api, url: str, send: Send
-) -> None:
-    api.taken = {NEW}
-
-    answer = send(rotated, f"{url}/ordered", BYTES[send])
-
-    assert answer.status == 200
-    assert [(call.method, call.path, call.token) for call in api.calls] == [
+REDIRECTS = {
+    "a refusal after one is repeated": [
+        ("GET", "/elsewhere", OLD),
+        ("GET", "/here", OLD),
+        ("GET", "/here", NEW),
+    ],
+    "what was ordered before one is not ordered twice": [
         ("POST", "/ordered", OLD),
         ("GET", "/ordered/1", OLD),
         ("GET", "/ordered/1", NEW),
-    ]
+    ],
+    "one after the repeated call has the newer token": [
+        ("GET", "/guarded", OLD),
+        ("GET", "/guarded", NEW),
+        ("GET", "/here", NEW),
+    ],
+}
 
 
-def test_a_redirect_after_the_repeated_call_has_the_newer_token(
-    rotated: TokenReader, api: Api, url: str, send: Send
+@pytest.mark.parametrize("calls", REDIRECTS.values(), ids=REDIRECTS)
+def test_redirects_on_the_same_host(
+    calls: list[tuple[str, str, str]], rotated: TokenReader, api: Api, url: str, send: Send
 ) -> None:
-    api.taken = {NEW}
+    api.redirect = f"{url}/here"
+    method, path, _ = calls[0]
 
-    answer = send(rotated, f"{url}/guarded")
+    answer = send(rotated, f"{url}{path}", BYTES[send] if method == "POST" else None)
 
     assert answer.status == 200
-    assert [(call.path, call.token) for call in api.calls] == [
-        ("/guarded", OLD),
-        ("/guarded", NEW),
-        ("/here", NEW),
-    ]
+    assert [(call.method, call.path, call.token) for call in api.calls] == calls
 
 
 def test_twenty_threads_that_are_refused_all_get_through(
-    rotated: TokenReader, store: ParameterStore, api: Api, url: str, pool: ThreadPoolExecutor
+    rotated: TokenReader, store: ParameterStore, url: str, pool: ThreadPoolExecutor
 ) -> None:
-    api.taken = {NEW}
-
     answers = list(pool.map(lambda _: by_requests(rotated, url), range(20)))
 
     assert {one.status for one in answers} == {200}
     assert len(store.asked) == 2
 
 
-def test_a_wrapper_of_a_reader_does_as_well(
-    rotated: TokenReader, api: Api, url: str, send: Send
-) -> None:
+def test_a_wrapper_of_a_reader_does_as_well(rotated: TokenReader, url: str, send: Send) -> None:
     class Wrapper:
         """Has what is looked up and read again, and nothing else of a reader."""
 
@@ -414,20 +349,17 @@ def test_a_wrapper_of_a_reader_does_as_well(
         def __getitem__(self, tenant: str) -> str:
             return rotated[tenant]
 
-    api.taken = {NEW}
-
     assert send(Wrapper(), url) == Answer(200, "welcome", [401])
 
 
 @pytest.mark.parametrize("is_refused", [False, True], ids=["at first", "after a 401"])
 def test_no_read_blocks_the_loop_of_a_client(
-    *, is_refused: bool, tokens: TokenReader, store: ParameterStore, api: Api, url: str
+    *, is_refused: bool, tokens: TokenReader, store: ParameterStore, url: str
 ) -> None:
     if is_refused:
         store.tokens["acme"] = OLD
         assert tokens["acme"] == OLD
     store.tokens["acme"] = NEW
-    api.taken = {NEW}
     reads = len(store.asked)
 
     async def call() -> tuple[int, bool]:
@@ -463,12 +395,8 @@ def test_what_is_no_tenant_and_what_is_no_reader_is_refused_at_once(
         kind("acme", path)
 
 
-def test_the_time_of_the_repeated_call_is_told(rotated: TokenReader, api: Api, url: str) -> None:
-    api.taken = {NEW}
-    with requests.Session() as session:
-        session.auth = RequestsToken("acme", rotated)
-
-        assert session.get(url, timeout=TEN_SECONDS).elapsed.total_seconds() > 0
+def test_the_time_of_the_repeated_call_is_told(http: requests.Session, url: str) -> None:
+    assert http.get(url, timeout=TEN_SECONDS).elapsed.total_seconds() > 0
 
 
 @pytest.mark.parametrize("kind", [str.__str__, str.encode])
@@ -480,8 +408,6 @@ def test_a_header_that_another_authentication_has_rebuilt_is_ours_all_the_same(
             header = super().__call__(request).headers["Authorization"]
             request.headers["Authorization"] = kind("".join(list(header)))
             return request
-
-    api.taken = {NEW}
 
     answer = requests.get(url, auth=Rebuilding("acme", rotated), timeout=TEN_SECONDS)
 
@@ -512,41 +438,31 @@ def test_a_header_that_is_not_ours_is_never_replaced(  # noqa: PLR0913  what it 
     assert len(store.asked) == (1 if can_be_read else 2)
 
 
-def test_hooks_of_a_session_see_the_last_answer_only(
-    rotated: TokenReader, api: Api, url: str
-) -> None:
-    api.taken = {NEW}
+def test_hooks_of_a_session_see_the_last_answer_only(http: requests.Session, url: str) -> None:
     seen: list[int] = []
-    with requests.Session() as session:
-        session.auth = RequestsToken("acme", rotated)
-        session.hooks["response"].append(lambda answer, **_: seen.append(answer.status_code))
-        answer = session.get(url, timeout=TEN_SECONDS)
+    hooks = http.hooks["response"]
+    hooks.append(lambda answer, **_: seen.append(answer.status_code))
+
+    answer = http.get(url, timeout=TEN_SECONDS)
 
     assert seen == [200]
     assert answer.history[0].request.headers["Authorization"] == f"Bearer {OLD}"
     assert answer.request.headers["Authorization"] == f"Bearer {NEW}"
-    assert session.cookies["seen"] == "1"
+    assert http.cookies["seen"] == "1"
 
 
 def test_a_request_that_is_sent_again_later_is_repeated_again(
-    rotated: TokenReader, store: ParameterStore, clock: Clock, api: Api, url: str
+    http: requests.Session, store: ParameterStore, clock: Clock, api: Api, url: str
 ) -> None:
-    with requests.Session() as session:
-        session.auth = RequestsToken("acme", rotated)
-        request = session.prepare_request(requests.Request("GET", url))
-        for number in (2, 3):
-            clock.now += 11
-            store.tokens["acme"] = jwt(number=number)
-            api.taken = {store.tokens["acme"]}
+    request = http.prepare_request(requests.Request("GET", url))
+    for number in (2, 3):
+        clock.now += 11
+        store.tokens["acme"] = jwt(number=number)
+        api.taken = {store.tokens["acme"]}
 
-            assert session.send(request, timeout=TEN_SECONDS).status_code == 200
+        assert http.send(request, timeout=TEN_SECONDS).status_code == 200
 
 
-def test_a_stream_that_is_refused_is_repeated_as_a_stream(
-    rotated: TokenReader, api: Api, url: str
-) -> None:
-    api.taken = {NEW}
-    with requests.Session() as session:
-        session.auth = RequestsToken("acme", rotated)
-        with session.get(url, stream=True, timeout=TEN_SECONDS) as answer:
-            assert answer.raw.read() == b"welcome"
+def test_a_stream_that_is_refused_is_repeated_as_a_stream(http: requests.Session, url: str) -> None:
+    with http.get(url, stream=True, timeout=TEN_SECONDS) as answer:
+        assert answer.raw.read() == b"welcome"

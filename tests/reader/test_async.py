@@ -5,21 +5,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.helpers.parameter_store import ParameterStore, asked, jwt, wait_until
+from tests.helpers.parameter_store import NEW, OLD, ParameterStore, asked, jwt, wait_until
 from tests.reader.conftest import held, until_asked, wait_for
 from visma_tokens import NoSuchToken, TokenReader
 
 
-def test_a_hundred_tasks_make_one_call(tokens: TokenReader, store: ParameterStore) -> None:
-    store.tokens["acme"] = jwt()
-
+def test_a_hundred_tasks_make_one_call(
+    tokens: TokenReader, store: ParameterStore, token: str
+) -> None:
     async def ask() -> list[str]:
         with held(store, "acme"):
             tasks = [asyncio.create_task(tokens.aread("acme")) for _ in range(100)]
             await until_asked(store, 1)
         return await asyncio.gather(*tasks)
 
-    assert set(asyncio.run(ask())) == {store.tokens["acme"]}
+    assert set(asyncio.run(ask())) == {token}
     assert store.asked == [["acme"]]
 
 
@@ -43,10 +43,8 @@ def test_forty_slow_tenants_never_block_another(tokens: TokenReader, store: Para
 
 
 def test_a_task_that_is_cancelled_takes_no_token_from_the_others(
-    tokens: TokenReader, store: ParameterStore
+    tokens: TokenReader, store: ParameterStore, token: str
 ) -> None:
-    store.tokens["acme"] = jwt()
-
     async def ask() -> str:
         with held(store, "acme"):
             cancelled, other = (asyncio.create_task(tokens.aread("acme")) for _ in range(2))
@@ -56,15 +54,13 @@ def test_a_task_that_is_cancelled_takes_no_token_from_the_others(
             assert cancelled.cancelled()
         return await other
 
-    assert asyncio.run(ask()) == store.tokens["acme"]
+    assert asyncio.run(ask()) == token
     assert len(store.asked) == 1
 
 
 def test_a_loop_that_ends_meanwhile_leaves_the_token_to_the_next(
-    tokens: TokenReader, store: ParameterStore
+    tokens: TokenReader, store: ParameterStore, token: str
 ) -> None:
-    store.tokens["acme"] = jwt()
-
     async def give_up() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(tokens.aread("acme"), 0.2)
@@ -72,15 +68,13 @@ def test_a_loop_that_ends_meanwhile_leaves_the_token_to_the_next(
     with held(store, "acme"):
         asyncio.run(give_up())
 
-    assert asyncio.run(tokens.aread("acme")) == store.tokens["acme"]
+    assert asyncio.run(tokens.aread("acme")) == token
     assert len(store.asked) == 1
 
 
 def test_threads_and_tasks_share_a_call(
-    tokens: TokenReader, store: ParameterStore, pool: ThreadPoolExecutor
+    tokens: TokenReader, store: ParameterStore, token: str, pool: ThreadPoolExecutor
 ) -> None:
-    store.tokens["acme"] = jwt()
-
     with held(store, "acme"):
         of_thread = pool.submit(tokens.__getitem__, "acme")
         wait_until(asked(store, 1))
@@ -89,7 +83,7 @@ def test_threads_and_tasks_share_a_call(
         wait_for(1)
 
     assert of_other_thread.result() == of_thread.result()
-    assert of_thread.result() == of_task.result() == store.tokens["acme"]
+    assert of_thread.result() == of_task.result() == token
     assert len(store.asked) == 1
 
 
@@ -98,15 +92,11 @@ def test_a_failure_is_raised_in_the_task(tokens: TokenReader) -> None:
         asyncio.run(tokens.aread("acme"))
 
 
-def test_after_a_401_it_is_read_past_the_cache(tokens: TokenReader, store: ParameterStore) -> None:
-    first = store.tokens["acme"] = jwt(number=1)
-    assert tokens["acme"] == first
-    second = store.tokens["acme"] = jwt(number=2)
-
+def test_after_a_401_it_is_read_past_the_cache(rotated: TokenReader, store: ParameterStore) -> None:
     async def reread() -> list[str | None]:
-        return [await tokens.areread("acme", refused) for refused in (first, second, second)]
+        return [await rotated.areread("acme", refused) for refused in (OLD, NEW, NEW)]
 
-    assert asyncio.run(reread()) == [second, None, None]
+    assert asyncio.run(reread()) == [NEW, None, None]
     assert len(store.asked) == 2
 
 

@@ -13,9 +13,8 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3 import Retry
 
 from local.authorization_server import serving_wsgi
-from tests.helpers.parameter_store import ParameterStore
-from tests.helpers.refusing_api import Api
-from tests.reader.test_401 import NEW, OLD, TEN_SECONDS, rotated  # noqa: F401  a fixture
+from tests.helpers.parameter_store import NEW, OLD, Changing, ParameterStore
+from tests.helpers.refusing_api import TEN_SECONDS, Api
 from visma_tokens import TokenReader
 from visma_tokens.bearer import may_be_short
 from visma_tokens.httpx import VismaToken as HttpxToken
@@ -61,24 +60,6 @@ def cookie_url(cookie_api: CookieApi) -> Iterator[str]:
         yield served
 
 
-@pytest.fixture
-def api() -> Api:
-    return Api({NEW})
-
-
-@pytest.fixture
-def url(api: Api) -> Iterator[str]:
-    with serving_wsgi(api) as served:
-        yield served
-
-
-@pytest.fixture
-def session(rotated: TokenReader) -> Iterator[requests.Session]:  # noqa: F811
-    with requests.Session() as opened:
-        opened.auth = RequestsToken("acme", rotated)
-        yield opened
-
-
 def cookies_of_requests(
     tokens: TokenReader, url: str, kept: dict[str, str], headers: dict[str, str]
 ) -> None:
@@ -116,21 +97,16 @@ KEPT = {"session": "old", "gone": "1", "kept": "2"}
 
 @pytest.mark.parametrize("call", WITH_COOKIES)
 def test_cookies_that_come_with_a_401_are_sent_with_the_repeated_call(
-    call: Callable[..., None],
-    rotated: TokenReader,  # noqa: F811
-    cookie_api: CookieApi,
-    cookie_url: str,
+    call: Callable[..., None], rotated: TokenReader, cookie_api: CookieApi, cookie_url: str
 ) -> None:
     call(rotated, cookie_url, {}, {})
+
     assert cookie_api.cookies == [set(), {"session=new"}]
 
 
 @pytest.mark.parametrize("call", WITH_COOKIES)
 def test_cookies_that_come_with_a_401_replace_those_that_were_sent(
-    call: Callable[..., None],
-    rotated: TokenReader,  # noqa: F811
-    cookie_api: CookieApi,
-    cookie_url: str,
+    call: Callable[..., None], rotated: TokenReader, cookie_api: CookieApi, cookie_url: str
 ) -> None:
     call(rotated, cookie_url, KEPT, {})
 
@@ -140,10 +116,7 @@ def test_cookies_that_come_with_a_401_replace_those_that_were_sent(
 
 @pytest.mark.parametrize("call", WITH_COOKIES)
 def test_other_cookies_in_a_header_of_the_caller_s_are_sent_again(
-    call: Callable[..., None],
-    rotated: TokenReader,  # noqa: F811
-    cookie_api: CookieApi,
-    cookie_url: str,
+    call: Callable[..., None], rotated: TokenReader, cookie_api: CookieApi, cookie_url: str
 ) -> None:
     call(rotated, cookie_url, {}, {"Cookie": "mine=1"})
 
@@ -151,22 +124,19 @@ def test_other_cookies_in_a_header_of_the_caller_s_are_sent_again(
 
 
 def test_a_repeated_call_is_retried_as_others_are(
-    session: requests.Session, cookie_api: CookieApi, cookie_url: str
+    http: requests.Session, cookie_api: CookieApi, cookie_url: str
 ) -> None:
     cookie_api.failures = 2
-    session.mount("http://", HTTPAdapter(max_retries=Retry(3, status_forcelist=[503])))
+    http.mount("http://", HTTPAdapter(max_retries=Retry(3, status_forcelist=[503])))
 
-    assert session.get(cookie_url, timeout=TEN_SECONDS).status_code == 200
+    assert http.get(cookie_url, timeout=TEN_SECONDS).status_code == 200
     assert len(cookie_api.cookies) == 4
 
 
 def test_a_pool_of_one_connection_is_enough(
-    session: requests.Session,
-    rotated: TokenReader,  # noqa: F811
-    api: Api,
-    url: str,
+    http: requests.Session, rotated: TokenReader, api: Api, url: str
 ) -> None:
-    session.mount("http://", HTTPAdapter(pool_maxsize=1, pool_block=True))
+    http.mount("http://", HTTPAdapter(pool_maxsize=1, pool_block=True))
     limits = httpx.Limits(max_connections=1)
 
     async def call() -> int:
@@ -174,7 +144,7 @@ def test_a_pool_of_one_connection_is_enough(
         async with httpx.AsyncClient(auth=auth, limits=limits, timeout=TEN_SECONDS) as client:
             return (await client.get(url)).status_code
 
-    assert session.get(url, timeout=TEN_SECONDS).status_code == 200
+    assert http.get(url, timeout=TEN_SECONDS).status_code == 200
     with httpx.Client(auth=HttpxToken("acme", Changing()), limits=limits) as client:
         assert client.get(url, timeout=TEN_SECONDS).status_code == 200
     assert asyncio.run(call()) == 200
@@ -182,23 +152,8 @@ def test_a_pool_of_one_connection_is_enough(
     assert [call.token for call in api.calls] == [OLD, NEW] * 3
 
 
-class Changing(dict[str, str]):
-    """Has the old token at first."""
-
-    def __init__(self) -> None:
-        super().__init__(acme=OLD)
-
-    def __getitem__(self, name: str) -> str:
-        token = super().__getitem__(name)
-        self[name] = NEW
-        return token
-
-
 def test_one_authentication_serves_loops_in_several_threads(
-    rotated: TokenReader,  # noqa: F811
-    store: ParameterStore,
-    url: str,
-    pool: ThreadPoolExecutor,
+    rotated: TokenReader, store: ParameterStore, url: str, pool: ThreadPoolExecutor
 ) -> None:
     auth = HttpxToken("acme", rotated)
 
@@ -214,8 +169,7 @@ def test_one_authentication_serves_loops_in_several_threads(
 
 
 def test_elsewhere_than_on_asyncio_nothing_is_read(
-    rotated: TokenReader,  # noqa: F811
-    store: ParameterStore,
+    rotated: TokenReader, store: ParameterStore
 ) -> None:
     for coroutine in (
         rotated.aread("globex"),
@@ -229,25 +183,19 @@ def test_elsewhere_than_on_asyncio_nothing_is_read(
 
 
 def test_a_redirect_to_another_host_after_the_repeated_call_has_no_token(
-    rotated: TokenReader,  # noqa: F811
-    session: requests.Session,
-    api: Api,
-    url: str,
+    rotated: TokenReader, http: requests.Session, api: Api, url: str
 ) -> None:
     other = Api()
     with serving_wsgi(other) as elsewhere:
         api.redirect = elsewhere
         with httpx.Client(auth=HttpxToken("acme", rotated), follow_redirects=True) as client:
-            for call in (session.get, client.get):
+            for call in (http.get, client.get):
                 assert call(f"{url}/guarded-elsewhere", timeout=TEN_SECONDS).status_code == 401
 
     assert {call.token for call in other.calls} == {None}
 
 
-def test_a_hook_of_httpx_may_read_the_refusal(
-    rotated: TokenReader,  # noqa: F811
-    url: str,
-) -> None:
+def test_a_hook_of_httpx_may_read_the_refusal(rotated: TokenReader, url: str) -> None:
     seen: list[str] = []
 
     def read(answer: httpx.Response) -> None:
@@ -262,12 +210,12 @@ def test_a_hook_of_httpx_may_read_the_refusal(
     assert seen == ["not this one", "welcome"]
 
 
-def test_a_hook_of_requests_may_read_the_refusal(session: requests.Session, url: str) -> None:
+def test_a_hook_of_requests_may_read_the_refusal(http: requests.Session, url: str) -> None:
     seen: list[str] = []
-    request = session.prepare_request(requests.Request("GET", url))
+    request = http.prepare_request(requests.Request("GET", url))
     request.hooks["response"].insert(0, lambda answer, **_: seen.append(answer.text))
 
-    answer = session.send(request, timeout=TEN_SECONDS)
+    answer = http.send(request, timeout=TEN_SECONDS)
 
     assert (answer.text, answer.history[0].text) == ("welcome", "not this one")
     assert seen == ["not this one"]
@@ -391,7 +339,7 @@ def test_each_sending_of_a_shared_request_of_httpx_is_repeated() -> None:
     assert asyncio.run(calls()) == [200] * 4
 
 
-def test_a_cookie_that_httpx_cannot_send_is_not_sent(rotated: TokenReader) -> None:  # noqa: F811
+def test_a_cookie_that_httpx_cannot_send_is_not_sent(rotated: TokenReader) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.headers["Authorization"] == f"Bearer {NEW}":
             return httpx.Response(200)

@@ -3,7 +3,7 @@
 import copy
 import pickle
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,33 +12,14 @@ import pytest
 import requests
 
 from local.authorization_server import serving_wsgi
-from tests.helpers.parameter_store import ParameterStore, jwt
-from tests.helpers.refusing_api import Api
-from tests.reader.test_401 import NEW, OLD, TEN_SECONDS, rotated  # noqa: F401  a fixture
+from tests.helpers.parameter_store import NEW, OLD, ParameterStore, jwt
+from tests.helpers.refusing_api import TEN_SECONDS, Api
 from visma_tokens import TokenReader
 from visma_tokens.httpx import VismaToken as HttpxToken
 from visma_tokens.requests import VismaToken as RequestsToken
 
 OTHER = jwt("globex")
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
-
-
-@pytest.fixture
-def api() -> Api:
-    return Api({NEW})
-
-
-@pytest.fixture
-def url(api: Api) -> Iterator[str]:
-    with serving_wsgi(api) as served:
-        yield served
-
-
-@pytest.fixture
-def session(rotated: TokenReader) -> Iterator[requests.Session]:  # noqa: F811
-    with requests.Session() as opened:
-        opened.auth = RequestsToken("acme", rotated)
-        yield opened
 
 
 def through_a_pickle[T](value: T) -> T:
@@ -54,19 +35,19 @@ COPIES: dict[str, Callable[[requests.PreparedRequest], requests.PreparedRequest]
 
 @pytest.mark.parametrize("how", COPIES)
 def test_each_copy_of_a_request_is_repeated(
-    how: str, session: requests.Session, api: Api, url: str
+    how: str, http: requests.Session, api: Api, url: str
 ) -> None:
-    request = session.prepare_request(requests.Request("GET", url))
+    request = http.prepare_request(requests.Request("GET", url))
     copies = [COPIES[how](request) for _ in range(4)]
 
-    answers = [session.send(one, timeout=TEN_SECONDS) for one in copies]
+    answers = [http.send(one, timeout=TEN_SECONDS) for one in copies]
 
     assert [one.status_code for one in answers] == [200] * 4
     assert [call.token for call in api.calls] == [OLD, NEW] * 4
 
 
 def test_one_request_that_threads_send_together_is_repeated_for_each(
-    session: requests.Session, api: Api, pool: ThreadPoolExecutor
+    http: requests.Session, api: Api, pool: ThreadPoolExecutor
 ) -> None:
     together, is_repeated = threading.Barrier(4), threading.Event()
 
@@ -83,44 +64,36 @@ def test_one_request_that_threads_send_together_is_repeated_for_each(
             return another.send(request, timeout=TEN_SECONDS).status_code
 
     with serving_wsgi(late) as url:
-        request = session.prepare_request(requests.Request("GET", url))
+        request = http.prepare_request(requests.Request("GET", url))
         assert list(pool.map(send, [request] * 4)) == [200] * 4
 
     assert sorted(call.token == OLD for call in api.calls) == [False] * 4 + [True] * 4
 
 
 def test_a_copy_for_another_tenant_is_repeated_with_its_own_token(
-    rotated: TokenReader,  # noqa: F811
-    store: ParameterStore,
-    session: requests.Session,
-    api: Api,
-    url: str,
+    rotated: TokenReader, store: ParameterStore, http: requests.Session, api: Api, url: str
 ) -> None:
     store.tokens["globex"] = jwt("globex", number=1)
-    request = session.prepare_request(requests.Request("GET", url))
+    request = http.prepare_request(requests.Request("GET", url))
     another = RequestsToken("globex", rotated)(request.copy())
     store.tokens["globex"] = OTHER
     api.taken = {NEW, OTHER}
 
-    answers = [session.send(one, timeout=TEN_SECONDS) for one in (another, request)]
+    answers = [http.send(one, timeout=TEN_SECONDS) for one in (another, request)]
 
     assert [one.status_code for one in answers] == [200, 200]
     assert [call.token for call in api.calls] == [jwt("globex", number=1), OTHER, OLD, NEW]
 
 
 def test_a_header_of_another_tenant_is_never_replaced(
-    rotated: TokenReader,  # noqa: F811
-    store: ParameterStore,
-    session: requests.Session,
-    api: Api,
-    url: str,
+    rotated: TokenReader, store: ParameterStore, http: requests.Session, api: Api, url: str
 ) -> None:
     store.tokens["globex"] = OTHER
-    request = session.prepare_request(requests.Request("GET", url))
+    request = http.prepare_request(requests.Request("GET", url))
     another = requests.Request("GET", url, auth=RequestsToken("globex", rotated)).prepare()
     request.headers.update(another.headers)
 
-    answer = session.send(request, timeout=TEN_SECONDS)
+    answer = http.send(request, timeout=TEN_SECONDS)
 
     assert answer.status_code == 401
     assert [call.token for call in api.calls] == [OTHER]
@@ -142,10 +115,7 @@ def test_an_authentication_that_is_applied_twice_repeats_once(api: Api, url: str
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_pickle_of_an_answer_holds_the_tokens_that_were_sent_and_no_others(
-    protocol: int,
-    rotated: TokenReader,  # noqa: F811
-    store: ParameterStore,
-    url: str,
+    protocol: int, rotated: TokenReader, store: ParameterStore, url: str
 ) -> None:
     store.tokens["globex"] = OTHER
     assert rotated["globex"] == OTHER
@@ -167,34 +137,29 @@ def test_the_pickle_of_an_answer_holds_the_tokens_that_were_sent_and_no_others(
 
 
 def test_the_pickle_of_a_request_is_sent_as_it_is(
-    session: requests.Session, api: Api, url: str
+    http: requests.Session, api: Api, url: str
 ) -> None:
-    request = through_a_pickle(session.prepare_request(requests.Request("GET", url)))
+    request = through_a_pickle(http.prepare_request(requests.Request("GET", url)))
 
-    assert session.send(request, timeout=TEN_SECONDS).status_code == 401
+    assert http.send(request, timeout=TEN_SECONDS).status_code == 401
     assert [call.token for call in api.calls] == [OLD]
 
 
 def test_deep_copies_share_the_reader(
-    rotated: TokenReader,  # noqa: F811
-    session: requests.Session,
-    store: ParameterStore,
-    api: Api,
-    url: str,
+    rotated: TokenReader, http: requests.Session, store: ParameterStore, api: Api, url: str
 ) -> None:
     assert copy.copy(rotated) is copy.deepcopy(rotated) is rotated
     with httpx.Client(auth=copy.deepcopy(HttpxToken("acme", rotated))) as client:
-        answers = [copy.deepcopy(session).get(url).text, client.get(url).text]
+        answers = [copy.deepcopy(http).get(url).text, client.get(url).text]
 
     assert answers == ["welcome", "welcome"]
-    assert copy.deepcopy(session.get(url)).text == "welcome"
+    assert copy.deepcopy(http.get(url)).text == "welcome"
     assert [call.token for call in api.calls] == [OLD, NEW, NEW, NEW]
     assert len(store.asked) == 2
 
 
 def test_an_answer_of_httpx_that_took_two_calls_is_copied_and_pickled(
-    rotated: TokenReader,  # noqa: F811
-    url: str,
+    rotated: TokenReader, url: str
 ) -> None:
     with httpx.Client(auth=HttpxToken("acme", rotated)) as client:
         answer = client.get(url)
@@ -219,9 +184,7 @@ def test_what_keeps_tokens_of_its_own_is_not_looked_at_by_copies(url: str) -> No
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_reader_is_pickled_as_its_settings(
-    protocol: int,
-) -> None:
+def test_a_reader_is_pickled_as_its_settings(protocol: int) -> None:
     reader = TokenReader(cache_seconds=100, endpoint_url="http://127.0.0.1:9")
 
     pickled = pickle.dumps(reader, protocol)
@@ -234,9 +197,7 @@ def test_a_reader_is_pickled_as_its_settings(
     assert pickle.loads(pickle.dumps(TokenReader("/another/path"))) is not first  # noqa: S301
 
 
-def test_a_reader_with_a_session_of_its_own_can_t_be_pickled(
-    rotated: TokenReader,  # noqa: F811
-) -> None:
+def test_a_reader_with_a_session_of_its_own_can_t_be_pickled(rotated: TokenReader) -> None:
     for one in (rotated, RequestsToken("acme", rotated), HttpxToken("acme", rotated)):
         with pytest.raises(TypeError, match="can't be pickled: make one in the other process"):
             pickle.dumps(one)

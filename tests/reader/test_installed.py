@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import zipfile
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import pytest
 from local.authorization_server import serving_wsgi
 from tests.conftest import PROJECT
 from tests.helpers.parameter_store import ParameterStore
+from tests.helpers.programs import finished
+from tests.helpers.reader_processes import environment
 from tests.helpers.refusing_api import Api
-from tests.reader.test_processes import environment
 
 pytestmark = pytest.mark.long
 
@@ -23,14 +23,7 @@ CONSUMER = str(PROJECT / "tests/helpers/consumer.py")
 
 def run(*command: str, folder: Path, **variables: str) -> str:
     """Run it outside the checkout, and return what it prints."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=dict(os.environ) | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = finished(command, env=os.environ | variables, cwd=folder, seconds=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -42,7 +35,7 @@ def oldest_python() -> str | None:
     works = (
         python
         for python in found
-        if python and subprocess.run([python, "-c", ""], cwd="/", check=False).returncode == 0
+        if python and finished([python, "-c", ""], cwd=Path("/")).returncode == 0
     )
     return next(works, None)
 
@@ -120,13 +113,9 @@ def test_its_types_are_seen_by_those_who_check_theirs(wheel: Path, tmp_path: Pat
         "VismaToken(7)\n"
     )
 
-    done = subprocess.run(
-        [str(PROJECT / ".venv/bin/mypy"), "--strict", "--python-executable", python, "service.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    mypy = str(PROJECT / ".venv/bin/mypy")
+    command = [mypy, "--strict", "--python-executable", python, "service.py"]
+    done = finished(command, cwd=tmp_path)
 
     *lines, told = done.stdout.splitlines()
     assert {line.partition(": ")[0] for line in lines} == {"service.py:7", "service.py:8"}

@@ -13,16 +13,12 @@ import boto3
 import pytest
 
 from tests.conftest import rarely
+from tests.helpers.frames import Interruption, frames_of
 from tests.helpers.parameter_store import NOW, PATH, Clock, jwt
-from tests.reader.test_leaks import frames_of
 from visma_tokens import ReadFailed, TokenReader
 
 NAMES = ["acme", "globex"]
 SECONDS = 5  # of the sixty after which nobody waits any more
-
-
-class Interruption(BaseException):
-    """As of Celery's time limit, or of Ctrl-C."""
 
 
 class Clients(boto3.Session):

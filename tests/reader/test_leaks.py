@@ -8,10 +8,9 @@ import secrets
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import httpx
@@ -22,18 +21,16 @@ from hypothesis.strategies import builds, characters, text
 from rich.console import Console
 from rich.traceback import Traceback
 
-from tests.helpers.parameter_store import DENIED, NOW, Clock, Failure, ParameterStore, jwt
-from tests.reader.conftest import session
+from tests.helpers.frames import Interruption, frames_of
+from tests.helpers.parameter_store import DENIED, NOW, OLD, Clock, Failure, ParameterStore, jwt
+from tests.reader.conftest import failure_of, session
 from visma_tokens import TokenError, TokenReader
 from visma_tokens.httpx import VismaToken as HttpxToken
 from visma_tokens.requests import VismaToken as RequestsToken
 from visma_tokens.secret import Secret
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
 NOWHERE = "http://127.0.0.1:9"  # nothing is sent there without a token
-TOKEN = jwt(number=1)
+TOKEN = OLD
 PIECES = TOKEN.split(".")[1:]
 
 
@@ -62,22 +59,6 @@ LOOK_UPS: list[Callable[[TokenReader], object]] = [
 ]
 
 
-def frames_of(error: BaseException | None) -> Iterator[str]:
-    """Yield what a tool that shows local variables would show of ours, causes and contexts too."""
-    while error:
-        yield repr(error)
-        trace: TracebackType | None = error.__traceback__
-        while trace:
-            code = trace.tb_frame.f_code
-            is_ours = trace.tb_frame.f_globals["__name__"].startswith("visma_tokens")
-            if is_ours and code.co_name != "_values":  # which hides what boto3 has returned
-                for value in trace.tb_frame.f_locals.values():
-                    with suppress(AttributeError):  # of what is half made
-                        yield repr(value)
-            trace = trace.tb_next
-        error = error.__cause__ or error.__context__
-
-
 def shown(error: BaseException) -> str:
     return "\n".join([str(error), *traceback.format_exception(error), *frames_of(error)])
 
@@ -86,28 +67,11 @@ def assert_silent(text: str) -> None:
     assert not any(piece in text for piece in [TOKEN, *PIECES, "pass word"])
 
 
-def expired(store: ParameterStore, clock: Clock) -> None:
-    store.tokens["acme"] = TOKEN
-    clock.now = NOW + 3601
-
-
-def overwritten(store: ParameterStore, clock: Clock) -> None:
-    del clock
-    store.tokens["acme"] = f"pass word {TOKEN}"
-
-
-def gone(store: ParameterStore, clock: Clock) -> None:
-    del store.tokens["acme"]
-    clock.now = NOW + 301
-
-
-def denied(store: ParameterStore, clock: Clock) -> None:
-    store.failure = DENIED
-    clock.now = NOW + 3601
-
-
-TROUBLES: dict[str, Callable[[ParameterStore, Clock], None]] = {
-    one.__name__: one for one in (expired, overwritten, gone, denied)
+TROUBLES = {  # the token that was cached, what is stored then, how AWS fails, seconds later
+    "expired": (None, TOKEN, None, 3601),
+    "overwritten": (None, f"pass word {TOKEN}", None, 0),
+    "gone": (TOKEN, None, None, 301),
+    "denied": (TOKEN, TOKEN, DENIED, 3601),
 }
 
 
@@ -115,10 +79,13 @@ TROUBLES: dict[str, Callable[[ParameterStore, Clock], None]] = {
 def test_an_error_shows_no_token(
     name: str, tokens: TokenReader, store: ParameterStore, clock: Clock
 ) -> None:
-    if name in {"gone", "denied"}:  # after a token was cached
-        store.tokens["acme"] = TOKEN
-        assert tokens["acme"] == TOKEN
-    TROUBLES[name](store, clock)
+    cached, stored, failure, seconds = TROUBLES[name]
+    if cached:
+        store.tokens["acme"] = cached
+        assert tokens["acme"] == cached
+    store.tokens = {"acme": stored} if stored else {}
+    store.failure = failure
+    clock.now = NOW + seconds
 
     for look_up in LOOK_UPS:
         with pytest.raises(TokenError) as caught:
@@ -167,10 +134,6 @@ def test_a_call_that_fails_when_it_is_repeated_shows_no_token(
     assert_silent(shown(caught.value))
 
 
-class Interruption(BaseException):
-    """As a signal's handler may raise, anywhere."""
-
-
 class Interrupted(boto3.Session):
     """Makes clients that are interrupted when they read."""
 
@@ -202,19 +165,18 @@ def test_whatever_passes_through_finds_no_token(clock: Clock) -> None:
     assert_silent("\n".join(frames_of(caught.value)))
 
 
-def test_nothing_that_is_printed_shows_a_token(tokens: TokenReader, store: ParameterStore) -> None:
-    store.tokens["acme"] = TOKEN
-    auth, other = RequestsToken("acme", tokens), HttpxToken("acme", tokens)
+def test_nothing_that_is_printed_shows_a_token(cached: TokenReader) -> None:
+    auth, other = RequestsToken("acme", cached), HttpxToken("acme", cached)
     prepared = requests.Request("GET", "http://127.0.0.1", auth=auth).prepare()
     request = next(other.sync_auth_flow(httpx.Request("GET", "http://127.0.0.1")))
 
     assert (
         prepared.headers["Authorization"] == request.headers["Authorization"] == f"Bearer {TOKEN}"
     )
-    for one in (tokens, auth, other, vars(tokens), vars(auth), prepared.headers, request.headers):
+    for one in (cached, auth, other, vars(cached), vars(auth), prepared.headers, request.headers):
         assert_silent(f"{one!r} {one}")
     assert "'Authorization': '[secure]'" in repr(prepared.headers)
-    assert repr(tokens["acme"]) == "'[secure]'"
+    assert repr(cached["acme"]) == "'[secure]'"
 
 
 @pytest.mark.parametrize("length", [64, 90, 900])
@@ -257,15 +219,13 @@ def test_parts_of_a_token_hide_too() -> None:
 
 
 def test_no_line_of_the_log_shows_a_token(
-    tokens: TokenReader, store: ParameterStore, clock: Clock, caplog: pytest.LogCaptureFixture
+    cached: TokenReader, store: ParameterStore, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "visma_tokens")
-    store.tokens["acme"] = TOKEN
-    assert tokens["acme"]
-    assert tokens.reread("acme", TOKEN) is None
+    assert cached.reread("acme", TOKEN) is None
     store.failure = DENIED
     clock.now = NOW + 301
-    assert tokens["acme"]
+    assert cached["acme"]
 
     assert len(caplog.records) == 2
     for record in caplog.records:
@@ -335,11 +295,10 @@ def test_what_aws_says_is_escaped_and_cut(
     clock.now += 301
     assert tokens["acme"]  # which the log is told of
     clock.now += 3600
-    with pytest.raises(TokenError) as caught:
-        tokens["acme"]
+    error = failure_of(tokens)
 
-    assert_harmless(shown(caught.value))
-    assert len(str(caught.value)) < 1000
+    assert_harmless(shown(error))
+    assert len(str(error)) < 1000
     for record in caplog.records:
         assert_harmless(record.getMessage())
 
@@ -348,10 +307,7 @@ def test_a_request_that_aws_quotes_is_not_said(store: ParameterStore, tokens: To
     quoted = "should have been 'POST x-amz-security-token:IQoJb3JpZ2luX2Vj'"
     store.failure = Failure("SignatureDoesNotMatch", quoted, "403 Forbidden")
 
-    with pytest.raises(TokenError) as caught:
-        tokens["acme"]
-
-    shown = "".join(traceback.format_exception(caught.value))
+    shown = "".join(traceback.format_exception(failure_of(tokens)))
     assert "SignatureDoesNotMatch" in shown
     assert "IQoJ" not in shown
 
@@ -360,7 +316,4 @@ def test_a_request_that_aws_quotes_is_not_said(store: ParameterStore, tokens: To
 def test_a_password_in_a_url_is_not_said(url: str) -> None:
     tokens = TokenReader(session=session(), endpoint_url=url)
 
-    with pytest.raises(TokenError) as caught:
-        tokens["acme"]
-
-    assert "pa55" not in "".join(traceback.format_exception(caught.value))
+    assert "pa55" not in "".join(traceback.format_exception(failure_of(tokens)))

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from tests.conftest import rarely
-from tests.reader.test_401 import NEW, OLD, rotated  # noqa: F401  a fixture
+from tests.helpers.parameter_store import NEW, OLD
 from visma_tokens import TokenReader
 from visma_tokens.httpx import VismaToken as HttpxToken
 from visma_tokens.requests import VismaToken as RequestsToken
@@ -158,21 +158,15 @@ def by_requests(tokens: TokenReader, url: str, *, is_stream: bool) -> Outcome:
 
 def by_httpx(tokens: TokenReader, url: str, *, is_stream: bool) -> Outcome:
     with httpx.Client(auth=HttpxToken("acme", tokens), timeout=TIMEOUT) as client:
-        if not is_stream:
-            answer = client.get(url)
-            return answer.content, [one.content for one in answer.history]
-        with client.stream("GET", url) as answer:
-            return answer.read(), [one.content for one in answer.history]
+        answer = client.send(client.build_request("GET", url), stream=is_stream)
+        return answer.read(), [one.content for one in answer.history]
 
 
 def by_httpx_async(tokens: TokenReader, url: str, *, is_stream: bool) -> Outcome:
     async def call() -> Outcome:
         async with httpx.AsyncClient(auth=HttpxToken("acme", tokens), timeout=TIMEOUT) as client:
-            if not is_stream:
-                answer = await client.get(url)
-                return answer.content, [one.content for one in answer.history]
-            async with client.stream("GET", url) as answer:
-                return await answer.aread(), [one.content for one in answer.history]
+            answer = await client.send(client.build_request("GET", url), stream=is_stream)
+            return await answer.aread(), [one.content for one in answer.history]
 
     return asyncio.run(call())
 
@@ -181,11 +175,7 @@ def by_httpx_async(tokens: TokenReader, url: str, *, is_stream: bool) -> Outcome
 @pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("call", [by_requests, by_httpx, *rarely(by_httpx_async)])
 def test_a_refusal_that_is_not_short_is_dropped_and_the_call_is_repeated_on_another_connection(
-    call: Callable[..., Outcome],
-    *,
-    is_stream: bool,
-    name: str,
-    rotated: TokenReader,  # noqa: F811
+    call: Callable[..., Outcome], *, is_stream: bool, name: str, rotated: TokenReader
 ) -> None:
     with serving(BODIES[name]) as api:
         begun_at = time.monotonic()
@@ -208,7 +198,7 @@ def test_a_short_refusal_is_kept_and_so_is_its_connection(
     is_stream: bool,
     body: Callable[[], Iterator[bytes]],
     content: bytes,
-    rotated: TokenReader,  # noqa: F811
+    rotated: TokenReader,
 ) -> None:
     with serving(body) as api:
         outcome = call(rotated, api.url, is_stream=is_stream)
@@ -220,9 +210,7 @@ def test_a_short_refusal_is_kept_and_so_is_its_connection(
 @pytest.mark.parametrize("call", [by_requests, by_httpx, *rarely(by_httpx_async)])
 @pytest.mark.parametrize("name", ["long", "endless", "bomb"])
 def test_a_refusal_takes_no_memory(
-    name: str,
-    call: Callable[..., Outcome],
-    rotated: TokenReader,  # noqa: F811
+    name: str, call: Callable[..., Outcome], rotated: TokenReader
 ) -> None:
     with serving(BODIES[name]) as api, serving(short) as another:
         call(rotated, another.url, is_stream=False)  # which imports what is needed
@@ -236,8 +224,7 @@ def test_a_refusal_takes_no_memory(
 
 @pytest.mark.parametrize("call", [by_requests, by_httpx, *rarely(by_httpx_async)])
 def test_a_refusal_without_a_newer_token_is_read_by_the_caller(
-    call: Callable[..., Outcome],
-    rotated: TokenReader,  # noqa: F811
+    call: Callable[..., Outcome], rotated: TokenReader
 ) -> None:
     assert rotated.reread("acme", OLD) == NEW
 

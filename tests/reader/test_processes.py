@@ -1,66 +1,25 @@
 """Processes of their own: forked, interrupted, without threads, without what AWS needs."""
 
-import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from local.authorization_server import serving_wsgi
-from tests.conftest import PROJECT, rarely
+from tests.conftest import rarely
 from tests.helpers.parameter_store import ParameterStore, asked, jwt, wait_until
+from tests.helpers.reader_processes import (
+    FOR_EVER,
+    SECONDS,
+    SIGN_IN,
+    environment,
+    output_of,
+    program,
+)
 from tests.helpers.refusing_api import Api
 from tests.reader.conftest import held
-
-FOR_EVER = 10_000_000_000  # an expiry by the real clock
-SECONDS = 60
-SIGN_IN = "Give this process AWS credentials that are valid, and check its clock"
-
-
-def environment(url: str, **variables: str) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    ours = {
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_DEFAULT_REGION": "eu-north-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_ENDPOINT_URL": url,
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "NO_PROXY": "127.0.0.1",
-        "PYTHONPATH": "reader",
-        "PYTHONWARNINGS": "ignore::DeprecationWarning",  # of forks beside threads
-    }
-    return {name: text for name, text in (kept | ours | variables).items() if text}
-
-
-@contextmanager
-def program(name: str, variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.helpers.reader_programs", name],
-        cwd=PROJECT,
-        env=variables,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as running:
-        try:
-            yield running
-        finally:
-            running.kill()
-
-
-def output_of(name: str, variables: dict[str, str]) -> list[str]:
-    with program(name, variables) as running:
-        output, _ = running.communicate(timeout=SECONDS)
-    assert running.returncode == 0, output
-    return output.splitlines()
 
 
 def test_a_forked_process_reads_by_itself(store: ParameterStore, served_url: str) -> None:
@@ -135,12 +94,13 @@ def test_where_no_thread_can_be_started_a_task_is_told(
     ]
 
 
-def test_who_names_no_reader_shares_one(store: ParameterStore, served_url: str) -> None:
+def test_who_names_no_reader_shares_one(
+    store: ParameterStore, served_url: str, api: Api, url: str
+) -> None:
     token = store.tokens["acme"] = jwt(expires_at=FOR_EVER)
-    api = Api({token})
+    api.taken = {token}
 
-    with serving_wsgi(api) as url:
-        output = output_of("shared", environment(served_url, API=url))
+    output = output_of("shared", environment(served_url, API=url))
 
     assert output == ["200", "200"]
     assert store.asked == [["acme"]]
@@ -148,24 +108,24 @@ def test_who_names_no_reader_shares_one(store: ParameterStore, served_url: str) 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_processes_of_a_pool_return_answers_and_read_once_each(
-    method: str, store: ParameterStore, served_url: str
+    method: str, store: ParameterStore, served_url: str, api: Api, url: str
 ) -> None:
     token = store.tokens["acme"] = jwt(expires_at=FOR_EVER)
-    api = Api({token})
+    api.taken = {token}
 
-    with serving_wsgi(api) as url:
-        output = output_of("pool", environment(served_url, API=url, METHOD=method))
+    output = output_of("pool", environment(served_url, API=url, METHOD=method))
 
     assert output == ["welcome"] * 6
     assert store.asked == [["acme"]] * (1 if method == "fork" else 2)  # which has the parent's
 
 
-def test_the_python_of_the_docs_runs(store: ParameterStore, served_url: str) -> None:
+def test_the_python_of_the_docs_runs(
+    store: ParameterStore, served_url: str, api: Api, url: str
+) -> None:
     store.tokens = {name: jwt(name, expires_at=FOR_EVER) for name in ("acme", "globex")}
-    api = Api({store.tokens["acme"]})
+    api.taken = {store.tokens["acme"]}
 
-    with serving_wsgi(api) as url:
-        output = output_of("page", environment(served_url, API=url))
+    output = output_of("page", environment(served_url, API=url))
 
     assert output[:2] == ["200", "200"]
     assert output[2].startswith("An API refuses the token of acme,")  # since nothing was renewed

@@ -1,8 +1,11 @@
 """Many threads read while tokens change underneath."""
 
+import itertools
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -16,25 +19,33 @@ THREADS = 20
 LIFETIME, CACHED, CHANGED, WORK = 0.5, 0.02, 0.02, 0.005  # seconds
 
 
-def change(store: ParameterStore, stop: threading.Event) -> None:
-    """Renew all tokens again and again, as the issuer does: long before they expire."""
-    number = 0
-    while not stop.is_set():
-        number += 1
-        for name in TENANTS:
-            store.tokens[name] = jwt(name, expires_at=time.time() + LIFETIME, number=number)
-        stop.wait(CHANGED)
+@contextmanager
+def changing(store: ParameterStore) -> Iterator[threading.Event]:
+    """Renew all tokens again and again, as the issuer does, until the event is set."""
+    stop = threading.Event()
+
+    def change() -> None:
+        for number in itertools.count(1):
+            for name in TENANTS:
+                store.tokens[name] = jwt(name, expires_at=time.time() + LIFETIME, number=number)
+            if stop.wait(CHANGED):
+                return
+
+    with ThreadPoolExecutor(1) as pool:
+        renewing = pool.submit(change)
+        try:
+            yield stop
+        finally:
+            stop.set()
+        renewing.result()
 
 
 def test_no_token_that_has_expired_is_served(store: ParameterStore, served_url: str) -> None:
     """Tokens live no longer than they would be cached, and the last one of all is not renewed."""
     tokens = TokenReader(session=session(), endpoint_url=served_url)
-    stop = threading.Event()
-    changing = threading.Thread(target=change, args=(store, stop))
-    changing.start()
     ends_at = time.monotonic() + 3 * LIFETIME
     expired = False
-    try:
+    with changing(store) as stop:
         while not (expired and stop.is_set()):
             if time.monotonic() > ends_at:
                 stop.set()
@@ -45,9 +56,6 @@ def test_no_token_that_has_expired_is_served(store: ParameterStore, served_url: 
                 expired = True
             else:
                 assert claims(token)["exp"] > asked_at
-    finally:
-        stop.set()
-        changing.join()
 
 
 @pytest.mark.parametrize("reads", [1000, *rarely(4000)])
@@ -56,9 +64,6 @@ def test_no_tenant_is_mixed_up_and_no_token_is_too_old(
     refused_every: int, reads: int, store: ParameterStore, served_url: str, show: Show
 ) -> None:
     tokens = TokenReader(cache_seconds=CACHED, session=session(), endpoint_url=served_url)
-    stop = threading.Event()
-    changing = threading.Thread(target=change, args=(store, stop))
-    changing.start()
     barrier = threading.Barrier(THREADS)
 
     def read(thread: int) -> int:
@@ -79,12 +84,8 @@ def test_no_tenant_is_mixed_up_and_no_token_is_too_old(
         return len(seen)
 
     begun_at = time.monotonic()
-    try:
-        with ThreadPoolExecutor(THREADS) as pool:
-            different = list(pool.map(read, range(THREADS)))
-    finally:
-        stop.set()
-        changing.join()
+    with changing(store), ThreadPoolExecutor(THREADS) as pool:
+        different = list(pool.map(read, range(THREADS)))
     seconds = time.monotonic() - begun_at
 
     calls, renewals = len(store.asked), seconds / (0.9 * CACHED)

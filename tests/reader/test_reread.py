@@ -6,7 +6,9 @@ import pytest
 
 from tests.helpers.parameter_store import (
     DENIED,
+    NEW,
     NOW,
+    OLD,
     Clock,
     ParameterStore,
     asked,
@@ -17,23 +19,16 @@ from tests.reader.conftest import held, served_in_an_outage, wait_for
 from visma_tokens import NoSuchToken, TokenReader
 
 
-def test_a_newer_token_is_read_past_the_cache(tokens: TokenReader, store: ParameterStore) -> None:
-    first = store.tokens["acme"] = jwt(number=1)
-    assert tokens["acme"] == first
-    second = store.tokens["acme"] = jwt(number=2)
-
-    assert tokens.reread("acme", first) == second
-    assert tokens["acme"] == second
+def test_a_newer_token_is_read_past_the_cache(rotated: TokenReader, store: ParameterStore) -> None:
+    assert rotated.reread("acme", OLD) == NEW
+    assert rotated["acme"] == NEW
     assert len(store.asked) == 2
 
 
 def test_the_same_token_is_not_sent_again_and_the_log_says_what_may_be_wrong(
-    tokens: TokenReader, store: ParameterStore, caplog: pytest.LogCaptureFixture
+    cached: TokenReader, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = store.tokens["acme"] = jwt()
-    assert tokens["acme"] == first
-
-    assert tokens.reread("acme", first) is None
+    assert cached.reread("acme", OLD) is None
     [line] = caplog.messages
     assert line == (
         "An API refuses the token of acme, and none is newer: has the tenant's document the scope"
@@ -57,89 +52,73 @@ def test_it_is_read_once_in_ten_seconds_for_each_tenant(
 
 
 def test_a_clock_that_is_set_back_does_not_forbid_it(
-    tokens: TokenReader, store: ParameterStore, clock: Clock
+    cached: TokenReader, store: ParameterStore, clock: Clock
 ) -> None:
-    first = store.tokens["acme"] = jwt(number=1)
-    assert tokens["acme"] == first
-    assert tokens.reread("acme", first) is None
+    assert cached.reread("acme", OLD) is None
     clock.now = NOW - 3600
 
-    second = store.tokens["acme"] = jwt(number=2)
+    store.tokens["acme"] = NEW
 
-    assert tokens.reread("acme", first) == second
+    assert cached.reread("acme", OLD) == NEW
 
 
 def test_what_another_has_read_meanwhile_costs_nothing(
-    tokens: TokenReader, store: ParameterStore
+    rotated: TokenReader, store: ParameterStore
 ) -> None:
-    first = store.tokens["acme"] = jwt(number=1)
-    assert tokens["acme"] == first
-    second = store.tokens["acme"] = jwt(number=2)
-
-    assert [tokens.reread("acme", first) for _ in range(5)] == [second] * 5
+    assert [rotated.reread("acme", OLD) for _ in range(5)] == [NEW] * 5
     assert len(store.asked) == 2
 
 
 def test_fifty_that_are_refused_at_once_make_one_call(
-    tokens: TokenReader, store: ParameterStore, pool: ThreadPoolExecutor
+    rotated: TokenReader, store: ParameterStore, pool: ThreadPoolExecutor
 ) -> None:
-    first = store.tokens["acme"] = jwt(number=1)
-    assert tokens["acme"] == first
-    second = store.tokens["acme"] = jwt(number=2)
-
     with held(store, "acme"):
-        waiting = [pool.submit(tokens.reread, "acme", first) for _ in range(50)]
+        waiting = [pool.submit(rotated.reread, "acme", OLD) for _ in range(50)]
         wait_until(asked(store, 2))
-        late = pool.submit(tokens.__getitem__, "acme")
+        late = pool.submit(rotated.__getitem__, "acme")
         wait_for(50)
 
-    assert {one.result() for one in waiting} == {second}
-    assert late.result() == second  # dropped: nobody is served what an API refuses
+    assert {one.result() for one in waiting} == {NEW}
+    assert late.result() == NEW  # dropped: nobody is served what an API refuses
     assert len(store.asked) == 2
 
 
 def test_a_read_under_way_is_waited_for_and_is_no_reread(
-    tokens: TokenReader, store: ParameterStore, clock: Clock, pool: ThreadPoolExecutor
+    cached: TokenReader, store: ParameterStore, clock: Clock, pool: ThreadPoolExecutor
 ) -> None:
-    first = store.tokens["acme"] = jwt(number=1)
-    assert tokens["acme"] == first
     clock.now = NOW + 270
 
     with held(store, "acme"):
-        renewing = pool.submit(tokens.__getitem__, "acme")
+        renewing = pool.submit(cached.__getitem__, "acme")
         wait_until(asked(store, 2))
-        refused = pool.submit(tokens.reread, "acme", first)
+        refused = pool.submit(cached.reread, "acme", OLD)
         wait_for(1)
 
-    assert renewing.result() == first
+    assert renewing.result() == OLD
     assert refused.result() is None
-    second = store.tokens["acme"] = jwt(number=2)
-    assert tokens.reread("acme", first) == second
+    store.tokens["acme"] = NEW
+    assert cached.reread("acme", OLD) == NEW
 
 
 def test_where_it_can_t_be_read_again_the_token_is_served_while_it_is_valid(
-    tokens: TokenReader, store: ParameterStore, caplog: pytest.LogCaptureFixture
+    cached: TokenReader, store: ParameterStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = store.tokens["acme"] = jwt()
-    assert tokens["acme"] == first
     store.failure = DENIED
 
-    assert tokens.reread("acme", first) is None
-    assert tokens["acme"] == first
+    assert cached.reread("acme", OLD) is None
+    assert cached["acme"] == OLD
     [line] = caplog.messages
     assert line.startswith("Serving the cached token of acme")
 
 
 def test_where_it_is_gone_the_next_look_up_says_so(
-    tokens: TokenReader, store: ParameterStore
+    cached: TokenReader, store: ParameterStore
 ) -> None:
-    first = store.tokens["acme"] = jwt()
-    assert tokens["acme"] == first
     del store.tokens["acme"]
 
-    assert tokens.reread("acme", first) is None
+    assert cached.reread("acme", OLD) is None
     with pytest.raises(NoSuchToken):
-        tokens["acme"]
+        cached["acme"]
 
 
 def test_an_expired_one_in_the_cache_is_no_newer_one(
@@ -148,9 +127,9 @@ def test_an_expired_one_in_the_cache_is_no_newer_one(
     store.tokens["acme"] = jwt(expires_at=NOW + 10)
     assert tokens["acme"]
     clock.now = NOW + 11
-    third = store.tokens["acme"] = jwt(number=3)
+    store.tokens["acme"] = NEW
 
-    assert tokens.reread("acme", "an-older-one") == third
+    assert tokens.reread("acme", "an-older-one") == NEW
 
 
 def test_an_expired_one_is_none_either_where_it_is_too_early_to_read_again(
@@ -176,17 +155,16 @@ def test_in_an_outage_it_is_read_past_the_cache_all_the_same(
 
 
 def test_a_log_line_about_a_refused_token_is_written_once(
-    tokens: TokenReader, store: ParameterStore, clock: Clock, caplog: pytest.LogCaptureFixture
+    cached: TokenReader, store: ParameterStore, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = store.tokens["acme"] = jwt(number=1)
     for seconds in (0, 20, 40):
         clock.now = NOW + seconds
-        assert tokens.reread("acme", tokens["acme"]) is None
+        assert cached.reread("acme", OLD) is None
     assert len(caplog.messages) == 1
 
-    second = store.tokens["acme"] = jwt(number=2)
+    store.tokens["acme"] = NEW
     clock.now = NOW + 60
-    assert tokens.reread("acme", first) == second
+    assert cached.reread("acme", OLD) == NEW
     clock.now = NOW + 80
-    assert tokens.reread("acme", second) is None
+    assert cached.reread("acme", NEW) is None
     assert len(caplog.messages) == 2

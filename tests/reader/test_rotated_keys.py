@@ -2,13 +2,21 @@
 
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import rarely
 from tests.helpers.parameter_store import Failure, ParameterStore, asked, jwt, wait_until
-from tests.reader.test_processes import FOR_EVER, SECONDS, SIGN_IN, environment, output_of, program
+from tests.helpers.reader_processes import (
+    FOR_EVER,
+    SECONDS,
+    SIGN_IN,
+    environment,
+    output_of,
+    program,
+)
 
 NAMES = ["acme", "globex", "initech"]
 KEYS = "aws_access_key_id = {key}\naws_secret_access_key = secret\n"
@@ -16,34 +24,39 @@ NEW_VARIABLES = "AWS_ACCESS_KEY_ID=new AWS_SECRET_ACCESS_KEY=secret"
 CODES = ["ExpiredTokenException", "InvalidSignatureException", "UnrecognizedClientException"]
 
 
-def rotated(  # noqa: PLR0913  a program, what it runs against, and what happens there
-    session: str, store: ParameterStore, url: str, folder: Path, *, code: str, is_file: bool
-) -> list[str]:
-    """Return what the program says: before, after, later, and the key of the caller's session."""
+type Rotate = Callable[..., list[str]]
+
+
+@pytest.fixture
+def rotate(store: ParameterStore, served_url: str, tmp_path: Path) -> Rotate:
+    """Return what says what the program says: before, after, later, and its session's key."""
     store.tokens = {name: jwt(name, expires_at=FOR_EVER) for name in NAMES}
-    file = folder / "credentials"
+    file = tmp_path / "credentials"
 
-    def write(key: str) -> None:
-        """Give it to the profile that is used, and another one to the others."""
-        used = "service" if session.endswith("-profile") else "default"
-        keys = {"default": "another", "service": "another"} | ({used: key} if is_file else {})
-        file.write_text("".join(f"[{name}]\n{KEYS.format(key=one)}" for name, one in keys.items()))
+    def run(session: str, *, code: str = CODES[0], is_file: bool = True) -> list[str]:
+        def write(key: str) -> None:
+            """Give it to the profile that is used, and another one to the others."""
+            used = "service" if session.endswith("-profile") else "default"
+            keys = {"default": "another", "service": "another"} | ({used: key} if is_file else {})
+            texts = (f"[{name}]\n{KEYS.format(key=one)}" for name, one in keys.items())
+            file.write_text("".join(texts))
 
-    variables = {"SESSION": session, "AWS_SHARED_CREDENTIALS_FILE": str(file)}
-    if is_file:
-        variables |= {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
-    else:
-        variables |= {"AWS_ACCESS_KEY_ID": "old", "AWS_SECRET_ACCESS_KEY": "secret"}
-    if session in {"default-region", "given"}:
-        variables["AWS_DEFAULT_REGION"] = ""
-    write("old")
-    with program("rotation", environment(url, **variables)) as running:
-        wait_until(asked(store, 1))
-        store.refused_key, store.refusal = "old", Failure(code, "The key is not valid.")
-        write("new")
-        output, _ = running.communicate("\n" if is_file else f"{NEW_VARIABLES}\n", timeout=SECONDS)
-    assert running.returncode == 0, output
-    return output.splitlines()
+        key, secret = ("", "") if is_file else ("old", "secret")
+        variables = {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret}
+        variables |= {"SESSION": session, "AWS_SHARED_CREDENTIALS_FILE": str(file)}
+        if session in {"default-region", "given"}:
+            variables["AWS_DEFAULT_REGION"] = ""
+        write("old")
+        with program("rotation", environment(served_url, **variables)) as running:
+            wait_until(asked(store, 1))
+            store.refused_key, store.refusal = "old", Failure(code, "The key is not valid.")
+            write("new")
+            said = "\n" if is_file else f"{NEW_VARIABLES}\n"
+            output, _ = running.communicate(said, timeout=SECONDS)
+        assert running.returncode == 0, output
+        return output.splitlines()
+
+    return run
 
 
 FROM_FILES = ["none", "default", *rarely("default-profile", "default-region", "given")]
@@ -52,53 +65,42 @@ FROM_VARIABLES = ["default", *rarely("none", "default-region")]
 
 @pytest.mark.parametrize("code", [CODES[0], *rarely(*CODES[1:])])
 def test_new_keys_are_found_whatever_aws_calls_the_old_ones(
-    code: str, store: ParameterStore, served_url: str, tmp_path: Path
+    code: str, rotate: Rotate, store: ParameterStore
 ) -> None:
-    said = rotated("default", store, served_url, tmp_path, code=code, is_file=True)
-
-    assert said == [*NAMES, "old"]
+    assert rotate("default", code=code) == [*NAMES, "old"]
     assert store.keys == ["old", "old", "new", "new"]
 
 
 @pytest.mark.parametrize("session", [*FROM_FILES, "given-profile"])
 def test_new_keys_in_the_credentials_file_are_found(
-    session: str, store: ParameterStore, served_url: str, tmp_path: Path
+    session: str, rotate: Rotate, store: ParameterStore
 ) -> None:
-    said = rotated(session, store, served_url, tmp_path, code=CODES[0], is_file=True)
-
-    assert said == [*NAMES, "None" if session == "none" else "old"]
+    assert rotate(session) == [*NAMES, "None" if session == "none" else "old"]
     assert store.keys == ["old", "old", "new", "new"]
 
 
 @pytest.mark.parametrize("session", FROM_VARIABLES)
 def test_new_keys_in_the_environment_are_found(
-    session: str, store: ParameterStore, served_url: str, tmp_path: Path
+    session: str, rotate: Rotate, store: ParameterStore
 ) -> None:
-    said = rotated(session, store, served_url, tmp_path, code=CODES[0], is_file=False)
-
-    assert said == [*NAMES, "None" if session == "none" else "old"]
+    assert rotate(session, is_file=False) == [*NAMES, "None" if session == "none" else "old"]
     assert store.keys == ["old", "old", "new", "new"]
 
 
 @pytest.mark.parametrize("session", ["given-keys", "given", *rarely("default-keys", "given-role")])
 def test_what_the_program_gave_to_a_session_stays_whatever_other_keys_there_are(
-    session: str, store: ParameterStore, served_url: str, tmp_path: Path
+    session: str, rotate: Rotate, store: ParameterStore
 ) -> None:
-    is_file = session != "given"
-    said = rotated(session, store, served_url, tmp_path, code=CODES[0], is_file=is_file)
-
     why = "failed: ExpiredTokenException: The key is not valid"
     failures = [f"reading /visma/tokens/{name} {why}" for name in NAMES[1:]]
-    assert said == ["acme", *failures, "old"]
+    assert rotate(session, is_file=session != "given") == ["acme", *failures, "old"]
     assert set(store.keys) == {"old"}
 
 
 def test_settings_of_a_session_stay_when_new_keys_are_found(
-    store: ParameterStore, served_url: str, tmp_path: Path
+    rotate: Rotate, store: ParameterStore
 ) -> None:
-    said = rotated("given-agent", store, served_url, tmp_path, code=CODES[0], is_file=True)
-
-    assert said == [*NAMES, "old"]
+    assert rotate("given-agent") == [*NAMES, "old"]
     assert ["mine" in one for one in store.user_agents] == [True] * 4
 
 
