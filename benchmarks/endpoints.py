@@ -23,6 +23,7 @@ import uvicorn
 
 CLIENT = {"client_id": "bench-client", "client_secret": "not-a-real-secret"}
 SCOPE = "vismanet_erp_service_api:read"
+VERSION = "6c1f0e9e-5b0a-4c3e-9a43-2d3f8a1c7e55"  # of the secret, as long as a real one
 TENANTS_PATH = "/visma/tenants"
 LIFETIME = 3600  # seconds
 SIGNATURE_BYTES = 256  # RS256
@@ -76,7 +77,10 @@ class Refused(Exception):
 
 @dataclass
 class Endpoint(ABC):
-    """Base of both endpoints; `calls` has operation, monotonic time, outcome and answer's bytes."""
+    """Base of both endpoints; `calls` has operation, monotonic time, outcome and bytes.
+
+    The bytes are the size of the items that a Scan reads.
+    """
 
     settings: Settings
     calls: list[tuple[str, float, str, int]] = field(default_factory=list)
@@ -166,9 +170,8 @@ class Aws(Endpoint):
         except Refused as refused:
             self.calls.append((operation, at, refused.code, 0))
             return 400, json.dumps({"__type": refused.code, "message": "Rate exceeded"})
-        text = json.dumps(answer)
-        self.calls.append((operation, at, "ok", len(text)))
-        return 200, text
+        self.calls.append((operation, at, "ok", sum(map(size_of, answer.get("Items", ())))))
+        return 200, json.dumps(answer)
 
     def _PutParameter(self, request: dict[str, Any]) -> object:  # noqa: N802  as AWS names them
         self._take_from_quota()
@@ -204,10 +207,14 @@ class Aws(Endpoint):
         }
 
     def _GetSecretValue(self, request: dict[str, Any]) -> object:  # noqa: N802
-        return {"Name": request["SecretId"], "VersionId": "1", "SecretString": json.dumps(CLIENT)}
+        return {
+            "Name": request["SecretId"],
+            "VersionId": VERSION,
+            "SecretString": json.dumps(CLIENT),
+        }
 
     def _DescribeSecret(self, request: dict[str, Any]) -> object:  # noqa: N802
-        return {"Name": request["SecretId"], "VersionIdsToStages": {"1": ["AWSCURRENT"]}}
+        return {"Name": request["SecretId"], "VersionIdsToStages": {VERSION: ["AWSCURRENT"]}}
 
     def _Scan(self, request: dict[str, Any]) -> object:  # noqa: N802
         keys = list(self._items)
@@ -217,7 +224,7 @@ class Aws(Endpoint):
         size = 0
         for key in keys[first:]:
             page.append(self._items[key])
-            size += _size(self._items[key])
+            size += size_of(self._items[key])
             if size >= PAGE_BYTES:
                 break
         answer: dict[str, Any] = {"Items": page, "Count": len(page), "ScannedCount": len(page)}
@@ -261,11 +268,23 @@ def _parameter(
     }
 
 
-def _size(value: Any) -> int:  # noqa: ANN401  an item, or a part of one
-    """Return the size in bytes of names and values, about as DynamoDB counts it."""
-    if isinstance(value, dict):
-        return sum(len(name) + _size(part) for name, part in value.items())
-    return len(str(value).encode())
+def size_of(item: Item) -> int:
+    """Return an item's size in bytes as DynamoDB counts it, of the types that the ledger has.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    return sum(len(name.encode()) + _size_of_value(value) for name, value in item.items())
+
+
+def _size_of_value(value: dict[str, Any]) -> int:
+    match value:
+        case {"S": text}:
+            return len(text.encode())
+        case {"N": number}:  # one byte, and one for two digits; outer zeros count nothing
+            return (len(number.strip("0")) + 1) // 2 + 1
+        case {"M": members}:  # three bytes, and one for each member
+            return 3 + len(members) + size_of(members)
+    raise ValueError(value)
 
 
 def main() -> None:

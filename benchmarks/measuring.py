@@ -51,7 +51,7 @@ class Call:
     operation: str
     at: float
     outcome: str  # "ok", "hangs" or the error's code
-    answer_bytes: int
+    item_bytes: int  # read by a Scan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from token_issuer.tokens.renewal import TURN_SECONDS
 
@@ -39,7 +40,7 @@ class Counted:
     log_bytes_per_token: float
     tick_seconds: float
     ledger_writes_per_tick: float
-    ledger_bytes_per_tenant: float
+    ledger_bytes: int
     parameter_reads_per_tick: float
     secret_reads_per_run: float
     log_bytes_per_tick: float
@@ -60,9 +61,9 @@ class Counted:
         return HIGHER_PACE if self.is_higher else DEFAULT_PACE
 
     @property
-    def ledger_units(self) -> float:
+    def ledger_units(self) -> int:
         """Return how many units of 4 KB a run reads from the ledger."""
-        return self.ledger_bytes_per_tenant * self.tenants / 4096
+        return ceil(self.ledger_bytes / 4096)
 
     @property
     def parameters_read(self) -> float:

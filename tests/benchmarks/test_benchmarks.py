@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from benchmarks import page
 from benchmarks.chart import WAYS, Point, draw
-from benchmarks.endpoints import Settings
+from benchmarks.endpoints import Settings, size_of
 from benchmarks.figures import Figure, done
 from benchmarks.measuring import Call, Run, calls_of, function_environment, measure, serving
 from benchmarks.prices import ALARM_METRICS, METRICS, Counted, bill
@@ -31,8 +31,8 @@ COUNTED = Counted(
     ledger_writes_per_token=2,
     log_bytes_per_token=500,
     tick_seconds=3,
-    ledger_writes_per_tick=3,
-    ledger_bytes_per_tenant=4.096,
+    ledger_writes_per_tick=2,
+    ledger_bytes=4096,
     parameter_reads_per_tick=32,
     secret_reads_per_run=1,
     log_bytes_per_tick=0,
@@ -56,6 +56,13 @@ def test_the_quota_refuses_what_is_over_it(tmp_path: Path) -> None:
 
     assert 20 - refused <= 5 + 5 * seconds
     assert refused == sum(call.outcome == "ThrottlingException" for call in calls) > 0
+
+
+def test_items_are_counted_as_dynamodb_counts_them() -> None:
+    members = {"since": {"N": "120300"}, "owner": {"S": "ä"}}
+
+    assert size_of({"key": {"S": "tenant#acme"}}) == 3 + 11
+    assert size_of({"failure": {"M": members}}) == 7 + 3 + (1 + 5 + 3) + (1 + 5 + 2)
 
 
 def test_one_tenant_in_so_many_hangs_and_the_others_are_served() -> None:
@@ -105,7 +112,8 @@ def test_a_figure_holds_or_does_not(bounds: dict[str, float], *, holds: bool) ->
 
 
 def test_a_bill_is_the_sum_of_its_arithmetic() -> None:
-    lines = {line.what: line.dollars for line in bill([COUNTED, replace(COUNTED, tenants=10_000)])}
+    more = replace(COUNTED, tenants=10_000, ledger_bytes=9 * 4096 + 1)
+    lines = {line.what: line.dollars for line in bill([COUNTED, more])}
 
     tokens, ticks = 1000 * 30 * 86_400 / 1770, 8640
     assert lines["Lambda, Scheduler"] == pytest.approx(
@@ -115,8 +123,8 @@ def test_a_bill_is_the_sum_of_its_arithmetic() -> None:
         ]
     )
     written, written_more = (
-        (tokens * 2 + ticks * 3) * 0.625e-6,
-        (tokens * 20 + ticks * 3) * 0.625e-6,
+        (tokens * 2 + ticks * 2) * 0.625e-6,
+        (tokens * 20 + ticks * 2) * 0.625e-6,
     )
     assert lines["DynamoDB"] == pytest.approx(
         [ticks * 0.125e-6 + written, ticks * 1.25e-6 + written_more]
