@@ -55,11 +55,9 @@ def received(account: Account) -> Received:
     return receive
 
 
-def test_a_tenant_fails_and_recovers(
-    account: Account, run: Run, received: Received, visma_connect: VismaConnect
-) -> None:
+def test_a_tenant_fails_and_recovers(account: Account, run: Run, received: Received) -> None:
     account.configure("acme")
-    visma_connect.clients["default-id"].tenants.discard(tenant_id("acme"))
+    account.revoke("acme")
     run()
     run({"force": True})
 
@@ -70,7 +68,7 @@ def test_a_tenant_fails_and_recovers(
     assert detail["token_expires_at"] is None
     assert "grant the application" in detail["remedy"]
 
-    visma_connect.clients["default-id"].tenants.add(tenant_id("acme"))
+    account.app.tenants.add(tenant_id("acme"))
     run({"force": True})
     run({"force": True})
 
@@ -79,11 +77,9 @@ def test_a_tenant_fails_and_recovers(
     assert (detail["tenant"], detail["client"]) == ("acme", "default")
 
 
-def test_what_passes_is_not_told(
-    account: Account, run: Run, received: Received, visma_connect: VismaConnect
-) -> None:
+def test_what_passes_is_not_told(account: Account, run: Run, received: Received) -> None:
     account.configure("acme")
-    visma_connect.faults[tenant_id("acme")] = Fault(status=503)
+    account.visma_connect.faults[tenant_id("acme")] = Fault(status=503)
 
     run()
 
@@ -201,8 +197,7 @@ REFUSED = {"FailedEntryCount": 2, "Entries": [{"ErrorCode": "InternalFailure"}] 
 def test_without_events_a_run_goes_on_and_says_so(
     account: Account, app: Client, run: Run, log: Log, *, is_call: bool
 ) -> None:
-    account.configure("globex")
-    account.configure("hooli")
+    account.configure("globex", "hooli")
     app.tenants.difference_update({tenant_id("acme"), tenant_id("hooli")})
 
     with Stubber(events_client()) as stubber:

@@ -27,8 +27,7 @@ def lines(
     account: Account, run: Run, log: Log, visma_connect: VismaConnect
 ) -> list[dict[str, Any]]:
     """Return what two runs say, in the second of which acme is refused."""
-    account.configure("acme")
-    account.configure("globex")
+    account.configure("acme", "globex")
     run()
     visma_connect.clients["default-id"].tenants.discard(tenant_id("acme"))
     run({"force": True})

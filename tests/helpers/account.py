@@ -17,7 +17,7 @@ import pytest
 from aws_lambda_powertools import Logger
 from moto import mock_aws
 
-from local.authorization_server import SCOPES, Client, VismaConnect
+from local.authorization_server import SCOPES, Client, Fault, VismaConnect
 from token_issuer.clients.credentials import ClientCredentials
 from token_issuer.errors import ClientRefused, ClientSecretUnreadable
 from token_issuer.handler import lambda_handler
@@ -141,6 +141,15 @@ class Account:
         return self.visma_connect.add_client(secret["client_id"], secret["client_secret"])
 
     @property
+    def app(self) -> Client:
+        """Return the application of the client `default`."""
+        return self.visma_connect.clients["default-id"]
+
+    def revoke(self, *names: str) -> None:
+        """Have these tenants take back what they have granted that application."""
+        self.app.tenants.difference_update(map(tenant_id, names))
+
+    @property
     def ledger(self) -> Ledger:
         return Ledger(self.dynamodb, "ledger")
 
@@ -148,13 +157,14 @@ class Account:
         kind = "SecretString" if isinstance(value, str) else "SecretBinary"
         self.secretsmanager.create_secret(Name=f"visma/clients/{name}", **{kind: value})  # type: ignore[arg-type]
 
-    def configure(self, name: str, **members: object) -> None:
-        """Configure a tenant that has granted its client's application."""
-        document = {"tenant_id": tenant_id(name), "scope": SCOPES[0]} | members
-        self.put_document(name, json.dumps(document))
-        client = self.visma_connect.clients.get(f"{document.get('client', 'default')}-id")
-        if client:
-            client.tenants.add(tenant_id(name))
+    def configure(self, *names: str, **members: object) -> None:
+        """Configure tenants that have granted their client's application."""
+        client = self.visma_connect.clients.get(f"{members.get('client', 'default')}-id")
+        for name in names:
+            document = {"tenant_id": tenant_id(name), "scope": SCOPES[0]} | members
+            self.put_document(name, json.dumps(document))
+            if client:
+                client.tenants.add(tenant_id(name))
 
     def put_document(self, name: str, text: str, kind: "ParameterTypeType" = "String") -> None:
         self.ssm.put_parameter(Name=f"/visma/tenants/{name}", Value=text, Type=kind, Overwrite=True)
@@ -219,6 +229,12 @@ def account(empty_account: Account) -> Account:
     return empty_account
 
 
+def token_answer(token: str, **members: object) -> Fault:
+    """Return the answer of a token endpoint that gives this token."""
+    answer = {"access_token": token, "token_type": "Bearer", "expires_in": 3600} | members
+    return Fault(status=200, body=json.dumps(answer).encode())
+
+
 def log_to(stream: io.StringIO) -> None:
     """Have the function log there; setStream would flush the stream before, which may be closed."""
     # the same logger as the handler's: Powertools keeps one for each service
@@ -236,6 +252,17 @@ def log_stream() -> io.StringIO:
 def log(log_stream: io.StringIO) -> Log:
     """Return a reader of the lines that were logged so far."""
     return lambda: [json.loads(line) for line in log_stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+def measured(capsys: pytest.CaptureFixture[str]) -> Log:
+    """Return a reader of the lines of metrics that came since it was last called."""
+
+    def read() -> list[dict[str, Any]]:
+        lines = capsys.readouterr().out.splitlines()
+        return [json.loads(line) for line in lines if "CloudWatchMetrics" in line]
+
+    return read
 
 
 @pytest.fixture

@@ -126,9 +126,9 @@ def account(
 
 
 def test_a_run_uses_no_connection_of_the_run_before(
-    account: Account, aws: ScriptedAws, relay: Relay, run: Run, visma_connect: VismaConnect
+    account: Account, aws: ScriptedAws, relay: Relay, run: Run
 ) -> None:
-    granted = visma_connect.clients["default-id"].tenants
+    granted = account.app.tenants
     granted.clear()
     assert counts(run()) == {"failed": 12}
     assert aws.calls["PutEvents"] == 2  # ten in a request

@@ -79,8 +79,7 @@ def portal(
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Portal]:
     """Give the client of acme and globex; nothing may show a secret of it."""
-    account.configure("acme")
-    account.configure("globex")
+    account.configure("acme", "globex")
     yield Portal(account, visma_connect.clients["default-id"])
     items = account.dynamodb.scan(TableName="ledger")["Items"]
     said = log_stream.getvalue() + capsys.readouterr().out + str(items)

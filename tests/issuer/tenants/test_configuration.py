@@ -24,7 +24,6 @@ from tests.helpers.any_parameters import (
 )
 from tests.helpers.scene import Scene, call, opened_scene, previous
 from tests.helpers.world import START, World
-from tests.runs.test_handler import metrics_of
 from token_issuer.errors import DocumentInvalid, TenantsUnreadable
 from token_issuer.names import NAME
 from token_issuer.reporting.report import Report
@@ -123,9 +122,9 @@ def test_a_named_tenant_whose_own_document_breaks_at_once_is_renewed_and_told(
 # Whose tokens
 
 
-def measured(capsys: pytest.CaptureFixture[str]) -> list[list[float]]:
+def counted(measured: Log) -> list[list[float]]:
     name = "TenantReassigned"
-    return [one[name] for one in metrics_of(capsys.readouterr().out) if name in one]
+    return [one[name] for one in measured() if name in one]
 
 
 def reassigned(log: Log) -> list[dict[str, Any]]:
@@ -134,7 +133,7 @@ def reassigned(log: Log) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_a_token_for_another_company_is_told_once(
-    attacker: Account, run: Run, log: Log, capsys: pytest.CaptureFixture[str], *, enabled: bool
+    attacker: Account, run: Run, log: Log, measured: Log, *, enabled: bool
 ) -> None:
     """Also of a tenant that was disabled, of whom the ledger knows nothing any more."""
     attacker.configure("globex")
@@ -143,7 +142,7 @@ def test_a_token_for_another_company_is_told_once(
     attacker.configure("globex", enabled=enabled)
     run()
     attacker.ssm.delete_parameter(Name=f"{PATH}/globex")
-    capsys.readouterr()
+    measured()
 
     report = run()
 
@@ -156,7 +155,7 @@ def test_a_token_for_another_company_is_told_once(
         f" it has tenant_id {tenant_id('attacker')} now, in {PATH}/acme"
     )
     assert "disable the tenant" in line["remedy"]
-    assert measured(capsys) == [[1.0]]
+    assert counted(measured) == [[1.0]]
     run({"force": True})
     assert len(reassigned(log)) == 1
 
@@ -238,16 +237,16 @@ def test_a_name_is_not_taken_over_by_disabling_it_first(
 
 
 def test_a_change_that_a_run_for_one_tenant_makes_is_measured(
-    account: Account, run: Run, log: Log, capsys: pytest.CaptureFixture[str]
+    account: Account, run: Run, log: Log, measured: Log
 ) -> None:
     account.configure("acme")
     run()
     account.configure("acme", tenant_id=tenant_id("other"))
-    capsys.readouterr()
+    measured()
 
     run({"tenants": ["acme"]})
 
-    assert measured(capsys) == [[1.0]]
+    assert counted(measured) == [[1.0]]
     assert len(reassigned(log)) == 1
 
 
@@ -268,12 +267,12 @@ def test_a_run_that_stores_nothing_tells_no_change(
 
 
 def test_a_token_that_cannot_be_stored_is_told_when_it_is(
-    account: Account, run: Run, log: Log, visma_connect: VismaConnect
+    account: Account, run: Run, log: Log
 ) -> None:
     account.configure("acme")
     run()
     account.configure("acme", tenant_id=tenant_id("other"))
-    visma_connect.clients["default-id"].client_secrets.clear()
+    account.app.client_secrets.clear()
     assert run()["failures"][0]["reason"] == "ClientRefused"
     assert reassigned(log) == []
 

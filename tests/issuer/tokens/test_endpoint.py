@@ -48,15 +48,6 @@ def test_a_form_goes_out_and_status_and_body_come_back(
     assert received.headers["Content-Type"] == "application/x-www-form-urlencoded"
 
 
-def test_each_request_has_a_connection_of_its_own(
-    post_to_visma: Post, visma_connect: VismaConnect
-) -> None:
-    for _ in range(3):
-        post_to_visma(FORM, {})
-
-    assert len({received.port for received in visma_connect.received}) == 3
-
-
 def test_a_connection_ends_with_its_answer() -> None:
     """The server would keep it, and no garbage collector is waited for."""
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
