@@ -15,6 +15,8 @@ from uuid import NAMESPACE_DNS, uuid5
 import boto3
 import pytest
 from aws_lambda_powertools import Logger
+from botocore.config import Config
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from local.authorization_server import SCOPES, Client, Fault, VismaConnect
@@ -55,6 +57,7 @@ ENVIRONMENT = {  # as template.yaml sets it, but for the token endpoint
 
 NO_VERSION = ClientSecretUnreadable("no such stage", code=Quoted("ResourceNotFoundException"))
 REFUSED = ClientRefused("Client default: invalid_client")
+NOBODY = "http://127.0.0.1:1"  # where nothing answers
 
 ENDPOINT = "AWS_ENDPOINT_URL"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
@@ -81,6 +84,24 @@ def credentials(version: str, client_id: str = "id") -> ClientCredentials:
         client_secret=version,
         auth_method="client_secret_post",
         version=version,
+    )
+
+
+def client_error(code: str, operation: str = "PutParameter", status: int = 400) -> ClientError:
+    """Return what boto3 raises for an answer of AWS."""
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, operation)
+
+
+def make_client(service: Any, endpoint_url: str | None = None) -> Any:  # noqa: ANN401  boto3's
+    """Return a client that tries once, without the environment."""
+    return boto3.client(
+        service,
+        endpoint_url=endpoint_url,
+        region_name=ENVIRONMENT["AWS_DEFAULT_REGION"],
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+        config=Config(retries={"total_max_attempts": 1}),
     )
 
 

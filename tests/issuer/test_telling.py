@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
 import pytest
-from botocore.exceptions import ClientError
 
+from tests.helpers.account import client_error
 from tests.helpers.event_bus import EventBus
 from tests.helpers.facts import NOW, fail, make_record, make_renewal
 from tests.helpers.fuzzed_world import World as RunWorld
@@ -44,10 +44,7 @@ from token_issuer.tokens.access_token import AccessToken
 from token_issuer.tokens.oauth import Answer
 from token_issuer.tokens.plan import Outcome, Removal
 
-DENIED = ClientError(
-    {"Error": {"Code": "AccessDeniedException"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]
-    "PutEvents",
-)
+DENIED = client_error("AccessDeniedException", "PutEvents")
 REFUSED = TokenRefused("invalid_tenant", code=Quoted("invalid_tenant"))
 MOVED = TenantReassigned("Tenant acme had another")
 REFUSAL = Answer(status=400, body=b'{"error": "invalid_tenant"}')

@@ -221,17 +221,22 @@ def test_a_probe_asks_though_the_token_is_fresh_or_the_tenant_waits(
     assert len(account.visma_connect.received) == asked + 1
 
 
+@pytest.mark.parametrize(
+    ("text", "subject"), [('{"scop": ""}', "acme"), ("{", "/visma/tenants/acme")]
+)
 @pytest.mark.parametrize("named", [{"probe": "acme"}, {"tenants": ["acme"], "force": True}])
 def test_a_run_for_a_tenant_tells_that_its_document_is_broken(
-    named: dict[str, object], account: Account, run: Run
+    named: dict[str, object], text: str, subject: str, account: Account, run: Run
 ) -> None:
     account.configure("acme")
     run()
-    account.put_document("acme", '{"scop": ""}')
+    account.put_document("acme", text)
 
     report = run(named)
 
-    assert [one["reason"] for one in report["failures"]] == ["DocumentInvalid"]
+    told = [(one["tenant"], one["reason"]) for one in report["failures"]]
+    assert told == [(subject, "DocumentInvalid")]
+    assert report["issued"] == ("force" in named)
     assert len(account.visma_connect.received) == 2  # as its token was issued for
 
 
@@ -606,6 +611,20 @@ def test_who_is_deferred_is_counted_and_said_once(
     assert "status page" in line["remedy"]
     account.visma_connect.faults.clear()
     assert counts(run()) == {"issued": 20}
+
+
+def test_a_server_that_wants_to_be_left_alone_gets_ten_more_requests_at_most(
+    account: Account, run: Run
+) -> None:
+    for number in range(60):
+        account.configure(f"t{number}")
+    account.visma_connect.limit = 20
+
+    report = run()
+
+    assert report["issued"] == 20
+    assert len(account.visma_connect.received) <= 20 + 1 + 10
+    assert report["deferred"] >= 60 - 20 - 1 - 10
 
 
 @pytest.mark.parametrize(

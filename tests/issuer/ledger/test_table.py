@@ -2,11 +2,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 from botocore.stub import Stubber
 
-from tests.helpers.account import Account
+from tests.helpers.account import NOBODY, Account, make_client
 from tests.helpers.fuzzed_table import Table
 from tests.helpers.memory_ledger import MemoryLedger
 from token_issuer.errors import LedgerUnreadable, LedgerUnwritable
@@ -677,8 +676,8 @@ def test_a_lease_from_the_future_is_void(minutes: int, ledger: Ledger, *, is_voi
 # What fails
 
 
-def test_all_pages_are_read(environment: dict[str, str]) -> None:
-    dynamodb = boto3.client("dynamodb", region_name=environment["AWS_DEFAULT_REGION"])
+def test_all_pages_are_read() -> None:
+    dynamodb = make_client("dynamodb")
     key = {"key": {"S": "document#/a"}, "text": {"S": "{}"}}
     with Stubber(dynamodb) as stubber:
         request = {"TableName": "ledger", "ConsistentRead": True}
@@ -693,8 +692,8 @@ def test_all_pages_are_read(environment: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
-def test_what_cannot_be_read_or_written_is_said(code: str, environment: dict[str, str]) -> None:
-    dynamodb = boto3.client("dynamodb", region_name=environment["AWS_DEFAULT_REGION"])
+def test_what_cannot_be_read_or_written_is_said(code: str) -> None:
+    dynamodb = make_client("dynamodb")
     with Stubber(dynamodb) as stubber:
         for operation in ("scan", "update_item", "update_item", "delete_item"):
             stubber.add_client_error(operation, code)
@@ -711,13 +710,5 @@ def test_what_cannot_be_read_or_written_is_said(code: str, environment: dict[str
 
 
 def test_an_unreachable_ledger_is_named() -> None:
-    nobody = boto3.client(
-        "dynamodb",
-        endpoint_url="http://127.0.0.1:1",
-        region_name="eu-north-1",
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",
-    )
-
     with pytest.raises(LedgerUnreadable, match="EndpointConnectionError"):
-        Ledger(nobody, "ledger").read()
+        Ledger(make_client("dynamodb", NOBODY), "ledger").read()

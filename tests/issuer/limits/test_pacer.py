@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
+from tests.helpers.account import client_error
 from tests.helpers.virtual_clock import VirtualClock
 from token_issuer.errors import NoTimeLeft
 from token_issuer.limits.deadline import REPORT, Clock, Deadline
@@ -31,16 +32,9 @@ class Quota:
         self.clock.passed += 0.02
         if self.level < 1:
             self.refused += 1
-            raise error("ThrottlingException")
+            raise client_error("ThrottlingException")
         self.level -= 1
         self.calls.append(self.clock.passed)
-
-
-def error(code: str, status: int = 400) -> ClientError:
-    return ClientError(
-        {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
-        "PutParameter",
-    )
 
 
 def failing(*errors: Exception, answer: str = "done") -> Callable[[], str]:
@@ -121,9 +115,9 @@ def test_threads_that_wait_together_go_one_after_the_other() -> None:
 @pytest.mark.parametrize(
     "failure",
     [
-        pytest.param(error("ThrottlingException"), id="throttled"),
-        pytest.param(error("Throttling"), id="throttled, by its other name"),
-        pytest.param(error("InternalServerError", 500), id="a server error"),
+        pytest.param(client_error("ThrottlingException"), id="throttled"),
+        pytest.param(client_error("Throttling"), id="throttled, by its other name"),
+        pytest.param(client_error("InternalServerError", status=500), id="a server error"),
         pytest.param(EndpointConnectionError(endpoint_url="x"), id="no connection"),
         pytest.param(ReadTimeoutError(endpoint_url="x"), id="no answer"),
     ],
@@ -138,7 +132,7 @@ def test_what_passes_is_tried_again_ever_later(failure: Exception, clock: Virtua
 
 def test_what_hits_one_parameter_is_tried_again_and_slows_nobody(clock: VirtualClock) -> None:
     pacer = make_pacer(10, clock)
-    busy = error("TooManyUpdates")
+    busy = client_error("TooManyUpdates")
 
     assert pacer.send(failing(busy, busy)) == "done"
 
@@ -149,7 +143,7 @@ def test_what_hits_one_parameter_is_tried_again_and_slows_nobody(clock: VirtualC
 
 
 def test_it_is_tried_five_times(clock: VirtualClock) -> None:
-    throttled = error("ThrottlingException")
+    throttled = client_error("ThrottlingException")
     pacer = make_pacer(10, clock)
 
     assert pacer.send(failing(*[throttled] * 4)) == "done"
@@ -165,7 +159,7 @@ def test_what_does_not_pass_is_not_tried_again_and_slows_nobody(clock: VirtualCl
 
     for _ in range(3):
         with pytest.raises(ClientError):
-            pacer.send(failing(error("AccessDeniedException")))
+            pacer.send(failing(client_error("AccessDeniedException")))
         times.append(clock.passed)
 
     assert times == pytest.approx([0, 0.1, 0.2])
@@ -178,7 +172,7 @@ def test_however_often_it_is_throttled_a_tenth_of_the_pace_is_left(clock: Virtua
 
     def throttled() -> None:
         times.append(clock.passed)
-        raise error("ThrottlingException")
+        raise client_error("ThrottlingException")
 
     for _ in range(5):
         with pytest.raises(ClientError):
@@ -193,7 +187,7 @@ def test_the_pace_recovers_by_a_sixtieth_of_the_whole_a_second(
     seconds: float, pace: float, clock: VirtualClock
 ) -> None:
     pacer = make_pacer(10, clock)
-    pacer.send(failing(error("ThrottlingException")))  # after which 7 a second are left
+    pacer.send(failing(client_error("ThrottlingException")))  # after which 7 a second are left
     clock.passed = seconds
     times: list[float] = []
 
@@ -225,11 +219,11 @@ def test_the_pace_follows_what_others_leave_and_recovers(clock: VirtualClock) ->
 
 def test_calls_that_are_throttled_together_slow_it_once(clock: VirtualClock) -> None:
     pacer = make_pacer(10, clock)
-    throttled = failing(error("ThrottlingException"))
+    throttled = failing(client_error("ThrottlingException"))
 
     def under_way_with_another() -> str:
         if not pacer.throttled:
-            pacer.send(failing(error("ThrottlingException")))
+            pacer.send(failing(client_error("ThrottlingException")))
         return throttled()
 
     pacer.send(under_way_with_another)

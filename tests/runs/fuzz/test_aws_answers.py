@@ -8,14 +8,12 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
-from botocore.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.helpers.account import fast_pacer
+from tests.helpers.account import fast_pacer, make_client
 from tests.helpers.fuzzed_values import objects, spelled, values
 from tests.issuer.ledger.test_table import FAILURE, NOW, RECORD
 from tests.runs.fuzz import cases
@@ -125,13 +123,7 @@ def clients() -> Any:  # noqa: ANN401  clients of four kinds
         return AWSResponse(request.url, status, headers, Body(body))
 
     for name in ("ssm", "secretsmanager", "dynamodb", "events"):
-        client: Any = boto3.client(
-            name,
-            region_name="eu-north-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
+        client = make_client(name)
         client.meta.events.register("before-send", send)
         setattr(aws, name, client)
     return aws
