@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from local.authorization_server import VismaConnect
-from tests.contract.test_template import RESOURCES
 from tests.helpers.account import Account, Log, Run, tenant_id
 from tests.helpers.dashboard import read_widgets
 from tests.helpers.insights import parse_query
+from tests.helpers.template import RESOURCES
 
 STAMP = "@timestamp"  # CloudWatch's own
 QUERIES = {

@@ -4,17 +4,15 @@ import re
 from typing import Any
 
 import pytest
-from cfnlint.decode import cfn_yaml
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from tests.conftest import PROJECT
+from tests.helpers.template import RESOURCES, TEMPLATE
 from token_issuer.limits.deadline import REPORT, TENANT
 from token_issuer.reporting.events import SOURCE
 from token_issuer.settings import PATH, TOKEN_ENDPOINT, parse_settings
 
 SSM = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter"
-TEMPLATE: Any = cfn_yaml.load(str(PROJECT / "template.yaml"))
-RESOURCES = TEMPLATE["Resources"]
 FUNCTION = RESOURCES["Function"]["Properties"]
 OWN_KEY = {"Fn::GetAtt": ["TokenKey", "Arn"]}
 KEY_IN_USE = {"Fn::If": ["HasTokenKeyArn", {"Ref": "TokenKeyArn"}, OWN_KEY]}

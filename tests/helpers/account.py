@@ -28,6 +28,7 @@ from token_issuer.limits.deadline import Clock, Deadline
 from token_issuer.limits.pacer import Pacer
 from token_issuer.redaction import Quoted
 from token_issuer.settings import Settings
+from token_issuer.tokens.oauth import Answer
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -250,10 +251,18 @@ def account(empty_account: Account) -> Account:
     return empty_account
 
 
-def token_answer(token: str, **members: object) -> Fault:
-    """Return the answer of a token endpoint that gives this token."""
+def token_body(token: str, **members: object) -> bytes:
+    """Return what a token endpoint says that gives this token."""
     answer = {"access_token": token, "token_type": "Bearer", "expires_in": 3600} | members
-    return Fault(status=200, body=json.dumps(answer).encode())
+    return json.dumps(answer).encode()
+
+
+def token_answer(token: str) -> Answer:
+    return Answer(status=200, body=token_body(token))
+
+
+def token_fault(token: str, **members: object) -> Fault:
+    return Fault(status=200, body=token_body(token, **members))
 
 
 def log_to(stream: io.StringIO) -> None:

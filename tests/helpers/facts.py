@@ -27,11 +27,16 @@ def minutes(number: float) -> timedelta:
 
 
 def make_tenant(
-    name: str, *, scope: str = "read", client: str = "default", enabled: bool = True
+    name: str,
+    *,
+    tenant_id: str | None = None,
+    scope: str = "read",
+    client: str = "default",
+    enabled: bool = True,
 ) -> Tenant:
     return Tenant(
         name=name,
-        tenant_id=None,
+        tenant_id=tenant_id,
         scope=scope,
         client=client,
         enabled=enabled,

@@ -1,4 +1,3 @@
-import json
 import re
 import threading
 import time
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.account import NO_VERSION, make_settings
+from tests.helpers.account import NO_VERSION, make_settings, token_answer
 from tests.helpers.facts import make_facts
 from tests.helpers.memory_ledger import MemoryLedger
 from tests.helpers.outside import make_outside
@@ -101,8 +100,7 @@ class World(VirtualClock):
         if passing := self.in_passing.get(name):
             raise passing.pop(0)
         self.meet(name)
-        token = {"access_token": f"t-{name}", "token_type": "Bearer", "expires_in": 3600}
-        return Answer(status=200, body=json.dumps(token).encode())
+        return token_answer(f"t-{name}")
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

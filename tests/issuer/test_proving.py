@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aws_lambda_powertools import Logger
 
-from tests.helpers.account import REFUSED, credentials
+from tests.helpers.account import REFUSED, credentials, token_answer
 from tests.helpers.facts import NOW, SETTINGS, make_facts, make_tenant
 from tests.helpers.memory_ledger import MemoryLedger
 from tests.helpers.staged_secrets import StagedSecrets, Version
@@ -38,9 +38,7 @@ from token_issuer.tenants.documents import Tenant
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.oauth import Answer
 
-GIVEN = Answer(
-    status=200, body=b'{"access_token": "opaque-1", "token_type": "Bearer", "expires_in": 3600}'
-)
+GIVEN = token_answer("opaque-1")
 NOT_ACCEPTED = Answer(status=400, body=b'{"error": "invalid_client"}')
 NO_ANSWER = EndpointUnavailable("503")
 WHOLE = 3 * RECORD + REPORT  # seconds to read a pending version, or to promote it

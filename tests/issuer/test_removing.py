@@ -1,15 +1,15 @@
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
 
 from tests.helpers.account import fast_pacer
-from tests.helpers.facts import make_tenant
+from tests.helpers.facts import make_record, make_tenant
 from tests.helpers.memory_ledger import MemoryLedger
 from tests.helpers.outside import make_outside
 from tests.helpers.virtual_clock import NOON, VirtualClock
 from token_issuer.errors import IssuerError, LedgerUnwritable, NoTimeLeft, StoreDenied
-from token_issuer.ledger.records import Issued, Record
+from token_issuer.ledger.records import Record
 from token_issuer.limits.deadline import RECORD, REPORT
 from token_issuer.removing import remove
 from token_issuer.tokens.plan import Decision, Fresh, Removal
@@ -19,20 +19,8 @@ ENOUGH = 2 * RECORD + REPORT
 
 
 def removal(tenant: str, *, is_ours: bool = True) -> Removal:
-    parameter = f"/visma/tokens/{tenant}"
-    issued = Issued(
-        issued_at=NOON,
-        expires_at=NOON + timedelta(hours=1),
-        fingerprint="0123456789abcdef",
-        scope=None,
-        parameter=parameter,
-        version=1,
-        client_secret_version="v1",
-        purpose="{}",
-        document="/visma/tenants/acme",
-    )
-    record = Record(tenant=tenant, client="default", attempted_at=NOON, issued=issued)
-    return Removal(record=record, parameter=parameter if is_ours else None, because="disabled")
+    parameter = f"/visma/tokens/{tenant}" if is_ours else None
+    return Removal(record=make_record(tenant), parameter=parameter, because="disabled")
 
 
 class World(VirtualClock):

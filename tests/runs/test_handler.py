@@ -19,7 +19,7 @@ from tests.helpers.account import (
     Run,
     lambda_context,
     tenant_id,
-    token_answer,
+    token_fault,
 )
 from tests.helpers.observation import chain, observe
 from token_issuer.errors import NoTimeLeft, RunCrashed, TenantsGone, TenantsUnreadable
@@ -284,7 +284,7 @@ def test_a_narrower_scope_is_stored_and_warned_of(account: Account, run: Run, lo
 
 def test_no_scope_at_all_is_a_narrower_one(account: Account, run: Run, log: Log) -> None:
     account.configure("acme")
-    account.visma_connect.faults[None] = token_answer("t", expires_in=60, scope="")
+    account.visma_connect.faults[None] = token_fault("t", expires_in=60, scope="")
 
     run()
 

@@ -20,7 +20,7 @@ from tests.helpers.fuzzed_world import (
     later,
     packed,
 )
-from tests.issuer.ledger.test_table import FAILURE
+from tests.helpers.ledger_records import FAILURE
 from token_issuer.clients.secrets_manager import CURRENT
 from token_issuer.errors import (
     ClientSecretUnreadable,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.helpers.account import fast_pacer, make_client
 from tests.helpers.fuzzed_values import objects, spelled, values
-from tests.issuer.ledger.test_table import FAILURE, NOW, RECORD
+from tests.helpers.ledger_records import FAILURE, NOW, RECORD
 from tests.runs.fuzz import cases
 from token_issuer.clients.secrets_manager import ClientSecrets
 from token_issuer.errors import (
