@@ -4,9 +4,9 @@ import secrets
 import select
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -48,6 +48,34 @@ class Case:
     raises: bool = False
     warning: str | None = None
     lifetime: int = 3600  # seconds, of acme's new token
+
+
+type Arrange = Callable[["Scene"], object]
+
+
+def hitting(  # noqa: PLR0913  all of them words of a table
+    tenants: Iterable[str],
+    words: str,
+    arrange: Arrange,
+    reason: str,
+    detail: str,
+    *,
+    named: Iterable[str] | None = None,
+) -> Case:
+    """Return a case in which these get no token; the report has them, or what is named."""
+    return Case(
+        words=words,
+        arrange=arrange,
+        reason=reason,
+        detail=detail,
+        failures=frozenset(tenants if named is None else named),
+        kept=frozenset(tenants),
+    )
+
+
+def raising(words: str, arrange: Arrange, reason: str, detail: str) -> Case:
+    """Return a case in which the run fails as a whole."""
+    return replace(hitting(ALL, words, arrange, reason, detail, named=[]), raises=True)
 
 
 class RecordingVismaConnect(VismaConnect):

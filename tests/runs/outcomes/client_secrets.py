@@ -1,10 +1,9 @@
 """Client secrets that can't be read or used, or look as if they couldn't."""
 
 import json
-from collections.abc import Callable
 
 from tests.helpers.account import tenant_id
-from tests.helpers.scene import Case, Scene
+from tests.helpers.scene import Arrange, Case, Scene, hitting
 
 CLIENT_ID, CLIENT_SECRET = "default-id", "the-very-secret-of-this-case"
 HIT = frozenset({"acme", "globex"})  # the client's tenants; hooli has another client
@@ -17,38 +16,20 @@ def secret(words: str, value: str | bytes | dict[str, object], detail: str) -> C
         scene.replace_secret(content)
         scene.secrets.append(CLIENT_SECRET)
 
-    return Case(
-        words=words,
-        arrange=arrange,
-        reason="ClientSecretInvalid",
-        detail=detail,
-        failures=HIT,
-        kept=HIT,
-    )
+    return hitting(HIT, words, arrange, "ClientSecretInvalid", detail)
 
 
 def unreadable(words: str, code: str) -> Case:
-    return Case(
-        words=words,
-        arrange=lambda scene: scene.aws.fail(
-            "GetSecretValue", code, SecretId="visma/clients/default"
-        ),
-        reason="ClientSecretUnreadable",
-        detail=f"Reading secret visma/clients/default failed: {code}",
-        failures=HIT,
-        kept=HIT,
-    )
+    def arrange(scene: Scene) -> None:
+        scene.aws.fail("GetSecretValue", code, SecretId="visma/clients/default")
+
+    return without_value(words, code, arrange, "Reading secret visma/clients/default failed: ")
 
 
-def without_value(words: str, state: str, arrange: Callable[[Scene], object]) -> Case:
-    return Case(
-        words=words,
-        arrange=arrange,
-        reason="ClientSecretUnreadable",
-        detail=f"Secret visma/clients/default {state}",
-        failures=HIT,
-        kept=HIT,
-    )
+def without_value(
+    words: str, state: str, arrange: Arrange, begin: str = "Secret visma/clients/default "
+) -> Case:
+    return hitting(HIT, words, arrange, "ClientSecretUnreadable", f"{begin}{state}")
 
 
 def drop_value(scene: Scene) -> None:
@@ -72,13 +53,8 @@ def beyond_latin_1(method: str) -> Case:
 BOTH: dict[str, object] = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 
 CLIENT_SECRETS = [
-    Case(
-        words="missing",
-        arrange=lambda scene: scene.drop_secret(),
-        reason="ClientSecretUnreadable",
-        detail="visma/clients/default failed: ResourceNotFoundException",
-        failures=HIT,
-        kept=HIT,
+    without_value(
+        "missing", "ResourceNotFoundException", Scene.drop_secret, "visma/clients/default failed: "
     ),
     unreadable("denied", "AccessDeniedException"),
     unreadable("its key is denied", "DecryptionFailure"),
