@@ -42,6 +42,7 @@ FALLBACK = Fallback(
     version="v1", stage="AWSPREVIOUS", current="v2", detail=Quoted("invalid_client"), since=NOW
 )
 RECORD = Record(tenant="acme", client="default", attempted_at=NOW, issued=ISSUED)
+FAILED = Record(tenant="acme", client="default", attempted_at=NOW, failure=FAILURE)
 FULL = replace(
     RECORD,
     issued=replace(ISSUED, lost_at=NOW),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from tests.helpers.fuzzed_world import (
     later,
     packed,
 )
-from tests.helpers.ledger_records import FAILURE
+from tests.helpers.ledger_records import FAILED
 from token_issuer.clients.secrets_manager import CURRENT
 from token_issuer.errors import (
     ClientSecretUnreadable,
@@ -210,9 +211,7 @@ def test_a_document_error_is_reported_beside_what_becomes_of_its_tenant(world: W
 
 
 def test_only_a_token_that_was_there_counts_as_removed(world: World) -> None:
-    world.table.ledger.record_failure(
-        Record(tenant="never", client="default", attempted_at=BEGIN, failure=FAILURE)
-    )
+    world.table.ledger.record_failure(replace(FAILED, tenant="never"))
 
     assert world.run().removed == 0
     assert world.table.ledger.read().records.keys() == {"acme"}

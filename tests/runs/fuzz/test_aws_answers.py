@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.helpers.account import fast_pacer, make_client
 from tests.helpers.fuzzed_values import objects, spelled, values
-from tests.helpers.ledger_records import FAILURE, NOW, RECORD
+from tests.helpers.ledger_records import FAILED, NOW, RECORD
 from tests.runs.fuzz import cases
 from token_issuer.clients.secrets_manager import ClientSecrets
 from token_issuer.errors import (
@@ -24,7 +24,7 @@ from token_issuer.errors import (
     IssuerError,
     TenantsUnreadable,
 )
-from token_issuer.ledger.records import ClientRecord, Record
+from token_issuer.ledger.records import ClientRecord
 from token_issuer.ledger.table import Ledger
 from token_issuer.reporting.events import Events, removed
 from token_issuer.tenants.parameters import TenantDocuments
@@ -86,9 +86,7 @@ CALLS: dict[str, Call] = {
     "an event": lambda aws: put(Events(lambda: aws.events, "issuer")),
     "the ledger": lambda aws: Ledger(aws.dynamodb, "ledger").read(),
     "a record": lambda aws: Ledger(aws.dynamodb, "ledger").record_token(RECORD, None),
-    "a failure": lambda aws: Ledger(aws.dynamodb, "ledger").record_failure(
-        Record(tenant="acme", client="default", attempted_at=NOW, failure=FAILURE)
-    ),
+    "a failure": lambda aws: Ledger(aws.dynamodb, "ledger").record_failure(FAILED),
     "a client": lambda aws: Ledger(aws.dynamodb, "ledger").record_client(ClientRecord(client="a")),
 }
 
