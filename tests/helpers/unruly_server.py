@@ -10,6 +10,7 @@ from http.client import parse_headers
 from urllib.parse import parse_qs
 
 from tests.helpers.account import token_body
+from tests.helpers.broken_server import running
 
 type Answers = Callable[[bytes, Callable[[], bytes]], Iterator[bytes]]
 
@@ -164,11 +165,5 @@ class Handler(socketserver.StreamRequestHandler):
 
 @contextmanager
 def unruly_server(ways: Iterator[Answers]) -> Iterator[UnrulyServer]:
-    with UnrulyServer(ways) as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with UnrulyServer(ways) as server, running(server):
+        yield server
