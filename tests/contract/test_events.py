@@ -14,9 +14,9 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.stub import Stubber
 
-from local.authorization_server import Client, Fault, VismaConnect
+from local.authorization_server import Client, VismaConnect
 from tests.conftest import PROJECT, Event, counts
-from tests.helpers.account import CLIENT_SECRET, Account, Log, Run, tenant_id
+from tests.helpers.account import Account, Log, Run, tenant_id
 from tests.helpers.event_bus import EventBus
 from token_issuer.errors import EventUndelivered
 from token_issuer.handler import events_client
@@ -77,25 +77,6 @@ def test_a_tenant_fails_and_recovers(account: Account, run: Run, received: Recei
     assert (detail["tenant"], detail["client"]) == ("acme", "default")
 
 
-def test_what_passes_is_not_told(account: Account, run: Run, received: Received) -> None:
-    account.configure("acme")
-    account.visma_connect.faults[tenant_id("acme")] = Fault(status=503)
-
-    run()
-
-    assert received() == []
-
-
-def test_a_removed_token_is_told(account: Account, run: Run, received: Received) -> None:
-    account.configure("acme")
-    run()
-    account.configure("acme", enabled=False)
-
-    run()
-
-    assert received() == [("Token Removed", {"tenant": "acme", "because": "disabled"})]
-
-
 def test_a_token_for_another_company_is_told(
     account: Account, run: Run, received: Received
 ) -> None:
@@ -127,20 +108,6 @@ def app(account: Account, visma_connect: VismaConnect) -> Client:
     return visma_connect.clients["default-id"]
 
 
-def test_a_promoted_client_secret_is_told(
-    account: Account, app: Client, run: Run, received: Received
-) -> None:
-    app.client_secrets.add(NEW)
-    put_secret(account, NEW, "AWSPENDING")
-
-    run()
-
-    [(kind, detail)] = received()
-    assert kind == "Client Secret Promoted"
-    assert (detail["client"], detail["tenant"]) == ("default", "acme")
-    assert NEW not in str(detail)
-
-
 def test_a_refused_client_secret_is_told_once_and_when_it_is_refused_again(
     account: Account, app: Client, run: Run, received: Received
 ) -> None:
@@ -164,19 +131,6 @@ def test_a_refused_client_secret_is_told_once_and_when_it_is_refused_again(
     app.client_secrets.clear()
     run({"force": True})
     assert [detail["reason"] for _, detail in received()] == ["ClientRefused"]
-
-
-def test_a_pending_client_secret_that_is_refused_is_told(
-    account: Account, app: Client, run: Run, received: Received
-) -> None:
-    put_secret(account, NEW, "AWSPENDING")
-
-    run()
-    run()
-
-    assert app.client_secrets == {CLIENT_SECRET}
-    [(kind, detail)] = received()
-    assert (kind, detail["reason"]) == ("Client Secret Refused", "PendingSecretRefused")
 
 
 @pytest.mark.parametrize("name", ["dry_run", "probe"])

@@ -129,17 +129,6 @@ def test_the_function_may_do_this_and_nothing_else() -> None:
     assert "Policies" not in FUNCTION
 
 
-def test_the_function_may_read_versions_of_tokens_and_decrypt_none() -> None:
-    actions = [one["Action"] for one in of_role("FunctionRole")]
-    flat = {name for one in actions for name in ([one] if isinstance(one, str) else one)}
-
-    assert {name for name in flat if name.startswith("kms:")} == {
-        "kms:Encrypt",
-        "kms:GenerateDataKey",
-    }
-    assert not {name for name in flat if "*" in name}
-
-
 def test_the_ledger_is_on_demand_encrypted_and_goes_with_the_stack() -> None:
     ledger = RESOURCES["Ledger"]
 

@@ -2,7 +2,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -56,6 +56,10 @@ def renewal(name: str, client: str = "default", record: Record | None = None) ->
     return Renewal(
         tenant=tenant, reason=Reason.MISSING, parameter=name, purpose="{}", record=record
     )
+
+
+def names(count: int) -> list[str]:
+    return [f"t{number}" for number in range(count)]
 
 
 class World(VirtualClock):
@@ -390,21 +394,20 @@ def test_a_failure_that_passes_is_asked_for_again_at_once() -> None:
     assert 0.1 <= first <= 0.5 <= second <= 1.5
 
 
-def test_it_is_asked_for_three_times_at_most() -> None:
-    world = World({"t1": [EndpointUnavailable("HTTP 503")]})
+@pytest.mark.parametrize(
+    ("error", "times"),
+    [(EndpointUnavailable("HTTP 503"), 3), (EndpointUnavailable("late", is_timeout=True), 1)],
+    ids=["no time-out", "a time-out"],
+)
+def test_it_is_asked_for_three_times_at_most_and_once_after_a_time_out(
+    error: IssuerError, times: int
+) -> None:
+    world = World({"t1": [error]})
 
     outcomes = world.issue([renewal("t0"), renewal("t1")])
 
-    assert world.asked.count("t1") == 3
-    assert isinstance(outcomes["t1"], EndpointUnavailable)
-
-
-def test_a_time_out_is_not_repeated() -> None:
-    world = World({"t1": [EndpointUnavailable("late", is_timeout=True)]})
-
-    world.issue([renewal("t0"), renewal("t1")])
-
-    assert world.asked == ["t0", "t1"]
+    assert world.asked == ["t0", *["t1"] * times]
+    assert outcomes["t1"] is error
 
 
 def test_a_retry_after_is_waited_for() -> None:
@@ -494,64 +497,63 @@ def test_five_that_always_fail_cost_a_thousand_healthy_ones_nothing() -> None:
 def test_after_three_that_could_not_be_stored_no_more_tokens_are_asked_for(
     error: IssuerError,
 ) -> None:
-    names = [f"t{number}" for number in range(40)]
-    world = World({f"store of {name}": [error] for name in names})
+    tenants = names(40)
+    world = World({f"store of {name}": [error] for name in tenants})
 
-    outcomes = world.issue([renewal(name, name[-1]) for name in names], concurrency=2)
+    outcomes = world.issue([renewal(name, name[-1]) for name in tenants], concurrency=2)
 
     assert 3 <= len(world.asked) <= 4
     assert isinstance(outcomes["t39"], StoreBreakerOpen)
     assert error.detail in outcomes["t39"].detail
 
 
-def test_one_token_that_is_stored_lets_the_store_count_anew() -> None:
-    names = [f"t{number}" for number in range(9)]
-    failing = {"t1", "t2", "t4", "t5", "t7", "t8"}
-    world = World({f"store of {name}": [StoreDenied("key")] for name in failing})
-
-    world.issue([renewal(name) for name in names], concurrency=1)
-
-    assert world.asked == names
+STREAKS = {"t1", "t2", "t4", "t5", "t7", "t8"}
+UNWRITABLE_NAME = ParameterUnwritable("Writing failed", code=Quoted("ValidationException"))
 
 
-def test_reading_a_secret_may_take_the_time_for_asking() -> None:
-    world = World()
-    world.takes = {"secret of default": 7}
+@pytest.mark.parametrize(
+    ("names", "failing", "error", "concurrency"),
+    [
+        pytest.param(names(9), STREAKS, StoreDenied("key"), 1, id="one of three is stored"),
+        pytest.param(
+            names(12), names(12), ParameterUnwritable("label"), 8, id="parameters of their own"
+        ),
+        pytest.param(
+            names(30), {*names(30)} - {"t2"}, UNWRITABLE_NAME, 1, id="names, once one was stored"
+        ),
+    ],
+)
+def test_these_do_not_open_the_breaker_of_the_store(
+    names: list[str], failing: Collection[str], error: IssuerError, concurrency: int
+) -> None:
+    world = World({f"store of {name}": [error] for name in failing})
+    world.latency = 0.01
 
-    [outcome] = world.issue([renewal("acme")], seconds=20).values()
-
-    assert isinstance(outcome, NoTimeLeft)
-    assert world.asked == []
-
-
-def test_a_slow_refusal_may_take_the_time_for_a_way_back() -> None:
-    world = World({"acme": [ClientRefused("invalid_client")]})
-    world.takes = {"acme": 7}
-
-    [outcome] = world.issue([renewal("acme")], seconds=20).values()
-
-    assert isinstance(outcome, NoTimeLeft)
-    assert world.credentials_read == {"default": 1}
-
-
-def test_the_way_back_may_take_the_time_for_asking() -> None:
-    world = World({"acme": [ClientRefused("invalid_client")]})
-    world.versions[PENDING] = "v2"
-    world.takes = {PENDING: 7}
-
-    [outcome] = world.issue([renewal("acme")], seconds=20).values()
-
-    assert isinstance(outcome, NoTimeLeft)
-    assert world.asked == ["acme"]
-
-
-def test_a_parameter_of_its_own_does_not_count_for_the_store() -> None:
-    names = [f"t{number}" for number in range(12)]
-    world = World({f"store of {name}": [ParameterUnwritable("label")] for name in names})
-
-    world.issue([renewal(name) for name in names])
+    world.issue([renewal(name) for name in names], concurrency=concurrency)
 
     assert sorted(world.asked) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("slow", "is_refused", "asked", "read"),
+    [
+        pytest.param("secret of default", False, [], 1, id="reading a secret"),
+        pytest.param("acme", True, ["acme"], 1, id="a refusal"),
+        pytest.param(PENDING, True, ["acme"], 2, id="the way back"),
+    ],
+)
+def test_what_is_slow_may_take_the_time_for_asking(
+    slow: str, asked: list[str], read: int, *, is_refused: bool
+) -> None:
+    world = World({"acme": [ClientRefused("invalid_client")]} if is_refused else None)
+    world.versions |= {PENDING: "v2"} if slow == PENDING else {}
+    world.takes = {slow: 7}
+
+    [outcome] = world.issue([renewal("acme")], seconds=20).values()
+
+    assert isinstance(outcome, NoTimeLeft)
+    assert world.asked == asked
+    assert world.credentials_read == {"default": read}
 
 
 @pytest.mark.parametrize(
@@ -564,12 +566,12 @@ def test_a_parameter_of_its_own_does_not_count_for_the_store() -> None:
     ],
 )
 def test_where_no_token_at_all_can_be_stored_no_more_are_asked_for(code: str, most: int) -> None:
-    names = [f"t{number}" for number in range(40)]
+    tenants = names(40)
     refused = ParameterUnwritable(f"Writing failed: {code}", code=Quoted(code))
-    world = World({f"store of {name}": [refused] for name in names})
+    world = World({f"store of {name}": [refused] for name in tenants})
     world.latency = 0.01
 
-    outcomes = world.issue([renewal(name, name[-1]) for name in names], concurrency=2)
+    outcomes = world.issue([renewal(name, name[-1]) for name in tenants], concurrency=2)
 
     assert most <= len(world.asked) <= most + 1
     last = outcomes["t39"]
@@ -577,27 +579,16 @@ def test_where_no_token_at_all_can_be_stored_no_more_are_asked_for(code: str, mo
     assert code in last.detail
 
 
-def test_once_a_token_could_be_stored_a_name_is_its_own_tenants_trouble() -> None:
-    names = [f"t{number}" for number in range(30)]
-    refused = ParameterUnwritable("Writing failed", code=Quoted("ValidationException"))
-    world = World({f"store of {name}": [refused] for name in names if name != "t2"})
-    world.latency = 0.01
-
-    world.issue([renewal(name) for name in names], concurrency=1)
-
-    assert world.asked == names
-
-
 # The end of the run
 
 
 def test_a_tenant_is_started_only_while_it_can_be_finished() -> None:
-    names = [f"t{number}" for number in range(9)]
+    tenants = names(9)
     world = World()
     world.latency = 0.0
-    world.takes = dict.fromkeys(names, 10)
+    world.takes = dict.fromkeys(tenants, 10)
 
-    outcomes = world.issue(map(renewal, names), concurrency=1, seconds=50)
+    outcomes = world.issue(map(renewal, tenants), concurrency=1, seconds=50)
 
     assert world.asked == ["t0", "t1", "t2", "t3"]  # 14 s are needed, and 10 s left after these
     deferred = [one for one in outcomes.values() if isinstance(one, NoTimeLeft)]

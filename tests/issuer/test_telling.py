@@ -10,7 +10,7 @@ from typing import Any, NoReturn, cast
 
 import pytest
 
-from tests.helpers.account import client_error
+from tests.helpers.account import client_error, token_answer
 from tests.helpers.event_bus import EventBus
 from tests.helpers.facts import NOW, fail, make_record, make_renewal
 from tests.helpers.fuzzed_world import World as RunWorld
@@ -142,6 +142,7 @@ def test_a_refused_tenant_is_told_of_with_the_end_of_its_token() -> None:
         pytest.param(None, 1, id="never"),
         pytest.param(-24.0, 1, id="a day ago"),
         pytest.param(-23.99, 0, id="less than a day ago"),
+        pytest.param(0.0, 0, id="just now"),
         pytest.param(0.01, 1, id="in the future, since the clock was set back"),
     ],
 )
@@ -172,6 +173,7 @@ def test_what_passes_or_is_not_the_tenants_own_is_not_told_of(error: IssuerError
     world.tell(failed("acme", error), Outcome(decision=moved, failure=error))
 
     assert world.bus.kinds() == ({"Tenant Reassigned": 1} if is_the_tenants else {})
+    assert world.bus.tried == ([1] if is_the_tenants else [])  # nothing to tell is no request
 
 
 @pytest.mark.parametrize(
@@ -263,14 +265,6 @@ def test_ten_events_go_in_a_request() -> None:
 
     assert world.bus.tried == [10, 10, 3]
     assert len(world.ledger.kept) == 23
-
-
-def test_nothing_to_tell_is_no_request() -> None:
-    world = World()
-
-    assert world.tell(failed("acme", EndpointUnavailable("503"))) == []
-
-    assert world.bus.tried == []
 
 
 def test_an_entry_that_is_refused_is_not_noted_and_the_others_are() -> None:
@@ -447,7 +441,7 @@ def test_events_are_put_after_all_tokens() -> None:
     run.run()
     of_another = '{"scope": "", "tenant_id": "another"}'
     run.parameters = [configured("acme", of_another), configured("hooli", of_another)]
-    run.answer = replace(run.answer, body=run.answer.body.replace(b"opaque", b"new"))
+    run.answer = token_answer("new")
     before = len(run.said.getvalue())
 
     later(run, hours=3).run(Invocation(force=True))
@@ -469,11 +463,17 @@ class Dead(EventBus):
 OF_ANOTHER = '{"scope": "", "tenant_id": "0b7d2b1e-3a52-4f6e-9a39-0f6f3c9d7e22"}'
 
 
-def test_a_new_owner_is_told_by_the_next_run_where_one_was_killed_after_it_had_recorded() -> None:
-    run, bus = RunWorld(parameters=[configured("acme")]), EventBus()
+def moved(bus: EventBus) -> RunWorld:
+    """Return a run's world whose tenant has a token, and another owner since."""
+    run = RunWorld(parameters=[configured("acme")])
     run.run(events=bus.events)
-    run.parameters = [configured("acme", OF_ANOTHER)]
-    run.answer = replace(run.answer, body=run.answer.body.replace(b"opaque", b"another"))
+    run.parameters, run.answer = [configured("acme", OF_ANOTHER)], token_answer("another")
+    return run
+
+
+def test_a_new_owner_is_told_by_the_next_run_where_one_was_killed_after_it_had_recorded() -> None:
+    bus = EventBus()
+    run = moved(bus)
     with pytest.raises(Killed):
         later(run, minutes=5).run(events=Dead().events)
     assert bus.kinds() == {}
@@ -490,10 +490,8 @@ def test_a_new_owner_is_told_where_the_token_was_stored_and_not_recorded() -> No
         def record_token(self, record: Record, previous: Record | None) -> None:
             raise LedgerUnwritable(f"{record.tenant}, {previous is None}")
 
-    run, bus = RunWorld(parameters=[configured("acme")]), EventBus()
-    run.run(events=bus.events)
-    run.parameters = [configured("acme", OF_ANOTHER)]
-    run.answer = replace(run.answer, body=run.answer.body.replace(b"opaque", b"another"))
+    bus = EventBus()
+    run = moved(bus)
 
     table = cast("Any", run.table)
     later(run, minutes=5).run(ledger=Full(table, "ledger"), events=bus.events)

@@ -1,8 +1,8 @@
 import itertools
 import math
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
@@ -78,37 +78,30 @@ def test_what_comes_late_costs_the_next_ones_no_more_than_a_turn(clock: VirtualC
     assert times == pytest.approx([0, 0.25, 0.55, 0.75, 5.75, 5.75, 6.0])
 
 
+def times_of_threads(threads: int, calls: int, per_second: float) -> list[float]:
+    """Return when threads that share a pacer make so many calls each."""
+    pacer, times = make_pacer(per_second, Clock()), list[float]()
+
+    def send(_: int) -> None:
+        for _call in range(calls):
+            pacer.send(lambda: times.append(time.monotonic()))
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(send, range(threads)))
+    return sorted(times)
+
+
 def test_threads_share_the_pace() -> None:
-    pacer = make_pacer(100, Clock())
-    times: list[float] = []
-    threads = [
-        threading.Thread(
-            target=lambda: [pacer.send(lambda: times.append(time.monotonic())) for _ in range(10)]
-        )
-        for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    times = times_of_threads(8, 10, per_second=100)
 
     assert len(times) == 80
     assert max(times) - min(times) >= 78 / 100  # 79 intervals, of which one may be caught up
 
 
 def test_threads_that_wait_together_go_one_after_the_other() -> None:
-    pacer = make_pacer(20, Clock())
-    times: list[float] = []
-    threads = [
-        threading.Thread(target=lambda: pacer.send(lambda: times.append(time.monotonic())))
-        for _ in range(16)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    times = times_of_threads(16, 1, per_second=20)
 
-    times.sort()  # one may be caught up, so of three there is a turn between the first and the last
+    # one may be caught up, so of three there is a turn between the first and the last
     assert all(third - first > 0.5 / 20 for first, third in zip(times, times[2:], strict=False))
 
 
