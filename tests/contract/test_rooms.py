@@ -1,12 +1,12 @@
 """The rooms of the code: who imports whom, and who touches the process."""
 
 import ast
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import PROJECT
+from tests.helpers.imports import assert_no_circle, imports, parsed, too_long
 
 SRC = PROJECT / "src/token_issuer"
 MODULES = sorted(one for one in SRC.rglob("*.py") if one.name != "__init__.py")
@@ -62,31 +62,10 @@ def named(module: Path) -> str:
     return ".".join(module.relative_to(SRC).with_suffix("").parts)
 
 
-@cache
-def parsed(module: Path) -> ast.Module:
-    return ast.parse(module.read_text())
-
-
-def imports(module: Path) -> set[str]:
-    """Return the modules that one imports, not those for types of AWS."""
-    found: set[str] = set()
-    for node in ast.walk(parsed(module)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            of_ours = node.module == "token_issuer"
-            found |= (
-                {f"token_issuer.{one.name}" for one in node.names}
-                if of_ours
-                else {node.module or "."}
-            )
-    return found
-
-
 def ours(module: Path) -> set[str]:
     return {
         one.removeprefix("token_issuer.")
-        for one in imports(module)
+        for one in imports(module, "token_issuer")
         if one.startswith(("token_issuer", "."))
     }
 
@@ -106,11 +85,7 @@ def test_imports_point_downwards(module: Path) -> None:
 
 
 def test_no_imports_go_in_a_circle() -> None:
-    below = {named(module): ours(module) for module in MODULES}
-    while below:
-        ground = {name for name, some in below.items() if not some & below.keys()}
-        assert ground, f"a circle of {sorted(below)}"
-        below = {name: some for name, some in below.items() if name not in ground}
+    assert_no_circle({named(module): ours(module) for module in MODULES})
 
 
 @pytest.mark.parametrize("name", sorted(PURE))
@@ -241,8 +216,4 @@ def test_only_the_function_is_in_src() -> None:
 
 
 def test_no_file_is_longer_than_a_newcomer_reads() -> None:
-    long = {named(module) for module in MODULES if len(module.read_text().splitlines()) > 300} - {
-        "errors"
-    }
-
-    assert long == set()
+    assert too_long({named(module): module for module in MODULES}) <= {"errors"}
