@@ -5,6 +5,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -22,7 +23,7 @@ from moto import mock_aws
 from local.authorization_server import SCOPES, Client, Fault, VismaConnect
 from token_issuer.clients.credentials import ClientCredentials
 from token_issuer.errors import ClientRefused, ClientSecretUnreadable
-from token_issuer.handler import lambda_handler
+from token_issuer.handler import aws_clients, events_client, lambda_handler
 from token_issuer.ledger.table import Ledger
 from token_issuer.limits.deadline import Clock, Deadline
 from token_issuer.limits.pacer import Pacer
@@ -121,6 +122,10 @@ def lambda_context(milliseconds: int = 290_000) -> Any:  # noqa: ANN401  a part 
     )
 
 
+def names(count: int) -> list[str]:
+    return [f"t{number}" for number in range(count)]
+
+
 def tenant_id(name: str) -> str:
     return str(uuid5(NAMESPACE_DNS, name))
 
@@ -214,6 +219,24 @@ class Account:
             for page in pages
             for parameter in page["Parameters"]
         }
+
+
+def set_all(environment: pytest.MonkeyPatch, aws_url: str, token_endpoint: str) -> None:
+    """Set the function's environment, for servers on loopback."""
+    urls = {ENDPOINT: aws_url, "TOKEN_ENDPOINT": token_endpoint}
+    for name, value in (ENVIRONMENT | CREDENTIALS | urls).items():
+        environment.setenv(name, value)
+
+
+@contextmanager
+def behind(aws_url: str, environment: pytest.MonkeyPatch, token_endpoint: str) -> Iterator[None]:
+    """Have the function use these servers until the block ends."""
+    set_all(environment, aws_url, token_endpoint)
+    with ExitStack() as stack:
+        for made in (aws_clients, events_client):
+            made.cache_clear()  # they know the endpoint that was set when they were made
+            stack.callback(made.cache_clear)
+        yield
 
 
 @pytest.fixture(autouse=True)

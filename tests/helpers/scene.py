@@ -14,18 +14,17 @@ import pytest
 from local.authorization_server import Fault, VismaConnect, serving
 from tests.helpers.account import (
     CLIENT_SECRET,
-    CREDENTIALS,
-    ENDPOINT,
-    ENVIRONMENT,
     Account,
+    behind,
     lambda_context,
+    set_all,
     tenant_id,
 )
 from tests.helpers.broken_server import Break, BrokenServer, broken_server
 from tests.helpers.observation import Observed, observe
 from tests.helpers.scripted_aws import ScriptedAws, serving_aws
 from token_issuer.errors import IssuerError
-from token_issuer.handler import aws_clients, events_client, lambda_handler
+from token_issuer.handler import lambda_handler
 
 CLIENT_OF = {"acme": "default", "globex": "default", "hooli": "sales"}
 ALL = frozenset(CLIENT_OF)
@@ -113,8 +112,7 @@ class Scene:
         self.opaque = [LOOSE_TOKEN]
         self.more = set()
         self.secrets = [CLIENT_SECRET]
-        set_all(self.environment, self.aws.url)
-        self.environment.setenv("TOKEN_ENDPOINT", self.visma_connect.token_endpoint)
+        set_all(self.environment, self.aws.url, self.visma_connect.token_endpoint)
         self.account.make_ledger()
         for client in set(CLIENT_OF.values()):
             self.account.add_client(client)
@@ -226,21 +224,13 @@ def reason_of(error: BaseException | None) -> str:
     return error.reason if isinstance(error, IssuerError) else repr(error)
 
 
-def set_all(environment: pytest.MonkeyPatch, endpoint_url: str) -> None:
-    for name, value in (ENVIRONMENT | CREDENTIALS | {ENDPOINT: endpoint_url}).items():
-        environment.setenv(name, value)
-
-
 @contextmanager
 def opened_scene() -> Iterator[Scene]:
     with ExitStack() as stack:
         environment = stack.enter_context(pytest.MonkeyPatch.context())
         visma_connect = stack.enter_context(serving(RecordingVismaConnect()))
         aws = stack.enter_context(serving_aws(ScriptedAws()))
-        set_all(environment, aws.url)
-        for made in (aws_clients, events_client):
-            made.cache_clear()  # they know the endpoint that was set when they were made
-            stack.callback(made.cache_clear)
+        stack.enter_context(behind(aws.url, environment, visma_connect.token_endpoint))
         yield Scene(
             visma_connect=visma_connect,
             elsewhere=stack.enter_context(socket.create_server(("127.0.0.1", 0))),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.account import NO_VERSION, make_settings, token_answer
+from tests.helpers.account import NO_VERSION, make_settings, names, token_answer
 from tests.helpers.facts import make_facts
 from tests.helpers.memory_ledger import MemoryLedger
 from tests.helpers.outside import make_outside
@@ -56,10 +56,6 @@ def renewal(name: str, client: str = "default", record: Record | None = None) ->
     return Renewal(
         tenant=tenant, reason=Reason.MISSING, parameter=name, purpose="{}", record=record
     )
-
-
-def names(count: int) -> list[str]:
-    return [f"t{number}" for number in range(count)]
 
 
 class World(VirtualClock):
@@ -200,7 +196,7 @@ def test_nobody_to_serve_is_no_trouble() -> None:
 def test_tenants_run_side_by_side_and_no_more_than_may() -> None:
     world = World()
 
-    world.issue([renewal(f"t{number}") for number in range(12)], concurrency=3)
+    world.issue(map(renewal, names(12)), concurrency=3)
 
     assert max(map(len, world.together)) == 3
 
@@ -228,7 +224,7 @@ def test_the_first_of_each_client_goes_alone() -> None:
 def test_the_secret_of_a_client_is_read_once() -> None:
     world = World()
 
-    world.issue([renewal(f"t{number}") for number in range(9)])
+    world.issue(map(renewal, names(9)))
 
     assert world.credentials_read == {"default": 1}
 
@@ -243,7 +239,7 @@ def test_the_secret_of_a_client_is_read_once() -> None:
 def test_a_dead_client_costs_one_attempt_and_no_other_client(error: IssuerError) -> None:
     source = "t0" if isinstance(error, ClientRefused) else "secret of default"
     world = World({source: [error]})
-    tenants = [*(renewal(f"t{number}") for number in range(20)), renewal("other", "other")]
+    tenants = [*map(renewal, names(20)), renewal("other", "other")]
 
     outcomes = world.issue(tenants)
 
@@ -258,7 +254,7 @@ def test_a_dead_client_costs_one_attempt_and_no_other_client(error: IssuerError)
 def test_a_refusal_that_comes_later_stops_the_rest() -> None:
     world = World({"t1": [ClientRefused("invalid_client")]})
 
-    outcomes = world.issue([renewal(f"t{number}") for number in range(30)], concurrency=2)
+    outcomes = world.issue(map(renewal, names(30)), concurrency=2)
 
     refused = [name for name, outcome in outcomes.items() if isinstance(outcome, ClientRefused)]
     assert len(outcomes) == 30
@@ -271,7 +267,7 @@ def test_a_refusal_that_comes_later_stops_the_rest() -> None:
 def test_without_an_oauth_answer_the_next_goes_alone_too(error: IssuerError) -> None:
     world = World({"t0": [error], "t1": [error], "t2": [error]})
 
-    world.issue([renewal(f"t{number}") for number in range(20)])
+    world.issue(map(renewal, names(20)))
 
     assert world.together[:4] == [{"t0"}, {"t1"}, {"t2"}, {"t3"}]
     assert max(map(len, world.together)) == 8  # once one has had an answer
@@ -288,7 +284,7 @@ def test_without_an_oauth_answer_the_next_goes_alone_too(error: IssuerError) -> 
 def test_any_oauth_answer_lets_the_rest_follow(source: str, error: IssuerError) -> None:
     world = World({source: [error]})
 
-    outcomes = world.issue([renewal(f"t{number}") for number in range(5)])
+    outcomes = world.issue(map(renewal, names(5)))
 
     assert outcomes["t0"] is error
     assert max(map(len, world.together)) == 4
@@ -344,7 +340,7 @@ def test_a_defect_in_any_step_costs_its_tenant_alone_and_is_not_quoted(
 def test_a_defect_in_reading_a_secret_is_met_once() -> None:
     world = World({"secret of default": [TypeError("the secret is s")]})
 
-    outcomes = world.issue([renewal(f"t{number}") for number in range(9)])
+    outcomes = world.issue(map(renewal, names(9)))
 
     assert world.credentials_read == {"default": 1}
     assert {
@@ -436,7 +432,7 @@ def test_the_first_of_a_client_is_not_repeated_and_the_next_waits_for_its_retry_
 
 def test_after_five_in_a_row_a_client_is_not_asked_for_any_more() -> None:
     world = World({f"t{number}": [EndpointUnavailable("HTTP 503")] for number in range(60)})
-    tenants = [*(renewal(f"t{number}") for number in range(60)), renewal("other", "other")]
+    tenants = [*map(renewal, names(60)), renewal("other", "other")]
 
     outcomes = world.issue(tenants)
 
@@ -463,7 +459,7 @@ def test_repeats_end_too_when_a_client_is_not_asked_for_any_more() -> None:
     answers["t1"] = [EndpointUnavailable("HTTP 429", retry_after=120.0)]
     world = Sleepy(answers)
 
-    world.issue([renewal(f"t{number}") for number in range(7)])
+    world.issue(map(renewal, names(7)))
 
     assert max(Counter(world.asked).values()) == 1
 
@@ -475,7 +471,7 @@ def test_a_long_retry_after_ends_it_at_once() -> None:
         for number in range(20, 100)
     }
 
-    outcomes = world.issue([renewal(f"t{number}") for number in range(100)])
+    outcomes = world.issue(map(renewal, names(100)))
 
     refused = [name for name in world.asked if int(name[1:]) >= 20]
     assert len(refused) <= 1 + 10
@@ -487,7 +483,7 @@ def test_five_that_always_fail_cost_a_thousand_healthy_ones_nothing() -> None:
     world = World({name: [EndpointUnavailable("HTTP 500")] for name in failing})
     world.latency = 0.001
 
-    world.issue([renewal(f"t{number}") for number in range(1000)])
+    world.issue(map(renewal, names(1000)))
 
     assert world.stored.keys() == {f"t{number}" for number in range(1000)} - failing
     assert Counter(world.asked)["t800"] == 3
@@ -603,9 +599,7 @@ def test_those_under_way_count_with_their_turns() -> None:
     world = World()
     world.kind_of_store = Paced
 
-    outcomes = world.issue(
-        (renewal(f"t{number}") for number in range(9)), seconds=20, per_second=0.5
-    )
+    outcomes = world.issue(map(renewal, names(9)), seconds=20, per_second=0.5)
 
     # the first alone; then as many as have turns, 2 s apart, from 14 s to 20 s
     assert len(world.asked) == 5

@@ -18,6 +18,7 @@ from tests.helpers.account import (
     Log,
     Run,
     lambda_context,
+    names,
     tenant_id,
     token_fault,
 )
@@ -308,8 +309,7 @@ def test_a_wider_scope_is_no_warning(account: Account, run: Run, log: Log) -> No
 def test_each_token_request_of_a_run_has_a_connection_of_its_own(
     account: Account, run: Run
 ) -> None:
-    for number in range(12):
-        account.configure(f"t{number}")
+    account.configure(*names(12))
 
     report = run()
 
@@ -596,8 +596,7 @@ def test_a_full_run_is_measured(account: Account, run: Run, measured: Log) -> No
 def test_who_is_deferred_is_counted_and_said_once(
     account: Account, run: Run, log: Log, measured: Log
 ) -> None:
-    for number in range(20):
-        account.configure(f"t{number}")
+    account.configure(*names(20))
     account.visma_connect.faults[None] = Fault(status=429, body=b"", headers={"Retry-After": "120"})
 
     report = run()
@@ -616,8 +615,7 @@ def test_who_is_deferred_is_counted_and_said_once(
 def test_a_server_that_wants_to_be_left_alone_gets_ten_more_requests_at_most(
     account: Account, run: Run
 ) -> None:
-    for number in range(60):
-        account.configure(f"t{number}")
+    account.configure(*names(60))
     account.visma_connect.limit = 20
 
     report = run()
@@ -660,11 +658,9 @@ def test_reading_takes_half_of_the_time_at_most(account: Account, run: Run) -> N
 def test_deletions_keep_the_pace_of_writes(
     account: Account, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(11):
-        account.configure(f"t{number}")
+    account.configure(*names(11))
     run()
-    for number in range(11):
-        account.configure(f"t{number}", enabled=False)
+    account.configure(*names(11), enabled=False)
     monkeypatch.setenv("WRITES_PER_SECOND", "1")
     begun_at = time.monotonic()
 
@@ -676,8 +672,7 @@ def test_deletions_keep_the_pace_of_writes(
 def test_the_pace_of_writes_is_measured(
     account: Account, run: Run, measured: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(15):
-        account.configure(f"t{number}")
+    account.configure(*names(15))
     monkeypatch.setenv("WRITES_PER_SECOND", "10")
     monkeypatch.setenv("CONCURRENCY", "6")  # clients of its own
     times: list[float] = []
@@ -718,8 +713,7 @@ def test_writes_that_are_throttled_are_made_again_and_counted(
 
 
 def test_listing_and_checking_share_one_pace(account: Account, run: Run) -> None:
-    for number in range(91):  # ten pages, and ten requests for versions
-        account.configure(f"t{number}")
+    account.configure(*names(91))  # ten pages, and ten requests for versions
     run()
     begun_at = time.monotonic()
 

@@ -10,7 +10,7 @@ import pytest
 
 from local.authorization_server import Client, Fault, VismaConnect
 from tests.conftest import Event, counts
-from tests.helpers.account import CLIENT_SECRET, Account, Log, Run, tenant_id
+from tests.helpers.account import CLIENT_SECRET, Account, Log, Run, names, tenant_id
 from token_issuer.clients.secrets_manager import ClientSecrets
 from token_issuer.ledger.records import ClientRecord
 
@@ -267,8 +267,7 @@ def test_the_way_back_is_taken_after_tenants_without_an_answer(portal: Portal, r
 
 
 def test_where_no_more_is_asked_for_nothing_is_proved(portal: Portal, run: Run, log: Log) -> None:
-    for number in range(5):
-        portal.account.configure(f"t{number}")
+    portal.account.configure(*names(5))
     portal.make_and_stage(NEW)
     portal.visma_connect.faults[None] = Fault(status=503)
 
@@ -343,8 +342,7 @@ def test_versions_of_another_client_are_skipped_on_the_way_back(portal: Portal, 
 
 
 def test_a_refusal_that_comes_later_in_the_run_stops_the_client(portal: Portal, run: Run) -> None:
-    for number in range(60):
-        portal.account.configure(f"t{number}")
+    portal.account.configure(*names(60))
     portal.visma_connect.faults[None] = Fault(seconds=0.05)
     portal.stage(CLIENT_SECRET, "AWSCURRENT")
     portal.stage(NEW)

@@ -1,9 +1,10 @@
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.helpers.any_parameters import PATH, issued_for
+from tests.helpers.facts import make_tenant
 from token_issuer.errors import DocumentInvalid
 from token_issuer.tenants.configuration import Configuration, parse_configuration
 from token_issuer.tenants.documents import (
@@ -17,12 +18,11 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm.literals import ParameterTypeType
     from mypy_boto3_ssm.type_defs import ParameterTypeDef
 
-FULL = {
+FULL: dict[str, Any] = {
     "tenant_id": "af1140c1-52e0-46c7-b684-df894d4b8a5a",
     "scope": "vismanet_erp_service_api:read visma.net.erp.salesorder:read",
     "client": "sales",
     "enabled": False,
-    "note": "ticket 4711",
 }
 
 
@@ -44,31 +44,20 @@ def pack(name: str, **documents: object) -> "ParameterTypeDef":
     return parameter(name, {"tenants": documents})
 
 
-def test_a_document_says_all_there_is_to_say() -> None:
-    configuration = parse(parameter("acme", FULL))
+@pytest.mark.parametrize(
+    ("document", "tenant"),
+    [
+        pytest.param(
+            FULL | {"note": "ticket 4711"}, make_tenant("acme", **FULL), id="all there is to say"
+        ),
+        pytest.param({"scope": ""}, make_tenant("acme", scope=""), id="the scope alone"),
+    ],
+)
+def test_a_document_is_read(document: dict[str, object], tenant: Tenant) -> None:
+    configuration = parse(parameter("acme", document))
 
-    assert configuration.tenants["acme"] == Tenant(
-        name="acme",
-        tenant_id="af1140c1-52e0-46c7-b684-df894d4b8a5a",
-        scope="vismanet_erp_service_api:read visma.net.erp.salesorder:read",
-        client="sales",
-        enabled=False,
-        document=f"{PATH}/acme",
-    )
+    assert configuration.tenants == {"acme": tenant}
     assert configuration.invalid == {}
-
-
-def test_only_the_scope_is_required() -> None:
-    configuration = parse(parameter("acme", {"scope": ""}))
-
-    assert configuration.tenants["acme"] == Tenant(
-        name="acme",
-        tenant_id=None,
-        scope="",
-        client="default",
-        enabled=True,
-        document=f"{PATH}/acme",
-    )
 
 
 def test_one_parameter_holds_many_tenants_in_order_of_their_names() -> None:
