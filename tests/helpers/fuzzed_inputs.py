@@ -102,9 +102,9 @@ def written() -> dict[str, dict[str, Value]]:
     """Return the items that the ledger itself writes."""
     table = Table()
     for name in ("acme", "gone"):
-        table.ledger.record_token(_of(FULL, name), None)
-        table.ledger.record_failure(_of(FULL, name))
-    table.ledger.record_token(_of(replace(RECORD, owner=OWNER), "globex"), None)
+        table.ledger.record_token(replace(FULL, tenant=name), None)
+        table.ledger.record_failure(replace(FULL, tenant=name))
+    table.ledger.record_token(replace(RECORD, owner=OWNER, tenant="globex"), None)
     for client in ("default", "gone"):
         told = {"ClientRefused": PENDING.tried_at}
         table.ledger.record_client(
@@ -119,10 +119,6 @@ def written() -> dict[str, dict[str, Value]]:
         "held_until": {"S": "2026-11-24T12:03:00.000Z"},
     }
     return table.items
-
-
-def _of(record: Any, name: str) -> Any:  # noqa: ANN401  a record
-    return type(record)(**vars(record) | {"tenant": name})
 
 
 WRITTEN = written()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.account import NO_VERSION, make_settings, names, token_answer
+from tests.helpers.account import NO_VERSION, credentials, make_settings, names, token_answer
 from tests.helpers.facts import make_facts
 from tests.helpers.memory_ledger import MemoryLedger
 from tests.helpers.outside import make_outside
@@ -142,12 +142,7 @@ class Secrets(ClientSecrets):
             raise NO_VERSION
         world.credentials_read[client] += stage == CURRENT
         world.meet(f"secret of {client}" if stage == CURRENT else stage)
-        return ClientCredentials(
-            client_id=client,
-            client_secret="s",
-            auth_method="client_secret_post",
-            version=world.versions[stage],
-        )
+        return credentials(world.versions[stage], client)
 
 
 class Tokens(TokenStore):

@@ -140,20 +140,20 @@ def test_a_defect_stops_no_other_removal_and_is_not_quoted(step: str) -> None:
     }
 
 
-def test_without_time_to_finish_nothing_is_begun() -> None:
+@pytest.mark.parametrize(
+    ("seconds", "deleting_takes", "done"),
+    [
+        pytest.param(ENOUGH - 0.1, 0.0, ["delete 0"], id="to begin"),
+        pytest.param(ENOUGH, 0.1, ["mark acme", "delete 1"], id="to forget, so it comes again"),
+    ],
+)
+def test_nothing_is_done_that_there_is_no_time_for(
+    seconds: float, deleting_takes: float, done: list[str]
+) -> None:
     world = World()
+    world.deleting_takes = deleting_takes
 
-    [failure] = world.remove(removal("acme"), seconds=ENOUGH - 0.1).values()
+    [failure] = world.remove(removal("acme"), seconds=seconds).values()
 
     assert isinstance(failure, NoTimeLeft)
-    assert world.done == ["delete 0"]
-
-
-def test_what_there_is_no_time_to_forget_is_marked_and_comes_again() -> None:
-    world = World()
-    world.deleting_takes = 0.1
-
-    [failure] = world.remove(removal("acme"), seconds=ENOUGH).values()
-
-    assert isinstance(failure, NoTimeLeft)
-    assert world.done == ["mark acme", "delete 1"]
+    assert world.done == done

@@ -372,19 +372,20 @@ def broken() -> Any:  # noqa: ANN401  it returns nothing
 
 
 @pytest.mark.parametrize(
-    "events",
+    ("events", "reasons"),
     [
-        pytest.param(Events(broken, "issuer"), id="no client"),
-        pytest.param(Events(lambda: None, "issuer"), id="no answer"),  # type: ignore[arg-type, return-value]
+        pytest.param(Events(broken, "issuer"), ["EventUndelivered"] * 2, id="no client"),
+        pytest.param(Events(lambda: None, "issuer"), ["EventUndelivered"] * 2, id="no answer"),  # type: ignore[arg-type, return-value]
+        pytest.param(SimpleNamespace(put=lambda _: broken()), ["Unexpected"], id="in telling"),
     ],
 )
-def test_a_defect_of_the_bus_ends_no_run(events: Events) -> None:
+def test_a_defect_of_the_bus_or_in_telling_ends_no_run(events: Any, reasons: list[str]) -> None:  # noqa: ANN401  like Events
     run = RunWorld(parameters=map(configured, ("acme", "globex")))
     run.answer = REFUSAL
 
     report = run.run(events=events)
 
-    assert [one.reason for one in report.undelivered] == ["EventUndelivered"] * 2
+    assert [one.reason for one in report.undelivered] == reasons
     assert report.failures.keys() == {"acme", "globex"}
     assert "a secret" not in run.said.getvalue()
 
@@ -510,13 +511,3 @@ def test_a_refusal_is_told_while_the_tenant_waits_where_a_run_was_killed() -> No
 
     assert "backing off" in report.failing["acme"].detail
     assert bus.kinds() == {"Token Issuance Failing": 1}
-
-
-def test_a_defect_in_telling_ends_no_run() -> None:
-    run = RunWorld(parameters=[configured("acme")])
-    run.answer, events = REFUSAL, cast("Any", SimpleNamespace(put=lambda _: broken()))
-
-    report = run.run(events=events)
-
-    assert report.failures.keys() == {"acme"}
-    assert [one.reason for one in report.undelivered] == ["Unexpected"]

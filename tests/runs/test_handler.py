@@ -99,7 +99,7 @@ def test_one_refused_tenant_does_not_stop_another(account: Account, run: Run) ->
     assert failure["tenant"] == "acme"
     assert failure["reason"] == "TokenRefused"
     assert failure["detail"] == "invalid_tenant: The tenant has not granted the application"
-    assert "administrator" in failure["remedy"]
+    assert "administrator to grant" in failure["remedy"]
     assert account.token_of("globex") is not None
     assert account.token_of("acme") == "the last good one"
 
@@ -492,7 +492,9 @@ def test_an_empty_listing_is_believed_once_no_token_lives(account: Account, run:
     assert counts(run())["removed"] == 1
 
 
-def test_a_second_full_run_at_once_is_skipped(account: Account, run: Run, event: Event) -> None:
+def test_a_second_full_run_at_once_is_skipped(
+    account: Account, run: Run, event: Event, log: Log
+) -> None:
     account.configure("acme")
     now = datetime.now(UTC)
     with account.ledger.lease("another", now=now, until=now + timedelta(minutes=5)):
@@ -506,6 +508,8 @@ def test_a_second_full_run_at_once_is_skipped(account: Account, run: Run, event:
             "failures": [],
             "skipped": True,
         }
+        assert "Run skipped: another one is at work" in [line["message"] for line in log()]
+        assert account.tokens() == {}
         assert counts(run(event("tenants"))) == {"issued": 1}
 
     assert counts(run()) == {"fresh": 1}

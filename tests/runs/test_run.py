@@ -110,16 +110,6 @@ def test_the_lease_is_held_until_the_time_is_up(world: World) -> None:
     assert held == [False, True]
 
 
-def test_a_run_beside_another_is_skipped(world: World) -> None:
-    until = BEGIN + timedelta(minutes=4)
-    with world.table.ledger.lease("two", now=BEGIN, until=until):
-        report = world.run()
-
-    assert report.as_dict()["skipped"]
-    assert (report.decisions, world.versions) == ((), {})
-    assert said(world, "Run skipped: another one is at work")
-
-
 def test_a_lost_token_that_is_not_had_is_due_in_the_next_run(world: World) -> None:
     world.parameters = [packed(named(601))]
     world.run()

@@ -176,17 +176,6 @@ def test_the_token_is_the_tenants_own(client: Client, visma_connect: VismaConnec
     assert token.scope == frozenset(SCOPES[:1])
 
 
-def test_a_tenant_that_has_not_granted_is_refused_with_the_remedy(
-    client: Client, visma_connect: VismaConnect
-) -> None:
-    client.tenants.clear()
-
-    with pytest.raises(TokenRefused, match="invalid_tenant") as caught:
-        fetch(visma_connect)
-
-    assert "administrator to grant" in caught.value.remedy
-
-
 @pytest.mark.usefixtures("client")
 def test_an_unknown_scope_is_refused_with_the_remedy(visma_connect: VismaConnect) -> None:
     with pytest.raises(TokenRefused, match="invalid_scope") as caught:
