@@ -223,12 +223,9 @@ def test_the_key_outlives_the_stack() -> None:
     }
 
 
-def test_the_key_in_use_is_written_with_and_told() -> None:
+def test_the_key_in_use_is_told_and_written_with_once_readers_may_decrypt_with_it() -> None:
     assert FUNCTION["Environment"]["Variables"]["TOKEN_KEY_ARN"] == KEY_IN_USE
     assert TEMPLATE["Outputs"]["TokenKeyArn"]["Value"] == KEY_IN_USE
-
-
-def test_readers_may_decrypt_with_a_key_before_it_is_written_with() -> None:
     assert RESOURCES["Function"]["DependsOn"] == "ReadTokensPolicy"
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.literals import ParameterTypeType
+    from mypy_boto3_ssm.type_defs import ParameterMetadataTypeDef
 
 type Log = Callable[[], list[dict[str, Any]]]
 type Run = Callable[..., dict[str, Any]]
@@ -201,11 +202,12 @@ class Account:
             Name=f"/visma/tokens/{name}", Value=value, Type="SecureString", Overwrite=True
         )
 
-    def description_of(self, name: str) -> str:
+    def describe(self, name: str) -> "ParameterMetadataTypeDef":
+        """Return what is known of the parameter of a token."""
         [parameter] = self.ssm.describe_parameters(
             ParameterFilters=[{"Key": "Name", "Values": [f"/visma/tokens/{name}"]}]
         )["Parameters"]
-        return parameter.get("Description", "")
+        return parameter
 
     def token_of(self, name: str) -> str | None:
         return self.tokens().get(name)

@@ -211,7 +211,7 @@ def play(scene: Scene, case: Case) -> Outcome:
         configured=ALL | scene.more,
         calls=calls,
         told=[one for request in requests for one in request.told()],
-        description=scene.account.description_of("acme"),
+        description=scene.account.describe("acme").get("Description", ""),
         went_elsewhere=bool(select.select([scene.elsewhere], [], [], 0)[0]),
     )
 

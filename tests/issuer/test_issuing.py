@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.account import NO_VERSION, credentials, make_settings, names, token_answer
-from tests.helpers.facts import make_facts
+from tests.helpers.facts import make_facts, make_tenant
 from tests.helpers.memory_ledger import MemoryLedger
 from tests.helpers.outside import make_outside
 from tests.helpers.virtual_clock import NOON, VirtualClock
@@ -39,7 +39,6 @@ from token_issuer.limits.deadline import ASK, KEEP, REPORT
 from token_issuer.limits.pacer import Pacer
 from token_issuer.outside import Outside
 from token_issuer.redaction import Quoted
-from token_issuer.tenants.documents import Tenant
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.access_token import AccessToken
 from token_issuer.tokens.oauth import Answer
@@ -50,9 +49,7 @@ PROBE = Invocation(tenants=("acme",), probe=True)
 
 
 def renewal(name: str, client: str = "default", record: Record | None = None) -> Renewal:
-    tenant = Tenant(
-        name=name, tenant_id=name, scope="", client=client, enabled=True, document=f"/t/{name}"
-    )
+    tenant = make_tenant(name, tenant_id=name, scope="", client=client, document=f"/t/{name}")
     return Renewal(
         tenant=tenant, reason=Reason.MISSING, parameter=name, purpose="{}", record=record
     )

@@ -43,7 +43,7 @@ WHOLE = 3 * RECORD + REPORT  # seconds to read a pending version, or to promote 
 
 
 def tenant(name: str, client: str = "default") -> Tenant:
-    return replace(make_tenant(name, client=client), tenant_id=name)
+    return make_tenant(name, client=client, tenant_id=name)
 
 
 class Ledger(MemoryLedger):

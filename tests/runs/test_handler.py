@@ -50,9 +50,7 @@ def test_a_token_is_a_secure_string_with_the_stacks_key_and_its_expiry(
 
     run()
 
-    [described] = account.ssm.describe_parameters(
-        ParameterFilters=[{"Key": "Name", "Values": ["/visma/tokens/acme"]}]
-    )["Parameters"]
+    described = account.describe("acme")
     assert described["Type"] == "SecureString"
     assert described["KeyId"] == KEY_ARN
     assert described["Description"].startswith("expires 20")

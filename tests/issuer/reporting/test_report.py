@@ -71,7 +71,7 @@ def test_bad_names_do_not_hide_a_refused_tenant() -> None:
 def test_refused_tenants_of_one_parameter_do_not_hide_anothers() -> None:
     crowd = [f"t{number:03}" for number in range(150)]
     refused = {name: TokenRefused("odd", code=Quoted("odd")) for name in [*crowd, "honest"]}
-    tenants = {name: replace(make_tenant(name), document="/visma/tenants/packed") for name in crowd}
+    tenants = {name: make_tenant(name, document="/visma/tenants/packed") for name in crowd}
     tenants["honest"] = make_tenant("honest")
 
     answer = replace(

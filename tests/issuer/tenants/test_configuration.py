@@ -21,7 +21,7 @@ from tests.helpers.any_parameters import (
     issued_for,
     listed,
 )
-from tests.helpers.scene import Scene, call, opened_scene, previous
+from tests.helpers.scene import Scene, call, opened_scene
 from tests.helpers.world import START, World
 from token_issuer.errors import DocumentInvalid, TenantsUnreadable
 from token_issuer.names import NAME
@@ -292,45 +292,30 @@ def unlisted() -> Unlisted:
     return world
 
 
-def test_without_a_listing_the_tenants_of_the_ledger_are_served() -> None:
-    with opened_scene() as scene:
-        scene.reset()
-        for tenant in ("acme", "globex"):
-            scene.account.configure(tenant)
-        call({})
-        before = scene.account.tokens()
-        scene.account.configure("initech")
-        scene.aws.fail("GetParametersByPath", "ThrottlingException")
-
-        report = call({"force": True})
-
-        scene.aws.script = None
-        after = scene.account.tokens()
-    assert report["issued"] == len(before) == 3
-    assert {name for name in after if after[name] != before.get(name, "")} == before.keys()
-    [failure] = report["failures"]
-    assert (failure["tenant"], failure["reason"]) == (PATH, "TenantsUnreadable")
-    assert "reads Parameter Store in a loop" in failure["remedy"]
-    assert previous("acme") not in after.values()
-
-
-def test_who_is_served_without_a_listing_is_served_as_before(unlisted: Unlisted) -> None:
-    unlisted.documents = {f"{PATH}/acme": '{"tenant_id": "7", "scope": "a b"}'}
+def test_without_a_listing_the_tenants_of_the_ledger_are_served_as_before(
+    unlisted: Unlisted,
+) -> None:
+    text = '{{"tenant_id": "{}", "scope": "a b"}}'
+    names = ("acme", "globex", "hooli")
+    unlisted.documents = {f"{PATH}/{name}": text.format(name) for name in names}
     unlisted.run_later(0)
-    [before] = unlisted.ledger.records.values()
+    before = dict(unlisted.ledger.records)
+    unlisted.documents[f"{PATH}/initech"] = text.format("initech")
     unlisted.is_throttled = True
 
     report = unlisted.run_later(31)
 
-    assert (report.issued, report.unreadable, report.configured) == (1, 1, 1)
-    [after] = unlisted.ledger.records.values()
-    assert before.issued
-    assert after.issued
-    assert after.issued.issued_at > before.issued.issued_at
-    assert (after.issued.purpose, after.issued.document) == (
-        before.issued.purpose,
-        before.issued.document,
-    )
+    assert (report.issued, report.unreadable, report.configured) == (3, 1, 3)
+    [failure] = report.as_dict()["failures"]
+    assert (failure["tenant"], failure["reason"]) == (PATH, "TenantsUnreadable")
+    assert "reads Parameter Store in a loop" in failure["remedy"]
+    assert unlisted.ledger.records.keys() == unlisted.stored.keys() == before.keys()
+    for name, after in unlisted.ledger.records.items():
+        old, new = before[name].issued, after.issued
+        assert old
+        assert new
+        assert new.issued_at > old.issued_at
+        assert (new.purpose, new.document) == (old.purpose, old.document)
 
 
 def test_nobody_is_removed_without_a_listing(unlisted: Unlisted) -> None:

@@ -39,14 +39,18 @@ from token_issuer.tokens.oauth import (
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 TENANT = make_tenant("acme", tenant_id="af1140c1-52e0-46c7-b684-df894d4b8a5a", scope=SCOPES[0])
 CREDENTIALS = credentials("correct-horse+staple", "demoapp")
+HEADER = b'{"alg": "RS256"}'
 ANSWER: dict[str, object] = json.loads(token_body("opaque-token"))
 
 
-def jwt(**claims: object) -> str:
-    def encode(part: object) -> str:
-        return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
+def token_with(header: bytes, claims: bytes) -> str:
+    """Return a JWT with this header and these claims, as they are spelled."""
+    parts = (base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (header, claims))
+    return f"{'.'.join(parts)}.c2lnbmF0dXJl"
 
-    return f"{encode({'alg': 'RS256'})}.{encode(claims)}.c2lnbmF0dXJl"
+
+def jwt(**claims: object) -> str:
+    return token_with(HEADER, json.dumps(claims).encode())
 
 
 def token_of(**members: object) -> AccessToken:
@@ -528,13 +532,7 @@ def test_what_merely_looks_like_a_jwt_is_opaque(token: str) -> None:
     assert token_of(access_token=token).expires_at == NOW + timedelta(hours=1)
 
 
-def token_with(header: bytes, claims: bytes) -> str:
-    """Return a JWT with this header and these claims, as they are spelled."""
-    parts = (base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (header, claims))
-    return f"{'.'.join(parts)}.c2lnbmF0dXJl"
-
-
-HEADER, ANOTHERS = b'{"alg": "RS256"}', b'{"tenant_id": "another"}'
+ANOTHERS = b'{"tenant_id": "another"}'
 
 
 @pytest.mark.parametrize(
