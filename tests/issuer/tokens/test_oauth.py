@@ -68,7 +68,7 @@ def fetch(
     return fetch_token(tenant, credentials, post=post, now=lambda: now or datetime.now(UTC))
 
 
-def told(
+def answered(
     content: object, status: int = 400, *, tenant: Tenant = TENANT, **credentials: str
 ) -> AccessToken:
     """Fetch a token with such credentials from a token endpoint that answers this."""
@@ -303,7 +303,7 @@ SIGNATURE = "aYIrdmw4zfsBOWnLT0CKmWCmKeBwk4bQ"
 def test_words_that_may_be_a_secret_are_not_shown(member: str, spelling: str) -> None:
     answer = {"error": "invalid_request", "access_token": "opaque-token"}
     with pytest.raises(TokenRefused) as caught:
-        told(answer | {member: f"got {spelling}!"}, client_secret=SECRET)
+        answered(answer | {member: f"got {spelling}!"}, client_secret=SECRET)
 
     shown = caught.value.detail.removeprefix("invalid_request: ")
     assert set(shown.split()) <= {"got", "[…]", "[withheld:", "it", "quotes", "a", "secret]"}
@@ -319,7 +319,7 @@ def test_words_that_may_be_a_secret_are_not_shown(member: str, spelling: str) ->
 )
 def test_the_pieces_of_a_secret_are_not_shown(answer: dict[str, str]) -> None:
     with pytest.raises(TokenRefused) as caught:
-        told(answer, client_secret="aB3xY+9kQ2z+77fGh+mN4pR")
+        answered(answer, client_secret="aB3xY+9kQ2z+77fGh+mN4pR")
 
     assert not {"aB3xY", "9kQ2z", "77fGh", "mN4pR"} & set(caught.value.detail.split())
 
@@ -329,13 +329,13 @@ def test_what_is_no_token_hides_no_error(token: str) -> None:
     answer = {"access_token": token, "error": "invalid_tenant", "error_description": "not known"}
 
     with pytest.raises(TokenRefused, match="invalid_tenant: not known"):
-        told(answer)
+        answered(answer)
 
 
 @pytest.mark.parametrize("client_id", ["client", "id", "a"])
 def test_a_known_error_is_told_whatever_the_clients_id_is(client_id: str) -> None:
     with pytest.raises(ClientRefused, match=r"^Client default: invalid_client\. "):
-        told({"error": "invalid_client"}, client_id=client_id)
+        answered({"error": "invalid_client"}, client_id=client_id)
 
 
 OF_ANOTHER = "0b9c1f4e-52e0-46c7-b684-df894d4b8a5b"
@@ -359,7 +359,7 @@ OF_ANOTHER = "0b9c1f4e-52e0-46c7-b684-df894d4b8a5b"
 )
 def test_of_a_description_this_is_shown(words: str, shown: str) -> None:
     with pytest.raises(TokenRefused) as caught:
-        told({"error": "invalid_request", "error_description": words})
+        answered({"error": "invalid_request", "error_description": words})
 
     assert caught.value.detail == f"invalid_request: {shown}"
 
@@ -393,19 +393,19 @@ def test_a_secret_is_withheld_however_it_is_spelled_and_wherever_it_stands(
     secret: str, error: str, words: str
 ) -> None:
     with pytest.raises(TokenRefused, match="withheld"):
-        told({"error": error, "error_description": words}, client_secret=secret)
+        answered({"error": error, "error_description": words}, client_secret=secret)
 
 
 def test_an_answer_in_another_encoding_is_read() -> None:
     body = '{"error": "invalid_client", "error_description": "nyckel för Åsa"}'.encode("latin-1")
 
     with pytest.raises(ClientRefused, match=r"invalid_client: nyckel \[…\] \[…\]"):
-        told(body, 401)
+        answered(body, 401)
 
 
 def test_a_compressed_answer_is_named_as_such() -> None:
     with pytest.raises(AnswerInvalid, match="HTTP 200, is compressed"):
-        told(gzip.compress(b"{}"), 200)
+        answered(gzip.compress(b"{}"), 200)
 
 
 @pytest.mark.parametrize("method", ["client_secret_post", "client_secret_basic"])
@@ -413,7 +413,7 @@ def test_id_and_secret_that_were_swapped_do_not_show(method: str) -> None:
     the_id, secret = CREDENTIALS.client_id, CREDENTIALS.client_secret
 
     with pytest.raises(ClientRefused) as caught:
-        told(
+        answered(
             {"error": "invalid_client"},
             401,
             auth_method=method,
@@ -428,7 +428,7 @@ def test_a_description_is_cut_and_stays_on_one_line() -> None:
     words = "one\ntwo\x1b[31m " + "w " * 200
 
     with pytest.raises(TokenRefused) as caught:
-        told({"error": "invalid_request", "error_description": words})
+        answered({"error": "invalid_request", "error_description": words})
 
     assert caught.value.detail.isprintable()
     assert caught.value.detail.endswith("…")
@@ -549,28 +549,28 @@ ANOTHERS = b'{"tenant_id": "another"}'
 )
 def test_somebody_elses_token_is_not_taken(header: bytes, claims: bytes) -> None:
     with pytest.raises(WrongTenant):
-        told(ANSWER | {"access_token": token_with(header, claims)}, 200)
+        answered(ANSWER | {"access_token": token_with(header, claims)}, 200)
 
 
 def test_a_name_in_another_encoding_costs_nobody_a_token() -> None:
     claims = f'{{"tenant_id": "{TENANT.tenant_id}", "name": "Café"}}'.encode("latin-1")
     token = token_with(HEADER, claims)
 
-    assert told(ANSWER | {"access_token": token}, 200).value == token
+    assert answered(ANSWER | {"access_token": token}, 200).value == token
 
 
 def test_a_jwt_that_names_its_tenant_twice_is_not_taken() -> None:
     claims = f'{{"tenant_id": "another", "tenant_id": "{TENANT.tenant_id}"}}'.encode()
 
     with pytest.raises(TokenInvalid, match="claims can't be read"):
-        told(ANSWER | {"access_token": token_with(HEADER, claims)}, 200)
+        answered(ANSWER | {"access_token": token_with(HEADER, claims)}, 200)
 
 
 def test_a_tenant_in_a_token_is_not_shown_where_it_is_our_secret() -> None:
     answer = ANSWER | {"access_token": jwt(tenant_id=OF_ANOTHER)}
 
     with pytest.raises(WrongTenant) as raised:
-        told(answer, 200, client_secret=OF_ANOTHER)
+        answered(answer, 200, client_secret=OF_ANOTHER)
 
     assert OF_ANOTHER not in str(raised.value)
 
@@ -588,4 +588,4 @@ def test_our_own_token_is_taken(tenant_id: str | None, claims: dict[str, str]) -
 
     asking = replace(TENANT, tenant_id=tenant_id)
 
-    assert told(ANSWER | {"access_token": token}, 200, tenant=asking).value == token
+    assert answered(ANSWER | {"access_token": token}, 200, tenant=asking).value == token

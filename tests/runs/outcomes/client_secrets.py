@@ -6,6 +6,7 @@ from tests.helpers.account import tenant_id
 from tests.helpers.scene import Arrange, Case, Scene, hitting
 
 CLIENT_ID, CLIENT_SECRET = "default-id", "the-very-secret-of-this-case"
+NAME = "visma/clients/default"
 HIT = frozenset({"acme", "globex"})  # the client's tenants; hooli has another client
 
 
@@ -19,22 +20,20 @@ def secret(words: str, value: str | bytes | dict[str, object], detail: str) -> C
     return hitting(HIT, words, arrange, "ClientSecretInvalid", detail)
 
 
+def unread(words: str, detail: str, arrange: Arrange) -> Case:
+    return hitting(HIT, words, arrange, "ClientSecretUnreadable", detail)
+
+
 def unreadable(words: str, code: str) -> Case:
     def arrange(scene: Scene) -> None:
-        scene.aws.fail("GetSecretValue", code, SecretId="visma/clients/default")
+        scene.aws.fail("GetSecretValue", code, SecretId=NAME)
 
-    return without_value(words, code, arrange, "Reading secret visma/clients/default failed: ")
-
-
-def without_value(
-    words: str, state: str, arrange: Arrange, begin: str = "Secret visma/clients/default "
-) -> Case:
-    return hitting(HIT, words, arrange, "ClientSecretUnreadable", f"{begin}{state}")
+    return unread(words, f"Reading secret {NAME} failed: {code}", arrange)
 
 
 def drop_value(scene: Scene) -> None:
     scene.drop_secret()
-    scene.account.secretsmanager.create_secret(Name="visma/clients/default")
+    scene.account.secretsmanager.create_secret(Name=NAME)
 
 
 def beyond_latin_1(method: str) -> Case:
@@ -53,18 +52,16 @@ def beyond_latin_1(method: str) -> Case:
 BOTH: dict[str, object] = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 
 CLIENT_SECRETS = [
-    without_value(
-        "missing", "ResourceNotFoundException", Scene.drop_secret, "visma/clients/default failed: "
-    ),
+    unread("missing", f"{NAME} failed: ResourceNotFoundException", Scene.drop_secret),
     unreadable("denied", "AccessDeniedException"),
     unreadable("its key is denied", "DecryptionFailure"),
     unreadable("in a state that nobody knows", "InvalidRequestException"),
-    without_value(
+    unread(
         "scheduled for deletion",
-        "is scheduled for deletion",
-        lambda scene: scene.account.secretsmanager.delete_secret(SecretId="visma/clients/default"),
+        f"Secret {NAME} is scheduled for deletion",
+        lambda scene: scene.account.secretsmanager.delete_secret(SecretId=NAME),
     ),
-    without_value("without a value yet", "has no value yet", drop_value),
+    unread("without a value yet", f"Secret {NAME} has no value yet", drop_value),
     unreadable("throttled for good", "ThrottlingException"),
     secret("binary", json.dumps(BOTH).encode(), "is binary"),
     secret("not JSON but the bare secret", CLIENT_SECRET, "is not JSON"),
