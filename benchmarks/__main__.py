@@ -1,4 +1,4 @@
-"""`python -m benchmarks` measures everything and keeps it in docs/; exit code 1: not all holds."""
+"""`python -m benchmarks` measures, and writes docs/; exit code 1: a figure is out of bounds."""
 
 import argparse
 import sys
@@ -28,7 +28,7 @@ INTERRUPTED = 130
 
 
 def main() -> int:
-    """Measure what the command line says, and return the exit code."""
+    """Parse the command line, measure, and return the exit code."""
     raise_on_signals()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def bench(groups: list[str], effort: Effort) -> int:
-    """Measure, show, and keep it if it is the whole."""
+    """Measure and show the groups; write the docs if all groups are measured in full."""
     console, started = Console(), time.monotonic()
     found: list[Figure | Counted] = []
     for name in groups or [*GROUPS, CHART]:

@@ -1,4 +1,4 @@
-"""Tenants against renewals per half hour, with the quota as a line: `docs/benchmarks.svg`."""
+"""Draw `docs/benchmarks.svg`: renewals per half hour by number of tenants, beside the quota."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ WAYS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """How many tenants got a new token within half an hour."""
+    """A point of the chart: the tokens that one way renewed in half an hour."""
 
     way: str
     tenants: int
@@ -30,9 +30,9 @@ class Point:
 
 
 def measure_points(effort: Effort) -> list[Point]:
-    """Give each way one run of 290 s with a sixth of the tenants due; all of them at once.
+    """Measure one run of 290 s for each way and number of tenants, of whom a sixth is due.
 
-    None of them needs more than some per cent of a core: it is the quota that they wait for.
+    All runs go side by side: each uses a few per cent of a core, because it waits for the quota.
     """
     seconds = TIMEOUT_SECONDS if effort.scale == 1 else 40.0
     effort.tell(f"one run of at most {seconds:.0f} s for each point, all at once")
@@ -50,7 +50,7 @@ def measure_points(effort: Effort) -> list[Point]:
 
 
 def draw(points: list[Point], path: Path) -> None:
-    """Draw the lines as SVG."""
+    """Draw the points as lines, as SVG."""
     import matplotlib as mpl  # noqa: PLC0415  it takes a second
     from matplotlib.figure import Figure  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
-"""From the start of a process to its first call: `python cold_start.py issuer|bare`.
+"""Start, and make one call to AWS: `python cold_start.py issuer|bare`.
 
-Run as a file and on its own, so that it imports what the way needs and no more.
+It runs as a file, so that it imports nothing that is not measured.
 """
 
 import os
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def issuer() -> None:
-    """Run the real handler."""
+    """Run the real handler, whose first call is measured."""
     from token_issuer.handler import lambda_handler  # noqa: PLC0415  what is measured
 
     context: Any = SimpleNamespace(
@@ -20,7 +20,7 @@ def issuer() -> None:
 
 
 def bare() -> None:
-    """Import and make what a run needs, with none of our code, and make a call."""
+    """Import the libraries and make the clients of a run, without our code, and make one call."""
     import boto3  # noqa: PLC0415
     import requests  # noqa: PLC0415
     from aws_lambda_powertools import Logger  # noqa: PLC0415

@@ -1,7 +1,7 @@
-"""Token endpoint and AWS APIs on loopback, with latency and a real write quota, as processes.
+"""A token endpoint and AWS APIs on loopback, with latency and a write quota; each is a process.
 
-`python -m benchmarks.endpoints token|aws SETTINGS` prints its URL, and answers until it is ended.
-GET / tells what was called, and when.
+`python -m benchmarks.endpoints token|aws SETTINGS` prints its URL, and serves until it is killed.
+GET / returns the calls as JSON.
 """
 
 import argparse
@@ -37,14 +37,14 @@ type Item = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the endpoints are like; quota None: as many writes as come."""
+    """The settings of both endpoints; with `quota` None, writes are never throttled."""
 
     tenants: int
-    packed: int = 75  # tenants in one parameter, which has 8 KB then
+    packed: int = 75  # tenants in one parameter, which makes 8 KB
     token_seconds: float = 0.0
     aws_seconds: float = 0.0
-    hanging_every: int = 0  # one in so many tenants is never answered; 0: none
-    quota: float | None = None  # writes a second, as many as may also be saved up
+    hanging_every: int = 0  # one in so many tenants gets no answer; 0: all get one
+    quota: float | None = None  # writes a second, and the size of the token bucket
 
     @property
     def names(self) -> list[str]:
@@ -53,31 +53,30 @@ class Settings:
 
     @property
     def hanging(self) -> set[str]:
-        """Return the names of those who are never answered, the first of them half way to one."""
+        """Return the names of the tenants that get no answer, the first after half of `every`."""
         every = self.hanging_every
         return set(self.names[every // 2 :: every]) if every else set()
 
     def as_json(self) -> str:
-        """Return them as the command line takes them."""
+        """Return the settings as the command line expects them."""
         return json.dumps(asdict(self))
 
 
 def tenant_id(name: str) -> str:
-    """Return the tenant_id of a tenant."""
+    """Return a UUID that depends on the tenant's name only."""
     return str(uuid5(NAMESPACE_DNS, name))
 
 
 class Refused(Exception):
-    """An error of an AWS API."""
+    """An answer of an AWS API that is an error; `code` is AWS's."""
 
     def __init__(self, code: str) -> None:
-        """Take the error's code."""
         self.code = code
 
 
 @dataclass
 class Endpoint(ABC):
-    """What both have in common: they note each call as (operation, when, how it ended, bytes)."""
+    """Base of both endpoints; `calls` has operation, monotonic time, outcome and answer's bytes."""
 
     settings: Settings
     calls: list[tuple[str, float, str, int]] = field(default_factory=list)
@@ -99,20 +98,20 @@ class Endpoint(ABC):
 
     @abstractmethod
     async def answer(self, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, str]:
-        """Return status and body."""
+        """Return the status and the body of an answer."""
 
 
 class TokenEndpoint(Endpoint):
-    """Gives everybody a token but those who hang."""
+    """Answers each tenant with a token, but for the hanging ones, which get no answer."""
 
     def __init__(self, settings: Settings) -> None:
-        """Know who hangs."""
+        """Compute the tenant_ids that get no answer."""
         super().__init__(settings)
         self._hanging = {tenant_id(name) for name in settings.hanging}
         self._head = _part({"alg": "RS256", "kid": secrets.token_hex(20), "typ": "at+jwt"})
 
     async def answer(self, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, str]:
-        """Return a token after the latency (RFC 6749 §5.1)."""
+        """Return a token after `token_seconds` (RFC 6749 §5.1)."""
         del headers
         asked_for = parse_qs(body.decode())["tenant_id"][0]
         hangs = asked_for in self._hanging
@@ -141,11 +140,11 @@ def _part(content: object) -> str:
 class Aws(Endpoint):
     """Parameter Store, Secrets Manager and DynamoDB, as far as the issuer calls them.
 
-    Conditions of writes are taken for true, since one run at a time writes.
+    The conditions of writes are not checked, because only one run writes at a time.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Configure the tenants, packed, and fill the quota."""
+        """Make the packed documents of all tenants, and fill the token bucket."""
         super().__init__(settings)
         names, packed = settings.names, settings.packed
         self._documents = [
@@ -158,7 +157,7 @@ class Aws(Endpoint):
         self._saved_at = time.monotonic()
 
     async def answer(self, headers: Mapping[bytes, bytes], body: bytes) -> tuple[int, str]:
-        """Return what the operation answers, after the latency."""
+        """Return the operation's answer after `aws_seconds`."""
         operation = headers[b"x-amz-target"].decode().rpartition(".")[2]
         at = time.monotonic()
         await asyncio.sleep(self.settings.aws_seconds)
@@ -177,7 +176,7 @@ class Aws(Endpoint):
         return {"Version": version, "Tier": "Standard"}
 
     def _take_from_quota(self) -> None:
-        """Take one from a token bucket, or refuse."""
+        """Remove one write from the token bucket; raises Refused if it is empty."""
         quota, now = self.settings.quota, time.monotonic()
         if quota is None:
             return
@@ -198,7 +197,7 @@ class Aws(Endpoint):
 
     def _GetParameters(self, request: dict[str, Any]) -> object:  # noqa: N802
         there = [name for name in request["Names"] if name in self._versions]
-        value = secrets.token_hex(450)  # encrypted, and so not shorter than the token
+        value = secrets.token_hex(450)  # as long as an encrypted token
         return {
             "Parameters": [_parameter(name, value, self._versions[name]) for name in there],
             "InvalidParameters": sorted(set(request["Names"]) - set(there)),
@@ -263,14 +262,14 @@ def _parameter(
 
 
 def _size(value: Any) -> int:  # noqa: ANN401  an item, or a part of one
-    """Return a size in bytes much as DynamoDB counts: names and values."""
+    """Return the size in bytes of names and values, about as DynamoDB counts it."""
     if isinstance(value, dict):
         return sum(len(name) + _size(part) for name, part in value.items())
     return len(str(value).encode())
 
 
 def main() -> None:
-    """Serve one of the two until ended."""
+    """Serve one of the two endpoints until the process is killed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.endpoints", description=__doc__)
     parser.add_argument("kind", choices=("token", "aws"))
     parser.add_argument("settings", type=json.loads, help='JSON, for instance {"tenants": 600}')
@@ -283,7 +282,7 @@ def main() -> None:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=0,
-        timeout_keep_alive=600,  # seconds; it does not hang up on a run that waits
+        timeout_keep_alive=600,  # seconds; longer than a run waits between calls
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(f"http://127.0.0.1:{listener.getsockname()[1]}", flush=True)  # noqa: T201  its answer

@@ -1,4 +1,4 @@
-"""The figures, and what each must reach; each is taken beside what it is compared with."""
+"""Measure the figures, each with its bound and beside what it is compared with."""
 
 import json
 import shutil
@@ -27,17 +27,17 @@ from benchmarks.prices import Counted
 from local.aws import Account, build
 from token_issuer.tokens.endpoint import EARLY_SECONDS
 
-TOKEN_SECONDS, AWS_SECONDS = 0.060, 0.015  # latency, as of a neighbouring Region and of one's own
-CALLS_PER_TOKEN = 2  # of AWS, one after the other: store, record
+TOKEN_SECONDS, AWS_SECONDS = 0.060, 0.015  # latency: of a Region nearby, of the same Region
+CALLS_PER_TOKEN = 2  # to AWS, one after the other: store the token, record it
 SLOW_SECONDS = 0.3
-SERIAL_MEASURED = 100  # tenants, from which the serial loop is scaled
+SERIAL_MEASURED = 100  # tenants that the serial loop is timed with; the figure is scaled up
 COLD_STARTS = 15
 LOOK_UPS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A row of the table; `value` is held against `most` or `least`."""
+    """A row of the table; `value` must be at most `most`, and at least `least`."""
 
     name: str
     shown: str
@@ -48,14 +48,14 @@ class Figure:
 
     @property
     def must(self) -> str:
-        """Return what it must reach, in words."""
+        """Return the bound in words."""
         if self.most is not None:
             return f"≤ {self.most:g}"
         return f"≥ {self.least:g}" if self.least is not None else ""
 
     @property
     def holds(self) -> bool:
-        """Tell whether it reaches what it must."""
+        """Tell whether the value is within its bounds."""
         return (self.most is None or self.value <= self.most) and (
             self.least is None or self.value >= self.least
         )
@@ -63,32 +63,32 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """How much is measured; a small one shows that everything runs, and nothing else."""
+    """How much to measure; with less than the default, the figures mean nothing."""
 
-    rounds: int = 3  # of which the median is shown
-    scale: float = 1.0  # of the numbers of tenants
+    rounds: int = 3  # the median of them is shown
+    scale: float = 1.0  # multiplies the numbers of tenants
     tell: Callable[[str], None] = field(default=lambda _: None, compare=False)
 
     def each_round(self) -> Iterator[int]:
-        """Yield once for each round, and tell which one it is."""
+        """Yield the number of each round, and report it as progress."""
         for number in range(self.rounds):
             self.tell(f"round {number + 1} of {self.rounds}")
             yield number
 
     def tenants(self, count: int) -> int:
-        """Return so many, scaled."""
+        """Return a number of tenants, scaled, and at least two."""
         return max(2, round(count * self.scale))
 
 
 def paced(effort: Effort) -> Iterator[Figure]:
-    """At the quota, by the pacer and by the SDK's retries, and with a slow endpoint."""
+    """Measure runs at the quota: with the pacer, with the SDK's retries, with a slow endpoint."""
     tenants, quota = effort.tenants(600), 10
     usual = Settings(
         tenants=tenants, token_seconds=TOKEN_SECONDS, aws_seconds=AWS_SECONDS, quota=quota
     )
     slow = replace(usual, token_seconds=SLOW_SECONDS, hanging_every=50)
     healthy = tenants - len(slow.hanging)
-    most = 1.5 * tenants / quota  # seconds after which nobody waits any more for the serial loop
+    most = 1.5 * tenants / quota  # seconds; the serial loop is stopped after them
     measured = min(SERIAL_MEASURED, tenants)
     ours, retries, adaptive, ours_slow, serial_slow, serial_patient = (
         [run for [run] in runs]
@@ -147,13 +147,13 @@ def _alone(runs: list[Run], tenants: int, quota: float) -> str:
 
 
 def _side_by_side(*measurements: Callable[[], list[Run]]) -> list[list[Run]]:
-    """Measure at once: at ten writes a second none of them is short of processor time."""
+    """Measure several at once: at ten writes a second, each has processor time enough."""
     with ThreadPoolExecutor(len(measurements)) as pool:
         return [one.result() for one in [pool.submit(each) for each in measurements]]
 
 
 def done(run: Run, **expected: int) -> Run:
-    """Return a run that did what is measured; raises SystemExit for one that did not."""
+    """Return the run if its report has the expected counts; raises SystemExit otherwise."""
     report = run.report or {}
     found = {name: report.get(name) for name in expected} | {"stored": len(run.stored)}
     if found != expected | {"stored": expected.get("issued", 0)}:
@@ -162,7 +162,7 @@ def done(run: Run, **expected: int) -> Run:
 
 
 def unpaced(effort: Effort) -> Iterator[Figure]:
-    """Without a quota: how near to the latency, how much faster than one after the other."""
+    """Measure runs without a quota: how near to the latency, how much faster than a serial loop."""
     tenants = effort.tenants(1000)
     measured = min(SERIAL_MEASURED, tenants)
     settings = Settings(tenants=tenants, token_seconds=TOKEN_SECONDS, aws_seconds=AWS_SECONDS)
@@ -195,7 +195,7 @@ def unpaced(effort: Effort) -> Iterator[Figure]:
 
 
 def _median_ratio(these: list[float], those: list[float]) -> float:
-    """Compare what was measured in the same round: a noisy machine slows both."""
+    """Return the median of the ratios within each round: a busy machine slows both down."""
     return median(one / other for one, other in zip(these, those, strict=True))
 
 
@@ -205,7 +205,7 @@ FEW = 10
 
 
 def ten_thousand(effort: Effort) -> Iterator[Figure | Counted]:
-    """Issue, look and find nobody due, issue again: calls, processor time, memory, growth."""
+    """Measure calls, processor time and memory of three runs: all due, none due, all forced."""
     few, *sizes = (effort.tenants(count) for count in (FEW, *GROWTH))
     runs: dict[int, list[list[Run]]] = {count: [] for count in (few, *sizes)}
     for _ in effort.each_round():
@@ -280,7 +280,7 @@ def _most_in_a_second(run: Run, prefix: str) -> int:
 
 
 def _counted(runs: list[Run], tenants: int) -> Counted:
-    """Return what a bill is made of; a run in which all are due has a tick's calls in it too."""
+    """Return the counts for the bill; those per token are of the forced run without a tick's."""
     _, tick, again = runs
     ledger_writes = again.counts["UpdateItem"] - tick.counts["UpdateItem"]
     return Counted(
@@ -304,7 +304,7 @@ def _counted(runs: list[Run], tenants: int) -> Counted:
 
 
 def reading(effort: Effort) -> Iterator[Figure]:
-    """Read tokens as consumers do: from the cache, and a hundred threads at once without one."""
+    """Measure consumers' reads: from the cache, and of a hundred threads with an empty cache."""
     seconds: dict[str, list[float]] = {"dictionary": [], "reader": [], "others": []}
     calls: dict[str, list[int]] = {"reader": [], "others": []}
     look_ups = effort.tenants(LOOK_UPS)
@@ -352,13 +352,13 @@ def _read(what: str, look_ups: int, environment: dict[str, str]) -> dict[str, fl
 
 
 def cold_start(effort: Effort) -> Iterator[Figure]:
-    """From the start of a process to its first call, beside one with none of our code.
+    """Measure the time from start to first call, beside a process without our code.
 
-    With all of it compiled, and as deployed: `sam build` leaves what it packs uncompiled.
+    It is measured as deployed, without compiled files as `sam build` leaves it, and with them.
     """
     with TemporaryDirectory(prefix="bench-") as temporary:
         folder = Path(temporary)
-        build(Account("http://127.0.0.1:9"), folder)  # nothing is called
+        build(Account("http://127.0.0.1:9"), folder)  # `build` calls no AWS API
         package, compiled = folder / "build/Function", folder / "compiled"
         with serving("aws", Settings(tenants=2), folder) as aws:
             environment = function_environment(
@@ -369,7 +369,7 @@ def cold_start(effort: Effort) -> Iterator[Figure]:
                 AWS_ENDPOINT_URL=aws,
             )
             starts = COLD_STARTS if effort.scale == 1 else 1
-            _cold_starts(1, aws, environment)  # compiles
+            _cold_starts(1, aws, environment)  # to compile the files
             effort.tell("compiled")
             best = _cold_starts(starts, aws, environment)
             shutil.rmtree(compiled / package.relative_to("/"))
@@ -393,7 +393,7 @@ def _cold(name: str, seconds: tuple[float, float]) -> Figure:
 
 
 def _cold_starts(count: int, aws: str, environment: dict[str, str]) -> tuple[float, float]:
-    """Return the median seconds of the issuer and of the bare process, taken in turn."""
+    """Return the median seconds of the issuer and of the bare process, measured by turns."""
     starts = [
         (_first_call("issuer", aws, environment), _first_call("bare", aws, environment))
         for _ in range(count)
@@ -403,7 +403,7 @@ def _cold_starts(count: int, aws: str, environment: dict[str, str]) -> tuple[flo
 
 
 def _first_call(way: str, aws: str, environment: dict[str, str]) -> float:
-    """Return the seconds from the start of the process until its first call came in."""
+    """Return the seconds from the start of a process until its first call came in."""
     before = len(calls_of(aws))
     begun_at = time.monotonic()
     subprocess.run(  # noqa: S603  the command is ours

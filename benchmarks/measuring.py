@@ -1,4 +1,4 @@
-"""Start the endpoints and what is measured as processes, and tell what each run did to them."""
+"""Start endpoints and the measured program as processes, and return the calls of each run."""
 
 import json
 import os
@@ -22,7 +22,7 @@ PROJECT = Path(__file__).parent.parent
 START_SECONDS = 20.0
 TIMEOUT_SECONDS = 290.0  # of the function with a period of five minutes
 UNPACED = 1000  # writes a second, the most that the template takes
-ENVIRONMENT = {  # as template.yaml sets it, but for the endpoints
+ENVIRONMENT = {  # as in template.yaml, but without the endpoints
     "TENANTS_PATH": TENANTS_PATH,
     "TOKENS_PATH": "/visma/tokens",
     "CLIENT_SECRETS_PREFIX": "visma/clients",
@@ -46,17 +46,17 @@ ENVIRONMENT = {  # as template.yaml sets it, but for the endpoints
 
 @dataclass(frozen=True)
 class Call:
-    """A call as the endpoints met it, at a time of the clock that all processes share."""
+    """A call that an endpoint received; `at` is on the monotonic clock, which processes share."""
 
     operation: str
     at: float
-    outcome: str  # "ok", or why not
+    outcome: str  # "ok", "hangs" or the error's code
     answer_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What one run took, and its calls; without `report` it was ended at its time-out."""
+    """What one run took, and its calls; `report` is None if it was killed at its time-out."""
 
     calls: list[Call] = field(repr=False)
     begun_at: float
@@ -68,7 +68,7 @@ class Run:
 
     @property
     def counts(self) -> Counter[str]:
-        """Return the calls by operation."""
+        """Return the number of calls by operation."""
         return Counter(call.operation for call in self.calls)
 
     @property
@@ -78,7 +78,7 @@ class Run:
 
     @property
     def stored(self) -> list[float]:
-        """Return when tokens were stored."""
+        """Return the times at which tokens were stored."""
         return [
             one.at for one in self.calls if (one.operation, one.outcome) == ("PutParameter", "ok")
         ]
@@ -98,9 +98,9 @@ def measure(
     seconds: float = TIMEOUT_SECONDS,
     **environment: object,
 ) -> list[Run]:
-    """Run the issuer, or how others do it, with fresh endpoints; `first` tenants of them only.
+    """Run the issuer, or another way, against new endpoints; with only the `first` tenants if set.
 
-    One run for each event, of one process, as Lambda keeps it; `seconds` is the time-out of each.
+    One process makes a run for each event, as on Lambda; each has a time-out of `seconds`.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
@@ -125,7 +125,7 @@ def measure(
             try:
                 code = subject.wait(seconds * len(events))
             except subprocess.TimeoutExpired:
-                code = None  # as Lambda ends it
+                code = None  # killed at the time-out, as Lambda does
         ended_at = time.monotonic()
         if code:
             raise SystemExit(f"What is measured failed with exit code {code}:\n{tail(log)}")
@@ -142,12 +142,12 @@ def measure(
 
 
 def calls_of(url: str) -> list[Call]:
-    """Return what an endpoint has met so far."""
+    """Return the calls that an endpoint has received so far."""
     return [Call(*call) for call in requests.get(url, timeout=60).json()]
 
 
 def function_environment(**variables: object) -> dict[str, str]:
-    """Return the environment of the function: nothing of AWS or of proxies is inherited."""
+    """Return the function's environment; variables for AWS and proxies are not inherited."""
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -159,7 +159,7 @@ def function_environment(**variables: object) -> dict[str, str]:
 
 @contextmanager
 def serving(kind: str, endpoints: Settings, folder: Path) -> Iterator[str]:
-    """Start one of the endpoints, and give its URL until the block ends."""
+    """Run one of the endpoints until the block ends; yields its URL."""
     command = [sys.executable, "-m", "benchmarks.endpoints", kind, endpoints.as_json()]
     log = folder / f"{kind}.log"
     with process(command, env=function_environment(), cwd=PROJECT, log=log) as server:

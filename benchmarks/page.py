@@ -1,4 +1,4 @@
-"""The tables: on the terminal, and in pages of docs/ between two marks."""
+"""Print the tables on the terminal, and write them into pages of docs/ between two marks."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ BEGIN, END = "<!-- what `make bench` measured -->", "<!-- until here -->"
 
 
 def show(console: Console, figures: Sequence[Figure], counted: Sequence[Counted]) -> None:
-    """Print figures and bill."""
+    """Print the table of figures and the bill."""
     table = Table("", "Measured", "Must reach", "Beside it", show_lines=True)
     for one in figures:
         style = None if one.holds else "red"
@@ -31,7 +31,7 @@ def show(console: Console, figures: Sequence[Figure], counted: Sequence[Counted]
 
 
 def write(path: Path, figures: Sequence[Figure]) -> None:
-    """Put the figures into the page, in place of the last ones."""
+    """Replace the figures in a page."""
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     rows = [
         f"Measured on {date.today().isoformat()}: {machine}.",  # noqa: DTZ011  a person's date
@@ -44,7 +44,7 @@ def write(path: Path, figures: Sequence[Figure]) -> None:
 
 
 def write_bill(path: Path, counted: Sequence[Counted]) -> None:
-    """Put the bill into the page, in place of the last one."""
+    """Replace the bill in a page."""
     head, *rows, total = _bill(counted)
     bold = [cell and f"**{cell}**" for cell in total]
     table = (head, ["---"] * len(head), *rows, bold)
@@ -52,7 +52,7 @@ def write_bill(path: Path, counted: Sequence[Counted]) -> None:
 
 
 def _bill(counted: Sequence[Counted]) -> list[list[str]]:
-    """Return rows: the numbers of tenants, quantities, lines, and the sum."""
+    """Return the rows of the bill: numbers of tenants, quantities, lines and the sum."""
     lines = list(bill(counted))
     totals = [sum(some) for some in zip(*(line.dollars for line in lines), strict=True)]
     return [

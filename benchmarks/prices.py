@@ -1,4 +1,4 @@
-"""What tenants cost a month, from the calls that were counted."""
+"""Calculate what tenants cost a month from the calls that were counted."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from token_issuer.tokens.renewal import TURN_SECONDS
 
 DAYS = 30
-TICKS = DAYS * 24 * 12  # of a month, one every five minutes
+TICKS = DAYS * 24 * 12  # in a month, one every five minutes
 MEMORY_GB = 0.5  # of the function, as template.yaml has it
-METRICS = 16  # that template.yaml's namespace has when nothing fails
-ALARM_METRICS = 15  # that template.yaml's alarms watch
+METRICS = 16  # in template.yaml's namespace when nothing fails
+ALARM_METRICS = 15  # watched by template.yaml's alarms
 DEFAULT_PACE, HIGHER_PACE = 2.4, 8.0  # writes a second
-DEFAULT_TENANTS = 3000  # that the default throughput is recommended for
-PAGE = 10  # parameters that a read returns at most
+DEFAULT_TENANTS = 3000  # the most that the default throughput is recommended for
+PAGE = 10  # the most parameters that one read returns
 
 # US dollars, us-east-1, list prices of 2026 without free tiers; https://aws.amazon.com/pricing
 GB_SECOND = 0.0000133334  # Lambda on arm64
@@ -26,15 +26,15 @@ LOG_GB = 0.50
 METRIC = 0.30
 ALARM_METRIC = 0.10
 DASHBOARD = 3.00
-INTERACTION = 0.05 / 1e4  # a call and a parameter, where higher throughput is switched on
+INTERACTION = 0.05 / 1e4  # for each parameter of each call, with higher throughput
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """What the bench counted, of so many tenants; a tick is a run in which nobody is due."""
+    """What the benchmark counted with so many tenants; a tick is a run with no tenant due."""
 
     tenants: int
-    writes_per_token: float  # of Parameter Store, each of which asks KMS once
+    writes_per_token: float  # to Parameter Store; each makes one KMS request
     ledger_writes_per_token: float
     log_bytes_per_token: float
     tick_seconds: float
@@ -46,7 +46,7 @@ class Counted:
 
     @property
     def tokens(self) -> float:
-        """Return how many are issued in a month."""
+        """Return how many tokens are issued in a month."""
         return self.tenants * DAYS * 86_400 / TURN_SECONDS
 
     @property
@@ -56,12 +56,12 @@ class Counted:
 
     @property
     def writes_per_second(self) -> float:
-        """Return what is recommended for so many tenants."""
+        """Return the recommended WritesPerSecond for so many tenants."""
         return HIGHER_PACE if self.is_higher else DEFAULT_PACE
 
     @property
     def ledger_units(self) -> float:
-        """Return how many units of 4 KB a run reads."""
+        """Return how many units of 4 KB a run reads from the ledger."""
         return self.ledger_bytes_per_tenant * self.tenants / 4096
 
     @property
@@ -71,13 +71,13 @@ class Counted:
 
     @property
     def log_gigabytes(self) -> float:
-        """Return what is logged in a month."""
+        """Return the gigabytes that are logged in a month."""
         return (self.tokens * self.log_bytes_per_token + TICKS * self.log_bytes_per_tick) / 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line of the bill: its arithmetic, and what it comes to for each number of tenants."""
+    """A line of the bill: its formula, and the dollars for each number of tenants."""
 
     what: str
     arithmetic: str
@@ -85,7 +85,7 @@ class Line:
 
 
 def quantities(counted: Sequence[Counted]) -> Iterator[tuple[str, list[str]]]:
-    """Yield what the bill is calculated from, for each number of tenants."""
+    """Yield the quantities of the bill, each as a name and a text for each number of tenants."""
     yield "tokens: tenants × 2,592,000 s ÷ 1,770 s", [f"{one.tokens:,.0f}" for one in counted]
     yield "writes a second", [f"{one.writes_per_second:g}" for one in counted]
     yield "seconds of a run without them", [f"{one.tick_seconds:.1f}" for one in counted]

@@ -1,6 +1,6 @@
-"""What consumers pay: `python reading.py cached|reader|others LOOK_UPS` prints JSON.
+"""Read tokens as consumers do: `python reading.py cached|reader|others LOOK_UPS` prints JSON.
 
-Run as a file and on its own; the endpoint in the environment counts the calls of the last two.
+It runs as a file. For `reader` and `others`, the AWS endpoint counts the calls.
 """
 
 import json
@@ -24,7 +24,7 @@ type Look = Callable[[], object]
 
 
 def seconds_each(looks: dict[str, Look], look_ups: int) -> dict[str, float]:
-    """Return what each takes, the median of rounds in which all take their turn."""
+    """Return the seconds per look-up by way: the median of rounds with all ways by turns."""
     rounds: dict[str, list[float]] = {name: [] for name in looks}
     for _ in range(ROUNDS):
         for name, look in looks.items():
@@ -36,7 +36,7 @@ def seconds_each(looks: dict[str, Look], look_ups: int) -> dict[str, float]:
 
 
 def at_once(look: Look) -> dict[str, float]:
-    """Have a hundred threads ask at the same moment, and return nothing: the endpoint counts."""
+    """Have a hundred threads read at the same moment; returns {}, since the endpoint counts."""
     barrier = threading.Barrier(THREADS)
 
     def ask() -> None:
@@ -52,7 +52,7 @@ def at_once(look: Look) -> dict[str, float]:
 
 
 def main(what: str, look_ups: int) -> dict[str, float]:
-    """Return the seconds of a cached look-up, or have a hundred threads ask at once."""
+    """Return the seconds of cached look-ups by way, or have a hundred threads read at once."""
     ssm = boto3.client("ssm", config=Config(max_pool_connections=THREADS))
     others = SSMProvider(boto3_client=ssm)
 

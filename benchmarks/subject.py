@@ -1,7 +1,7 @@
-"""What is measured, as a process of its own: the issuer, or how others do it.
+"""The measured program, as a process of its own: the issuer, or another way to do its work.
 
-`python -m benchmarks.subject WAY PLAN RESULT` reads a plan (JSON) and the
-environment that template.yaml gives the function, and writes what it took to a file.
+`python -m benchmarks.subject WAY PLAN RESULT` gets a plan (JSON) and the function's environment,
+and writes what each run took to a file.
 """
 
 import argparse
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 class Context:
-    """What the handler reads of Lambda's context."""
+    """The part of Lambda's context that the handler reads."""
 
     aws_request_id = "benchmark"
 
     def __init__(self, seconds: float) -> None:
-        """Take the function's time-out."""
+        """Start the clock; `seconds` is the function's time-out."""
         self._until = time.monotonic() + seconds
 
     def get_remaining_time_in_millis(self) -> int:
@@ -51,7 +51,7 @@ def issuer(event: object, _: list[str], seconds: float) -> object:
 def serial(
     _event: object, names: list[str], _seconds: float, *, timeout: float | None = None
 ) -> object:
-    """Serve one tenant after the other, with the defaults of both libraries but for `timeout`."""
+    """Serve one tenant after the other, with the libraries' defaults, except for `timeout`."""
     import boto3  # noqa: PLC0415
     import requests  # noqa: PLC0415
 
@@ -59,7 +59,7 @@ def serial(
     issued = 0
     for name in names:
         with suppress(requests.Timeout):
-            # a connection for each request, and no time-out unless it is asked for: the defaults
+            # by default, each request has its own connection, and no time-out
             answer = requests.post(os.environ["TOKEN_ENDPOINT"], data=_form(name), timeout=timeout)
             issued += _put(ssm, name, answer)
     return {"issued": issued}
@@ -68,7 +68,7 @@ def serial(
 def threads(
     _event: object, names: list[str], _seconds: float, *, mode: "RetryMode" = "standard"
 ) -> object:
-    """Serve some side by side over kept connections, and leave throttling to the SDK's retries."""
+    """Serve CONCURRENCY tenants at a time over kept connections; the SDK retries if throttled."""
     import boto3  # noqa: PLC0415
     import requests  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
@@ -90,7 +90,7 @@ def _form(name: str) -> dict[str, str]:
 
 
 def _put(ssm: "SSMClient", name: str, answer: "Response") -> bool:
-    """Store a token, and tell whether the SDK's retries were enough."""
+    """Store a token; returns False if that still fails after the SDK's retries."""
     try:
         ssm.put_parameter(
             Name=f"/visma/tokens/{name}",
@@ -106,7 +106,7 @@ def _put(ssm: "SSMClient", name: str, answer: "Response") -> bool:
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process had; Linux, proc_pid_status(5)."""
+    """Return the peak memory of this process in bytes (Linux, proc_pid_status(5))."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1]) * 1024
@@ -122,7 +122,7 @@ WAYS: "dict[str, Callable[[object, list[str], float], object]]" = {
 
 
 def main() -> None:
-    """Run it as often as the plan says, and write what each run took."""
+    """Make a run for each event of the plan, and write what each took."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.subject", description=__doc__)
     parser.add_argument("way", choices=WAYS)
     parser.add_argument("plan", type=json.loads)

@@ -1,1 +1,1 @@
-"""What the issuer runs on without an AWS account and without Visma."""
+"""Run the issuer on this machine, without an AWS account and without Visma."""

@@ -19,7 +19,7 @@ FAILED, INTERRUPTED = 1, 130
 
 
 def main() -> int:
-    """Do what the command line says, and return the exit code."""
+    """Run `demo` or `up`, and return the exit code."""
     settle()
     raise_on_signals()
     end_with_parent()
@@ -27,7 +27,7 @@ def main() -> int:
     parser.add_argument("command", choices=("demo", "up"))
     command = parser.parse_args().command
     try:
-        # imported here, since that takes a second in which Ctrl-C wants an answer too
+        # imported here: it takes a second, and Ctrl-C has to work meanwhile
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
         from rich.console import Console  # noqa: PLC0415
 
@@ -55,7 +55,7 @@ def tell(sentence: str) -> None:
 
 
 def keep_up(console: "Console") -> int:
-    """Keep everything up until Ctrl-C, which is the way to end it, and say how to use it."""
+    """Start everything, print how to use it, and keep it up until Ctrl-C."""
     from local.aws import PROJECT  # noqa: PLC0415
     from local.demo import NOT_GRANTED, TENANTS, Progress, running  # noqa: PLC0415
 

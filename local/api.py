@@ -1,4 +1,4 @@
-"""An API on loopback that is guarded as Visma's are: each company takes only its own tokens."""
+"""An API on loopback that checks tokens as Visma's APIs do: by signature, expiry and tenant."""
 
 import time
 from collections import Counter
@@ -24,7 +24,7 @@ TIMEOUT = (3.05, 10.0)  # seconds to connect, to answer
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A call as it was judged; the token itself is not kept."""
+    """A call and the verdict on its token, without the token."""
 
     caller: str
     tenant_id: str
@@ -32,24 +32,24 @@ class Call:
     jti: str | None
     age: float  # of the token, in seconds
     left: float  # until it expires; negative once it has
-    during: str  # what was broken
+    during: str  # what a test had broken at that time
 
 
 class Api:
-    """It checks signature, expiry and tenant of each token, and remembers each call."""
+    """The API's state: it judges tokens and records each call."""
 
     def __init__(self, issuer: str, now: Callable[[], float] = time.time) -> None:
-        """Take the URL of the authorization server, whose keys are read with the first call."""
+        """Keep the URL of the authorization server, `issuer`; the first call reads its keys."""
         self.issuer = issuer
         self.now = now
         self.url = ""
         self.calls: list[Call] = []
-        self.revoked: set[str] = set()  # the `jti` of tokens that it doesn't take any more
-        self.during = ""  # what is broken now
+        self.revoked: set[str] = set()  # the `jti` of tokens to refuse
+        self.during = ""  # what a test has broken now
         self._keys: KeySet | None = None
 
     def judge(self, token: str, *, caller: str, tenant_id: str) -> Call:
-        """Tell whether a token is good for a company now, and remember the call."""
+        """Decide whether a token is valid for a company now, and record the call."""
         now = self.now()
         try:
             claims = jwt.decode(token, self._read_keys(), algorithms=["RS256"]).claims
@@ -79,7 +79,7 @@ class Api:
     def _read_keys(self) -> KeySet:
         if self._keys is None:
             with requests.Session() as session:
-                session.trust_env = False  # loopback is not reached through a proxy
+                session.trust_env = False  # no proxy for loopback
                 answer = session.get(
                     f"{self.issuer}/.well-known/openid-configuration/jwks", timeout=TIMEOUT
                 )
@@ -96,7 +96,7 @@ def counts(calls: Iterable[Call]) -> dict[str, dict[str, int]]:
 
 
 def make_app(api: Api) -> Flask:
-    """Return the API: /CALLER/companies/TENANT_ID/orders, and /counts of what was called."""
+    """Return the app with /CALLER/companies/TENANT_ID/orders, and /counts by caller and verdict."""
     app = Flask(__name__)
 
     @app.get("/<caller>/companies/<tenant_id>/orders")

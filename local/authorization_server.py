@@ -26,7 +26,7 @@ SCOPES = (
     "business-graphql-service-api:access-group-based",
 )
 STOP_SECONDS = 0.02
-THREADS = 40  # more than a run's concurrency, since a fault may hold each for long
+THREADS = 40  # more than a run's concurrency: a fault may block many of them
 AUTH_METHODS = {"client_secret_post", "client_secret_basic"}
 
 
@@ -51,11 +51,11 @@ class Client(ClientMixin):
         return client_secret in self.client_secrets
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        """Take what Visma Connect's metadata lists."""
+        """Accept the methods that Visma Connect's metadata lists."""
         return endpoint == "token" and method in AUTH_METHODS
 
     def check_grant_type(self, grant_type: str) -> bool:
-        """Take client_credentials only."""
+        """Accept client_credentials only."""
         return grant_type == "client_credentials"
 
     def get_client_id(self) -> str:
@@ -63,14 +63,14 @@ class Client(ClientMixin):
         return self.client_id
 
     def get_allowed_scope(self, scope: Collection[str] | str) -> str:
-        """Narrow what was asked for to what the application has; all of it when none was."""
+        """Return the requested scopes that the application has; all it has if none is requested."""
         asked = scope_to_list(scope) or self.scopes
         return " ".join(one for one in asked if one in self.scopes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What to answer in place of a token; `status` None answers well, after `seconds`."""
+    """An answer in place of a token; with `status` None, a token after `seconds`."""
 
     status: int | None = None
     body: bytes = b""
@@ -90,20 +90,20 @@ class Received:
 
 @cache
 def _signing_key() -> RSAKey:
-    """Return the key that signs; it takes a while to make."""
+    """Return the key that signs tokens; it is made once, because that is slow."""
     return RSAKey.generate_key(2048)
 
 
 class VismaConnect:
-    """The server's state; tests and demo set it while the server runs."""
+    """The server's state; tests and the demo change it while the server runs."""
 
     def __init__(self, *, lifetime: int = 3600) -> None:
-        """Begin without clients; `lifetime` is that of tokens, in seconds."""
+        """Start without clients; `lifetime` of tokens is in seconds."""
         self.lifetime = lifetime
         self.clients: dict[str, Client] = {}
         self.faults: dict[str | None, Fault] = {}  # by tenant_id; None: everybody
         self.received: list[Received] = []
-        self.limit: int | None = None  # requests, after which it wants to be left alone
+        self.limit: int | None = None  # requests, after which it answers 429
         self.url = ""
         self._key = _signing_key()
 
@@ -121,7 +121,7 @@ class VismaConnect:
         return client
 
     def fault_for(self, tenant_id: str | None) -> Fault:
-        """Return the tenant's fault, else everybody's, else none."""
+        """Return the tenant's fault, else the one for all, else a Fault that does nothing."""
         if self.limit is not None and len(self.received) > self.limit:
             return Fault(status=429, headers={"Retry-After": "120"})
         return self.faults.get(tenant_id) or self.faults.get(None) or Fault()
@@ -170,7 +170,7 @@ class TenantGrant(ClientCredentialsGrant):
             raise InvalidTenantError("The tenant has not granted the application")
 
     def create_token_response(self) -> Any:  # noqa: ANN401  Authlib's
-        """Make the tenant the one for whom the token is; Authlib's own passes nobody."""
+        """Issue the token for the tenant as Authlib's user; Authlib's own method passes none."""
         token = self.generate_token(
             user=self.request.form.get("tenant_id"),
             scope=self.request.form.get("scope"),
@@ -180,7 +180,7 @@ class TenantGrant(ClientCredentialsGrant):
 
 
 def make_app(visma_connect: VismaConnect) -> Flask:
-    """Return the token endpoint, the public keys, and switches under /local for trying things."""
+    """Return the app: the token endpoint, the public keys, and /local for grants and faults."""
     app = Flask(__name__)
     server = AuthorizationServer(
         app, query_client=visma_connect.clients.get, save_token=lambda _token, _request: None
@@ -253,10 +253,10 @@ def _switches(visma_connect: VismaConnect) -> Blueprint:
 
 
 class Connection(HTTPConnection):
-    """One whose client may hang up: what it was still to get is no error, whenever it is freed."""
+    """A connection that ignores the error of flushing to a client that has hung up."""
 
     def close(self) -> None:
-        """Drop what the client doesn't take any more."""
+        """Close the connection, and discard what could not be sent."""
         super().close()
         with suppress(OSError, ValueError):
             self.wfile.close()
@@ -267,7 +267,7 @@ def serving_wsgi(app: Any) -> Iterator[str]:  # noqa: ANN401  a WSGI application
     """Serve on a free port of loopback until the block ends, and give the URL."""
     server = Server(("127.0.0.1", 0), app, numthreads=THREADS)
     server.ConnectionClass = Connection
-    server.keep_alive_conn_limit = THREADS  # else it hangs up on some
+    server.keep_alive_conn_limit = THREADS  # else it closes some of them
     server.expiration_interval = STOP_SECONDS
     server.prepare()
     thread = threading.Thread(target=server.serve, daemon=True)

@@ -1,4 +1,4 @@
-"""AWS on loopback: MiniStack as a server, and the stack deployed into it by the SAM CLI."""
+"""AWS on loopback: run MiniStack, and deploy the stack into it with the SAM CLI."""
 
 import contextlib
 import json
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parent.parent
 REGION = "eu-north-1"
 START_SECONDS = 120.0
-STARTS = 3  # another program may take the free port first
+STARTS = 3  # attempts, because another program may take the free port first
 TRUST = json.dumps(
     {
         "Version": "2012-10-17",
@@ -54,10 +54,10 @@ MISJUDGED = [
 
 
 class Account:
-    """Clients of one principal; the emulator's root user unless credentials say otherwise."""
+    """AWS clients of one principal: of MiniStack's root user, or of the given credentials."""
 
     def __init__(self, endpoint: str, credentials: "CredentialsTypeDef | None" = None) -> None:
-        """Take the emulator's URL, and what a call to assume a role returned."""
+        """Make a client for each service at MiniStack's URL; `credentials` are AssumeRole's."""
         self.endpoint = endpoint
         keys = credentials or {"AccessKeyId": "test", "SecretAccessKey": "test"}
         session = boto3.Session(
@@ -67,7 +67,7 @@ class Account:
             region_name=REGION,
         )
         config = Config(
-            proxies={},  # loopback is not reached through one
+            proxies={},  # none for loopback
             read_timeout=120,  # seconds
             retries={"total_max_attempts": 1},
         )
@@ -91,7 +91,7 @@ class Account:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the environment variables with which AWS tools use this account only."""
+        """Return the environment variables that make AWS tools use MiniStack as root."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "test",
@@ -101,20 +101,20 @@ class Account:
         }
 
     def make_role(self, name: str, *, policy_arn: str) -> str:
-        """Make a role with one policy that this account may take on, and return its ARN."""
+        """Make a role with one policy, which this account may assume, and return its ARN."""
         role = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
         self.iam.attach_role_policy(RoleName=name, PolicyArn=policy_arn)
         return role["Role"]["Arn"]
 
     def assume(self, role_arn: str) -> "Account":
-        """Return the account as seen by a role."""
+        """Return clients with the credentials of a role."""
         answer = self.sts.assume_role(RoleArn=role_arn, RoleSessionName="local")
         return Account(self.endpoint, answer["Credentials"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """The deployed stack: its outputs, and what lies behind them."""
+    """The deployed stack: its outputs and the function's role."""
 
     name: str
     outputs: dict[str, str]
@@ -138,7 +138,7 @@ def ministack(folder: Path) -> Iterator[Account]:
             AUTH="true",
             BIND_HOST="127.0.0.1",
             GATEWAY_PORT=str(port),
-            MINISTACK_EDITION=edition,  # tells it from another that has taken the port meanwhile
+            MINISTACK_EDITION=edition,  # /health shows it, so that we know our server
             MINISTACK_REGION=REGION,
         )
         with process(command, env=env, cwd=folder, log=log) as running:
@@ -152,7 +152,7 @@ def ministack(folder: Path) -> Iterator[Account]:
 
 
 def build(account: Account, folder: Path, *, template: Path = PROJECT / "template.yaml") -> None:
-    """Run `sam build` for this machine's processor, since the function will run on it."""
+    """Run `sam build` for this machine's processor, on which the function runs."""
     architecture = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
     _sam(
         account,
@@ -188,7 +188,7 @@ def deploy(account: Account, folder: Path, *, stack: str, **parameters: str) -> 
 
 
 def describe(account: Account, stack: str) -> Stack:
-    """Return a deployed stack, its role ready for the emulator."""
+    """Return a deployed stack, and allow its role what MiniStack would wrongly deny."""
     described = account.cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
     function = account.functions.get_function_configuration(FunctionName=outputs["FunctionName"])
@@ -201,7 +201,7 @@ def describe(account: Account, stack: str) -> Stack:
 
 
 def log_lines(account: Account, stack: Stack) -> list[dict[str, Any]]:
-    """Return what the function has logged so far, oldest first; other lines are left out."""
+    """Return the function's JSON log lines so far, the oldest first."""
     pages = account.logs.get_paginator("filter_log_events").paginate(
         logGroupName=stack.outputs["LogGroupName"]
     )
@@ -210,7 +210,7 @@ def log_lines(account: Account, stack: Stack) -> list[dict[str, Any]]:
 
 
 def _drop_unknown(path: Path) -> None:
-    """Take saved queries and alarms on metric math out of a template: MiniStack has neither."""
+    """Remove saved queries and alarms on metric math from a template: MiniStack has neither."""
     template: Any = cfn_yaml.load(str(path))
     kept = {
         name: one
@@ -222,7 +222,7 @@ def _drop_unknown(path: Path) -> None:
 
 
 def _allow_misjudged(account: Account, role: str) -> None:
-    """Let the role do this anywhere: MiniStack knows neither the condition nor these resources."""
+    """Allow the role the actions MISJUDGED on `*`: MiniStack judges their policy wrongly."""
     statement = {"Effect": "Allow", "Action": MISJUDGED, "Resource": "*"}
     document = {"Version": "2012-10-17", "Statement": [statement]}
     account.iam.put_role_policy(
@@ -249,7 +249,7 @@ def _sam(account: Account, folder: Path, *arguments: str) -> None:
 
 
 def _overrides(parameters: dict[str, str]) -> list[str]:
-    # in quotes, without which SAM takes no empty value
+    # SAM accepts an empty value only in quotes
     return ["--parameter-overrides", *(f'{name}="{value}"' for name, value in parameters.items())]
 
 

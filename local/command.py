@@ -1,4 +1,4 @@
-"""`visma-tokens` as people install it: from its wheel, in an environment of its own."""
+"""Install `visma-tokens` as people do: from its wheel, in an environment of its own."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The main job on this machine: the schedule fires, a consumer reads the tokens."""
+"""The demo: deploy locally, wait for the schedule to issue tokens, read them as a consumer."""
 
 import json
 import os
@@ -32,7 +32,7 @@ SCHEDULE_SECONDS = 300.0
 
 @dataclass(frozen=True, kw_only=True)
 class Local:
-    """The running pieces."""
+    """The parts of a running local installation."""
 
     folder: Path
     command: Path  # visma-tokens
@@ -105,7 +105,7 @@ def configure(account: Account, visma_connect: VismaConnect) -> None:
 
 
 class Progress:
-    """Lines with the seconds since the start."""
+    """Prints lines that begin with the seconds since the start."""
 
     def __init__(self, console: Console) -> None:
         """Start the clock."""
@@ -113,12 +113,12 @@ class Progress:
         self._started = time.monotonic()
 
     def done(self, text: str) -> None:
-        """Say what is done."""
+        """Print what is done."""
         self.console.print(f"{time.monotonic() - self._started:6.1f} s  {text}", highlight=False)
 
 
 def demo(console: Console) -> None:
-    """Run it once and print the table of tokens."""
+    """Run everything once, and print `visma-tokens status`."""
     progress = Progress(console)
     with running(progress) as local:
         progress.done("Waiting for the schedule to fire, which takes a good minute …")
@@ -136,9 +136,9 @@ def demo(console: Console) -> None:
 
 
 def wait_for_run(local: Local, tell: Callable[[float], None]) -> dict[str, Any]:
-    """Return the summary line of the first run; raises SystemExit when the schedule is silent.
+    """Return the summary line of the first run; raises SystemExit if no run comes in time.
 
-    `tell` is called each second with the seconds that are left.
+    `tell` is called each second with the seconds left.
     """
     deadline = time.monotonic() + SCHEDULE_SECONDS
     while (left := deadline - time.monotonic()) > 0:
@@ -151,7 +151,7 @@ def wait_for_run(local: Local, tell: Callable[[float], None]) -> dict[str, Any]:
 
 
 def read_as_consumer(local: Local) -> list[str]:
-    """Read the tokens as a role with ReadTokensPolicyArn may, and return whose these are."""
+    """Read the tokens with a role that has only ReadTokensPolicyArn, and return their tenants."""
     policy_arn = local.stack.outputs["ReadTokensPolicyArn"]
     consumer = local.account.assume(local.account.make_role("consumer", policy_arn=policy_arn))
     names = [name for name in TENANTS if name != NOT_GRANTED]
@@ -162,7 +162,7 @@ def read_as_consumer(local: Local) -> list[str]:
 
 
 def show_status(console: Console, local: Local) -> None:
-    """Print what `visma-tokens status` says, on the width of this console."""
+    """Print the output of `visma-tokens status`, as wide as this console."""
     done = subprocess.run(  # noqa: S603  the command of this checkout
         [local.command, "status"],
         env=isolated(
@@ -172,6 +172,6 @@ def show_status(console: Console, local: Local) -> None:
         encoding="utf-8",
         check=False,
     )
-    if done.returncode != 1:  # one tenant is not well, on purpose
+    if done.returncode != 1:  # 1: one tenant fails on purpose
         raise SystemExit(f"visma-tokens status has failed: {done.returncode}")
     console.print(done.stdout, end="", highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""What of a person's shell reaches the processes of local emulation: what environment.ini names."""
+"""Environments for local processes: of a person's shell, only what environment.ini lists."""
 
 import os
 import shlex
@@ -8,12 +8,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 EVERY_PROGRAM, FETCHING = "every program", "programs that fetch packages"
-# `make environments` has fetched them; as a URL, since pip splits paths at spaces.
+# `make environments` downloads the wheels. It is a URL because pip splits paths at spaces.
 WHEELS = (Path(__file__).parent.parent / ".tools/wheels").as_uri()
-LOOPBACK = ("127.0.0.1", "localhost", "::1")  # httpx takes no brackets
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # without brackets, as httpx needs it
 NO_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 FIXED = NO_FILES | {
-    "NETRC": os.devnull,  # its default entry would replace tokens that requests sends
+    "NETRC": os.devnull,  # requests would send its default entry in place of tokens
     "PYTHONUTF8": "1",  # whatever the locale's encoding
 }
 NO_INDEX = {
@@ -30,29 +30,29 @@ FORGET = "unset AWS_PROFILE $(env | sed -En 's/^((AWS_|PYTHON|VISMA_)[A-Za-z0-9_
 
 
 def isolated(given: Mapping[str, str], folder: Path, **ours: str) -> dict[str, str]:
-    """Return the environment of a program that needs nothing but loopback and this folder."""
+    """Return an environment for a program that uses only loopback and this folder."""
     folders = {"HOME": str(folder), "TMPDIR": str(folder)}
     return _kept(given, EVERY_PROGRAM) | FIXED | NO_INDEX | direct({}) | folders | ours
 
 
 def settle() -> None:
-    """Drop from the environment of this process what nothing that it starts shall see."""
+    """Drop all variables of this process that its children must not inherit."""
     kept = _kept(os.environ, EVERY_PROGRAM, FETCHING) | FIXED | direct(os.environ)
     os.environ.clear()
     os.environ |= kept
 
 
 def lines(**ours: str) -> list[str]:
-    """Return the commands that give a person's shell such an environment."""
+    """Return the shell commands that give a person's shell an environment for local AWS."""
     exported = NO_FILES | direct(os.environ) | ours
     return [FORGET, *(f"export {name}={shlex.quote(value)}" for name, value in exported.items())]
 
 
 def direct(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that keep proxies away from loopback, and from what they excluded."""
+    """Return NO_PROXY in both spellings: the hosts it has in `given`, and loopback."""
     excluded = (given.get("no_proxy") or given.get("NO_PROXY") or "").split(",")
     hosts = [host.strip() for host in excluded if host.strip()]
-    if hosts != ["*"]:  # all hosts; beside others it stands for none
+    if hosts != ["*"]:  # `*` is all hosts if it stands alone, and nothing beside other hosts
         hosts = [*hosts, *(host for host in LOOPBACK if host not in hosts)]
     value = ",".join(hosts)
     return {"NO_PROXY": value, "no_proxy": value}

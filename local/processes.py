@@ -1,4 +1,4 @@
-"""Processes that end with the block that started them, whatever ends it."""
+"""Run processes that end with the block that started them, however it ends."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from token_issuer.redaction import quote
 GRACE_SECONDS = 5.0
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LOOK_SECONDS = 0.5
-# Standard input stays open as long as we live. Once it ends, the whole group is killed.
+# A watcher reads standard input, which stays open as long as we live, then kills the group.
 UNTIL_WE_END = 'exec 3<&0 </dev/null; { read -r _; kill -s KILL 0; } <&3 & exec "$@" 3<&-'
 
 
@@ -22,7 +22,7 @@ UNTIL_WE_END = 'exec 3<&0 </dev/null; { read -r _; kill -s KILL 0; } <&3 & exec 
 def process(
     command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command as a session of its own, so that Ctrl-C reaches us first; end all of it."""
+    """Run a command until the block ends, in its own session, so that Ctrl-C reaches only us."""
     with log.open("ab") as output, contextlib.ExitStack() as ending:
         with _signals_held():
             started = subprocess.Popen(  # noqa: S603  the commands are ours
@@ -40,7 +40,7 @@ def process(
 
 
 def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
-    """Run a command to its end; raises SystemExit with its last lines when it fails."""
+    """Run a command to its end; raises SystemExit with the last lines of its log if it fails."""
     with process(command, env=env, cwd=cwd, log=log) as running:
         code = running.wait()
     if code != 0:
@@ -49,13 +49,13 @@ def run(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path)
 
 
 def tail(log: Path, lines: int = 30) -> str:
-    """Return the last lines of a log, as they may be shown on a terminal."""
+    """Return the last lines of a log, with control characters escaped."""
     last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
     return "\n".join(map(quote, last))
 
 
 def _end(running: subprocess.Popen[bytes]) -> None:
-    """End the whole process group, its leader first, so that it can tidy up."""
+    """Terminate the leader and wait, so that it can tidy up; then kill its process group."""
     try:
         running.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -68,7 +68,7 @@ def _end(running: subprocess.Popen[bytes]) -> None:
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """Let a signal wait for the end of the block: a process that is being started gets an end."""
+    """Hold signals back until the block ends, so that no process is started and never ended."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Python raises in the main thread only
         return
@@ -86,13 +86,13 @@ def _signals_held() -> Iterator[None]:
 
 
 def raise_on_signals() -> None:
-    """Let SIGTERM and SIGHUP end blocks as Ctrl-C does, and a second one not disturb the first."""
+    """Raise KeyboardInterrupt on SIGTERM and SIGHUP too, and ignore a second signal."""
     for number in STOPPING:
         signal.signal(number, _interrupt)
 
 
 def end_with_parent() -> None:
-    """Stop this process as SIGTERM does once the process that started it is gone."""
+    """Send SIGTERM to this process once its parent is gone."""
     parent, waiting = os.getppid(), threading.get_ident()
 
     def watch() -> None:

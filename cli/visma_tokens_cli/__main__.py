@@ -10,7 +10,7 @@ from visma_tokens_cli.streams import abandon, prepare, printable, tell
 
 
 def main() -> NoReturn:
-    """Run the command that the command line names, and end with its exit code."""
+    """Run the command, and exit with its exit code."""
     exit_on_sigterm()
     try:
         prepare()
@@ -20,7 +20,7 @@ def main() -> NoReturn:
         code = tell_interrupted()
     except BrokenPipeError:
         code = NOBODY_READS
-    except Exception as error:  # noqa: BLE001  those of commands are told by `with_options`
+    except Exception as error:  # noqa: BLE001  `with_options` handles those of commands
         from visma_tokens_cli.failures import print_failure  # noqa: PLC0415  when it is needed
 
         code = print_failure(error, as_json=False)
@@ -30,7 +30,7 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    # imported here, since that takes a time in which Ctrl-C and SIGTERM want an answer too
+    # imported here: it takes time, and Ctrl-C and SIGTERM have to work meanwhile
     import typer  # noqa: PLC0415
 
     from visma_tokens_cli.commands import app  # noqa: PLC0415
@@ -42,11 +42,11 @@ def _run() -> int:
         raise KeyboardInterrupt from None
     except typer.TyperException as error:
         usage, error.message = io.StringIO(), printable(error.message)
-        error.show(usage)  # type: ignore[attr-defined]  # as all that Typer raises
+        error.show(usage)  # type: ignore[attr-defined]  # all of Typer's have it
         tell(usage.getvalue().rstrip("\n"))
         return error.exit_code
     except SystemExit:
-        if sys.stdout is not output:  # Typer's own end where nobody reads help
+        if sys.stdout is not output:  # Typer exits so if stdout is closed
             sys.stdout = output
             raise BrokenPipeError from None
         raise

@@ -15,7 +15,7 @@ HUNDRED = 100  # names that DescribeAlarms takes
 
 @dataclass(frozen=True, kw_only=True)
 class Alarm:
-    """An alarm of the stack, with the topics that it goes to; empty where it is turned off."""
+    """An alarm of the stack, and the topics it notifies; no topics where it is turned off."""
 
     name: str
     topics: frozenset[str]
@@ -52,7 +52,7 @@ def examine_alarms(stack: Stack) -> Finding:
 
 
 def _confirmed(stack: Stack, topic: str) -> int | None:
-    """Return how many subscriptions of a topic are confirmed, None where that is not told."""
+    """Return how many subscriptions of a topic are confirmed, None where AWS doesn't say."""
     try:
         topics = stack.aws.client("sns", region_name=topic.split(":")[3])
         attributes = topics.get_topic_attributes(TopicArn=topic)["Attributes"]
@@ -64,9 +64,9 @@ def _confirmed(stack: Stack, topic: str) -> int | None:
 def judge_alarms(
     expected: Collection[str], alarms: Sequence[Alarm], confirmed: Mapping[str, int | None]
 ) -> Finding:
-    """Tell whether each alarm reaches somebody; `confirmed` counts subscriptions by topic.
+    """Tell whether each alarm reaches a confirmed subscriber; a topic's ARN is the key.
 
-    It is None where they could not be looked at.
+    `confirmed` counts the subscriptions of each topic, None where they could not be read.
     """
     raised = sorted(one.name for one in alarms if one.is_raised)
     told = f"; raised: {listed(raised, NAMED)}" if raised else ""

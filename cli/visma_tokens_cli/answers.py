@@ -1,6 +1,6 @@
-"""Answers of AWS, which have the members and types of its API.
+"""Check that answers of AWS have the members and types that its API describes.
 
-botocore trusts what it reads, and a proxy or a page to sign in may answer in AWS's place.
+botocore doesn't check them, and a proxy or a sign-in page may answer in place of AWS.
 """
 
 from datetime import datetime
@@ -23,14 +23,14 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "structure": dict,
     "timestamp": datetime,
 }
-DECODED = "policyDocumentType"  # of IAM, a text that botocore makes an object of
+DECODED = "policyDocumentType"  # a string in IAM's API, which botocore parses into an object
 
 
 class NotOfAws(CommandFailed, ValueError):
     """The answer is not one that AWS's API describes."""
 
     def __init__(self) -> None:
-        """Tell nothing of it, since it may hold anything."""
+        """Quote nothing of the answer, which may hold anything."""
         super().__init__(
             "What answered is not AWS",
             "Check --endpoint-url, and whether a proxy or a sign-in page of the network answers.",
@@ -38,7 +38,7 @@ class NotOfAws(CommandFailed, ValueError):
 
 
 class Answer(dict[str, Any]):
-    """A structure of an answer, which says so where a member is missing."""
+    """A structure of an answer; reading a member that is missing raises NotOfAws."""
 
     def __missing__(self, name: str) -> NoReturn:
         """Raise NotOfAws."""
@@ -46,23 +46,23 @@ class Answer(dict[str, Any]):
 
 
 class Checked:
-    """What a client of boto3 is given to have its answers looked at."""
+    """A base class for the clients of boto3, which checks each answer."""
 
     def _make_api_call(self, operation_name: str, api_params: dict[str, Any]) -> Any:  # noqa: ANN401
-        """Call AWS; raises NotOfAws where the answer can't be used."""
+        """Call AWS, and check the answer; raises NotOfAws where it is not as described."""
         client: Any = super()
         try:
             answer = client._make_api_call(operation_name, api_params)  # noqa: SLF001
         except ClientError as error:
             told: Any = error.response.get("Error", {})
-            if told.get("Message") is None:  # AWS may say nothing, and in JSON that is null
+            if told.get("Message") is None:  # AWS may leave it out, or send null
                 told["Message"] = ""
             if not all(isinstance(told.get(name), str) for name in ("Code", "Message")):
                 raise NotOfAws from error
             raise
         except (BotoCoreError, CommandFailed):
             raise
-        except Exception as error:  # botocore trusts answers, and breaks in many ways
+        except Exception as error:  # botocore raises anything for an odd answer
             raise NotOfAws from error
         shape = self.meta.service_model.operation_model(operation_name).output_shape  # type: ignore[attr-defined]
         metadata = {"ResponseMetadata": answer.pop("ResponseMetadata", {})}
@@ -70,12 +70,12 @@ class Checked:
 
 
 def check_answers(**creating: Any) -> None:  # noqa: ANN401  botocore's
-    """Have the clients of a session checked (botocore's event `creating-client-class`)."""
+    """Add the check to a session's clients (botocore's event `creating-client-class`)."""
     creating["base_classes"].insert(0, Checked)
 
 
 def as_described(value: Any, shape: Shape) -> Any:  # noqa: ANN401  of as many types
-    """Return a value whose structures tell of a member that is missing; raises NotOfAws."""
+    """Return a value with its structures as Answer; raises NotOfAws where a type is wrong."""
     kind: Any = object if shape.name == DECODED else TYPES.get(shape.type_name, object)
     if not isinstance(value, kind) or (kind is str and not _is_unicode(value)):
         raise NotOfAws
@@ -93,7 +93,7 @@ def as_described(value: Any, shape: Shape) -> Any:  # noqa: ANN401  of as many t
 
 
 def _is_unicode(text: str) -> bool:
-    """Tell whether it has no half of a character, as JSON may have: that can't be printed."""
+    """Tell whether a text has no lone surrogate: JSON allows them, and printing them fails."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""The tenants are brought in line with a file: the plan is shown, asked about, and written."""
+"""`visma-tokens apply`: show the plan for a file of tenants, ask, and write it."""
 
 from collections import Counter
 
@@ -16,21 +16,21 @@ from visma_tokens_cli.stack import Stack
 from visma_tokens_cli.store import Store, open_store
 from visma_tokens_cli.tenants_file import Tenants
 
-MOST_ADDED = 40  # that are shown by name; whoever changes or goes is shown in any case
+MOST_ADDED = 40  # shown by name; tenants that change or go are always shown
 MARKS = {Action.ADD: ("+", "green"), Action.CHANGE: ("~", "yellow"), Action.REMOVE: ("-", "red")}
 
 
 def apply_tenants(  # noqa: PLR0913  the command's options
     stack: Stack, wanted: Tenants, *, dry_run: bool, yes: bool, renew: bool, as_json: bool
 ) -> int:
-    """Show the plan, ask, write, and have the tokens issued; return the exit code."""
+    """Show the plan, ask, write, invoke the function for tokens, and return the exit code."""
     store = open_store(stack)
     planned = plan(store.read(), wanted)
     is_applied, report = bool(planned.writes) and not dry_run, None
     if not as_json:
         out().print(render(planned))
     elif is_applied and not yes:
-        err().print(render(planned))  # what is asked about
+        err().print(render(planned))  # the question below is about it
     if is_applied:
         confirm("Write that?", yes=yes)
         apply_plan(store, planned)
@@ -45,9 +45,10 @@ def apply_tenants(  # noqa: PLR0913  the command's options
 
 
 def apply_plan(store: Store, planned: Plan) -> None:
-    """Make the writes, one after the other; the bar is for a terminal only.
+    """Make the writes, one after the other, with a progress bar on a terminal.
 
-    Where it ends early, what is written stands and is told, and another plan finds what is left.
+    If one fails, the writes before it stay, and the failure says how many they are. Run the
+    command again for the rest.
     """
 
     def done() -> str:
@@ -61,7 +62,7 @@ def apply_plan(store: Store, planned: Plan) -> None:
         *columns,
         console=console,
         disable=not console.is_terminal,
-        auto_refresh=False,  # else it would hide what AWS's library asks meanwhile
+        auto_refresh=False,  # a refresh would hide a question of the AWS SDK, as for a code
     )
     with telling(done), progress:
         for write in progress.track(planned.writes):
@@ -75,14 +76,14 @@ def apply_plan(store: Store, planned: Plan) -> None:
 
 
 def render(planned: Plan) -> RenderableType:
-    """Return the plan as a diff, and how much it is."""
+    """Return the plan as a diff, with the counts below it."""
     counts = Counter(one.action for one in planned.changes)
     added = [one for one in planned.changes if one.action is Action.ADD]
     hidden = {one.tenant for one in added[MOST_ADDED:]}
     parts = [_line(one) for one in planned.changes if one.tenant not in hidden]
     if hidden:
         more = Text(f"+ … and {len(hidden):,} more", style="green")
-        parts.insert(len(parts) - counts[Action.REMOVE], more)  # these come last
+        parts.insert(len(parts) - counts[Action.REMOVE], more)  # removals come last
     words = [f"{counts[action]:,} to {action}" for action in Action]
     parts.append(
         Text(
@@ -102,10 +103,10 @@ def _line(change: Change) -> Text:
     for number, (member, (old, new)) in enumerate(change.members.items()):
         text.append(", " if number else "  ")
         text.append(
-            f"{member} {_shown(new)}" if is_new else f"{member} {_shown(old)} → {_shown(new)}"
+            f"{member} {_spelt(new)}" if is_new else f"{member} {_spelt(old)} → {_spelt(new)}"
         )
     return text
 
 
-def _shown(value: object) -> str:
+def _spelt(value: object) -> str:
     return "none" if value is None else to_json(value)

@@ -1,4 +1,4 @@
-"""Questions before what can't be taken back."""
+"""Ask before a change that can't be undone."""
 
 import sys
 
@@ -8,7 +8,7 @@ from visma_tokens_cli.screen import err
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on a terminal, unless told; raises CommandFailed where nobody says yes."""
+    """Ask on a terminal, unless `yes` is given; raises CommandFailed unless the answer is yes."""
     if yes:
         return
     console = err()
@@ -21,7 +21,7 @@ def confirm(question: str, *, yes: bool) -> None:
     try:
         answer = console.input(f"{question} [y/N] ", markup=False, emoji=False)
     except (EOFError, UnicodeDecodeError):
-        console.print()  # behind the question
+        console.print()  # end the line of the question
         answer = ""
     if answer.strip().lower() not in {"y", "yes"}:
         raise CommandFailed("Nothing was changed", "", code=UNCHANGED)

@@ -1,4 +1,4 @@
-"""How tenants are, by what ledger, configuration and parameters say; pure."""
+"""The state of each tenant, from ledger, configuration and parameters; pure."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -18,14 +18,14 @@ from visma_tokens_cli.screen import plain
 
 
 class State(StrEnum):
-    """How a tenant is, the worst first."""
+    """The state of a tenant, the worst first."""
 
     WITHOUT = "no token"
     LOST = "lost"  # the parameter holds another token than the ledger knows, or none
-    FAILING = "failing"  # its token lives, the last attempt to renew it failed
-    NEW = "new"  # configured, and not asked for yet
+    FAILING = "failing"  # its token is valid, but the last attempt to renew it failed
+    NEW = "new"  # configured; no run has asked for its token yet
     DUE = "due"
-    LEAVING = "leaving"  # vanished from the configuration; goes when its token has expired
+    LEAVING = "leaving"  # no longer configured; removed when its token has expired
     FRESH = "fresh"
     DISABLED = "disabled"
 
@@ -36,7 +36,7 @@ WORRYING = frozenset({State.WITHOUT, State.LOST, State.FAILING, State.NEW})
 
 @dataclass(frozen=True, kw_only=True)
 class TenantStatus:
-    """One tenant; times are None where there is no token, `reason` where nothing failed."""
+    """The state of one tenant; times are None without a token, `reason` is without a failure."""
 
     tenant: str
     client: str
@@ -57,9 +57,9 @@ class TenantStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """All tenants, the worst first, and what is wrong with documents by parameter or name.
+    """All tenants, the worst first; `documents` are errors, by parameter or tenant.
 
-    `compared` counts those whose parameter has been compared with the ledger.
+    `compared` counts the tenants whose parameter has been compared with the ledger.
     """
 
     at: datetime
@@ -68,14 +68,14 @@ class Status:
     compared: int = 0
 
     def only(self, *, failing: bool) -> "Status":
-        """Return it with those only that need attention, where it is to be about these."""
+        """Return the status, if `failing` with those tenants only that need attention."""
         if not failing:
             return self
         return replace(self, tenants=[one for one in self.tenants if one.state in WORRYING])
 
     @property
     def is_well(self) -> bool:
-        """Tell whether each tenant that is to have a token has one, and can be renewed."""
+        """Tell whether no tenant needs attention, and all documents can be used."""
         return not self.documents and not any(one.state in WORRYING for one in self.tenants)
 
     def as_dict(self) -> dict[str, Any]:
@@ -93,8 +93,8 @@ class Status:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
-    """A tenant as it is configured and as the ledger knows it; None where it is not."""
+class Situation:
+    """A tenant's configuration and its record in the ledger, each None where there is none."""
 
     name: str
     tenant: Tenant | None
@@ -104,16 +104,16 @@ class Facts:
 
     @property
     def issued(self) -> Issued | None:
-        """Return what is known of its last token."""
+        """Return what the ledger knows of the tenant's last token."""
         return self.record.issued if self.record else None
 
     @property
     def failure(self) -> Failure | None:
-        """Return the last attempt, if it failed, of who is configured."""
+        """Return the last attempt if it failed, None for a tenant that isn't configured."""
         return self.record.failure if self.record and self.tenant else None
 
     def next_attempt(self) -> datetime | None:
-        """Return when it is asked for again, None where that can't be told."""
+        """Return when the tenant's token is renewed, None where that is not known."""
         if self.failure and self.record and waited_for(self.record, self.now):
             return self.failure.next_attempt_at
         if self.issued is None:
@@ -123,28 +123,28 @@ class Facts:
         return renew_at(self.name, self.issued, self.settings)
 
     def is_due(self) -> bool:
-        """Tell whether the next run renews it."""
+        """Tell whether the next run renews the token."""
         due = self.next_attempt()
         return due is not None and due <= self.now
 
 
 @dataclass(frozen=True)
 class Rule:
-    """The state of a tenant to whom it applies, and when it renews."""
+    """A state, which tenants are in it, and when their tokens are renewed."""
 
     state: State
-    applies: Callable[[Facts], bool]
-    renews_at: Callable[[Facts], datetime | None] = Facts.next_attempt
+    applies: Callable[[Situation], bool]
+    renews_at: Callable[[Situation], datetime | None] = Situation.next_attempt
 
 
-CHAIN = (  # the first that applies decides
+CHAIN = (  # the first rule that applies decides
     Rule(State.DISABLED, lambda one: one.tenant is not None and not one.tenant.enabled),
     Rule(State.LEAVING, lambda one: one.tenant is None),
     Rule(State.NEW, lambda one: one.record is None, lambda one: one.now),
     Rule(State.WITHOUT, lambda one: one.issued is None or one.issued.expires_at <= one.now),
     Rule(State.LOST, lambda one: one.issued is not None and one.issued.lost_at is not None),
     Rule(State.FAILING, lambda one: one.failure is not None),
-    Rule(State.DUE, Facts.is_due),
+    Rule(State.DUE, Situation.is_due),
     Rule(State.FRESH, lambda _: True),
 )
 
@@ -152,10 +152,10 @@ CHAIN = (  # the first that applies decides
 def assess(
     memory: Memory, configuration: Configuration, now: datetime, settings: Settings
 ) -> Status:
-    """Decide how each tenant is by what the ledger knows."""
+    """Decide the state of each tenant from ledger and configuration."""
     tenants = [
         assess_tenant(
-            Facts(
+            Situation(
                 name=name,
                 tenant=configuration.tenants.get(name),
                 record=memory.records.get(name),
@@ -168,18 +168,19 @@ def assess(
     return Status(at=now, tenants=in_order(tenants), documents=dict(configuration.invalid))
 
 
-def assess_tenant(facts: Facts) -> TenantStatus:
-    """Decide how a tenant is, by the chain, and why its last attempt failed."""
-    rule = next(one for one in CHAIN if one.applies(facts))
-    issued, failure, known = facts.issued, facts.failure, facts.tenant or facts.record
+def assess_tenant(situation: Situation) -> TenantStatus:
+    """Decide the state of a tenant by the chain, and say why its last attempt failed."""
+    rule = next(one for one in CHAIN if one.applies(situation))
+    issued, failure = situation.issued, situation.failure
+    known = situation.tenant or situation.record
     recalled = failure and IssuerError.recall(failure.reason, failure.detail, failure.code)
     return TenantStatus(
-        tenant=facts.name,
+        tenant=situation.name,
         client=known.client if known else "",
         state=rule.state,
         issued_at=issued.issued_at if issued else None,
         expires_at=issued.expires_at if issued else None,
-        renews_at=rule.renews_at(facts),
+        renews_at=rule.renews_at(situation),
         version=issued.version if issued else None,
         reason=failure.reason if failure else None,
         detail=recalled.detail if recalled else None,
@@ -188,7 +189,7 @@ def assess_tenant(facts: Facts) -> TenantStatus:
 
 
 def compare(status: TenantStatus, stored: Mapping[str, int]) -> TenantStatus:
-    """Say where the parameter holds another token than the ledger's, or none."""
+    """Mark a tenant as lost if its parameter is gone, or holds another token than the ledger's."""
     if status.version is None:
         return status
     version = stored.get(status.tenant)
@@ -211,6 +212,6 @@ def compare(status: TenantStatus, stored: Mapping[str, int]) -> TenantStatus:
 
 
 def in_order(tenants: Iterable[TenantStatus]) -> list[TenantStatus]:
-    """Return them sorted: the worst first, then who has the least time left."""
+    """Sort tenants: the worst first, then the least time left."""
     late = datetime.max.replace(tzinfo=UTC)
     return sorted(tenants, key=lambda one: (ORDER[one.state], one.expires_at or late, one.tenant))

@@ -1,4 +1,4 @@
-"""The command line: each command says what it does, and leaves it to other modules."""
+"""The command line: options and help of each command; other modules do the work."""
 
 from typing import Annotated
 
@@ -20,13 +20,13 @@ app = typer.Typer(
 
 
 def print_version(asked: bool) -> None:  # noqa: FBT001  as Typer calls it
-    """Print the version, and end."""
+    """Print the version and exit."""
     if asked:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
             told = version("visma-tokens-cli")
-        except PackageNotFoundError:  # from a checkout
+        except PackageNotFoundError:  # run from a checkout
             told = "not installed"
         typer.echo(told)
         raise typer.Exit
@@ -40,10 +40,10 @@ def common(
         typer.Option("--version", help="Print the version.", callback=print_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Take what belongs to no command."""
+    """Handle the options that come before a command."""
 
 
-ROWS = 40  # of a table, unless all are asked for
+ROWS = 40  # of the table, without --all
 
 
 @app.command(epilog=example("visma-tokens status --failing --watch"))
@@ -57,7 +57,7 @@ def status(
     all_: Annotated[bool, typer.Option("--all", help=f"More than {ROWS} rows.")] = False,
     options: Options,
 ) -> int:
-    """Show how each tenant is, the worst first.
+    """Show the state of each tenant, the worst first.
 
     Ledger and parameters are compared for all tenants where there are at most 500, or with --all or
     --json; else for those shown. Exits with 1 where one is not well.

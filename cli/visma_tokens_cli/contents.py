@@ -1,4 +1,4 @@
-"""What a parameter holds: the document of its tenant, or those of many; changed by value; pure."""
+"""The content of a parameter: one tenant's document, or many; edits return a copy; pure."""
 
 import json
 import re
@@ -13,30 +13,30 @@ from visma_tokens_cli.failures import CommandFailed
 type Pairs = list[tuple[str, Any]]
 
 STANDARD_BYTES = 4096  # of a parameter that is free
-OURS = re.compile(r".*/packed-[0-9]{3,}")  # the parameters that `apply` packs
+OURS = re.compile(r".*/packed-[0-9]{3,}")  # the parameters that `apply` makes for many tenants
 
 
 class Members(dict[str, Any]):
-    """A JSON object that keeps each member, also those of one name."""
+    """A JSON object that keeps all members, even if two have the same name."""
 
     def __init__(self, pairs: Pairs) -> None:
-        """Take the members as `json.loads` gives them."""
+        """Keep the pairs that `json.loads` passes to its `object_pairs_hook`."""
         super().__init__(pairs)
         self.pairs = pairs
 
-    def items(self) -> Pairs:  # type: ignore[override]  # as `json.dumps` takes them
-        """Return each of them."""
+    def items(self) -> Pairs:  # type: ignore[override]  # `json.dumps` takes a list
+        """Return all members, those of the same name too."""
         return self.pairs
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number with a point or an exponent, which Python may not have."""
+    """A number with a point or an exponent, as it is written: a float may be another number."""
 
     literal: str
 
     def value(self) -> float:
-        """Return what is written for it; raises ArithmeticError where that is another number."""
+        """Return the number as a float; raises ArithmeticError where that is another number."""
         value = float(self.literal)
         if Decimal(self.literal) != Decimal(repr(value)):
             raise ArithmeticError
@@ -45,9 +45,9 @@ class Number:
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """The documents in a parameter, in their order; a tenant may be in it twice.
+    """The documents in a parameter, in their order; a tenant may have two.
 
-    `has_lines` tells that not all is on one line.
+    `has_lines` is True if the text has line breaks: each document then starts a line.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Content:
 
     @property
     def is_spare(self) -> bool:
-        """Tell whether nobody is in it any more, and nobody else keeps it."""
+        """Tell whether the parameter is empty, and not a packed one that a person has made."""
         return not self.documents and (not self.is_packed or bool(OURS.fullmatch(self.name)))
 
     def document(self, tenant: str) -> Any:  # noqa: ANN401  it may be no object
@@ -71,11 +71,11 @@ class Content:
         return replace(self, documents=(*self.documents, (tenant, document)))
 
     def drop(self, tenant: str) -> "Content":
-        """Take a tenant out, each time."""
+        """Remove all documents of a tenant."""
         return replace(self, documents=tuple(one for one in self.documents if one[0] != tenant))
 
     def set_members(self, tenant: str, members: Mapping[str, object]) -> "Content":
-        """Set members of a tenant's document; None takes one out."""
+        """Set members of a tenant's document; a member that is None is removed."""
         return self._edit(
             tenant,
             lambda document: {
@@ -84,7 +84,7 @@ class Content:
         )
 
     def switch(self, tenant: str, *, enabled: bool) -> "Content":
-        """Turn a tenant on or off in each of his documents, which need not be good ones."""
+        """Set `enabled` in each of a tenant's documents, even in one that is invalid."""
         switched = self._edit(tenant, lambda document: _switch(document, enabled=enabled))
         pairs = zip(self.documents, switched.documents, strict=True)
         return self if all(old[1] is new[1] for old, new in pairs) else switched
@@ -97,9 +97,9 @@ class Content:
         return replace(self, documents=documents)
 
     def text(self) -> str:
-        """Return it as people read it, or as short as it can be where that wouldn't be free.
+        """Return the text with spaces, or without if only that fits a free parameter.
 
-        Raises CommandFailed where a number in it would become another one.
+        Raises CommandFailed where a number in it would become another number.
         """
         try:
             text = self._text(" ")
@@ -124,7 +124,7 @@ class Content:
 
 
 def parse_content(name: str, text: str) -> Content:
-    """Return what a parameter holds, in which `parse_configuration` has found nothing wrong."""
+    """Parse the text of a parameter that `parse_configuration` has accepted."""
     found = json.loads(text, object_pairs_hook=Members, parse_float=Number)
     if "tenants" not in found:
         return Content(name=name, documents=((name.rpartition("/")[2], found),))
@@ -133,9 +133,9 @@ def parse_content(name: str, text: str) -> Content:
 
 
 def _switch(document: object, *, enabled: bool) -> object:
-    """Return a document that says so, itself where it does.
+    """Return a document with `enabled` set, the same object if it is set already.
 
-    One that is no object becomes one: `"enabled": false` counts whatever else is wrong.
+    A document that is no object becomes one: `"enabled": false` works even if the rest is invalid.
     """
     if not isinstance(document, Members):
         return {"enabled": enabled}
@@ -149,9 +149,9 @@ def _switch(document: object, *, enabled: bool) -> object:
 
 
 def to_json(value: object, space: str = " ") -> str:
-    """Return JSON that people can read, and that Parameter Store takes.
+    """Return JSON that people can read, and that Parameter Store accepts.
 
-    It refuses values in double braces, which JSON has only in texts:
+    Parameter Store refuses `{{`, which is only in strings here, and is escaped:
     https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html
     """
     text = json.dumps(

@@ -1,4 +1,4 @@
-"""What each check of the doctor comes to, by the facts alone; pure."""
+"""Decide the result of each check of the doctor from what was read; pure."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,20 +22,20 @@ from visma_tokens_cli.assessment import TenantStatus
 from visma_tokens_cli.findings import DEPLOY, NAMED, Check, Finding, broken, unknown, well
 from visma_tokens_cli.screen import counted, listed, shown_span
 
-PROMISE = timedelta(minutes=5)  # that a token which is read has left
+PROMISE = timedelta(minutes=5)  # the least that a token has left when it is read
 LATE = 3  # periods without a run
 
-WRITES_PER_SECOND = {False: 3.0, True: 10.0}  # that AWS allows, by higher throughput
-SHARE = 0.8  # of these that the function may take
-IDLE_SECONDS = 30.0  # of a period, at its end, in which no tenant is started
-RECOMMENDED = 1250.0  # tenants for a write a second, to catch up in time with 20 minutes
+WRITES_PER_SECOND = {False: 3.0, True: 10.0}  # AWS's limit; True: with higher throughput
+SHARE = 0.8  # of that limit, for the function
+IDLE_SECONDS = 30.0  # at the end of a period, when no tenant is started
+RECOMMENDED = 1250.0  # tenants per write a second, to catch up in time after 20 minutes' outage
 
 
 # The stack
 
 
 def judge_stack(name: str, region: str, status: str, version: str) -> Finding:
-    """Tell whether the last deployment has ended, and well."""
+    """Tell whether the last deployment has succeeded."""
     detail = f"{name} in {region}: {status}, version {version}"
     if status.endswith("_IN_PROGRESS") and "_COMPLETE" not in status:
         return unknown(Check.STACK, f"{detail}; wait until the deployment has ended")
@@ -51,9 +51,9 @@ def judge_stack(name: str, region: str, status: str, version: str) -> Finding:
 
 
 def judge_schedule(state: str, expression: str, *, period: timedelta, parameter: str) -> Finding:
-    """Tell whether the schedule is on, with the function's period.
+    """Tell whether the schedule is enabled, and has the function's period.
 
-    `parameter` is the template's ScheduleState.
+    `parameter` is the value of the stack's parameter ScheduleState.
     """
     minutes = round(period.total_seconds() / 60)
     detail = f"{'on' if state == 'ENABLED' else 'off'}, {expression}"
@@ -77,7 +77,7 @@ def judge_schedule(state: str, expression: str, *, period: timedelta, parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class LastRun:
-    """A full run: its counts, or why it served nobody and what to do."""
+    """The end of a full run: its counts, or why it failed and what to do."""
 
     at: datetime
     counts: Mapping[str, int]
@@ -86,7 +86,7 @@ class LastRun:
 
 
 MOST_TENANTS = 1_000_000
-COUNTED = {  # by metric: the names in the report
+COUNTED = {  # by metric: the name in the report
     "TokensIssued": "issued",
     "TokensFresh": "fresh",
     "TokensFailed": "failed",
@@ -96,13 +96,13 @@ COUNTED = {  # by metric: the names in the report
 
 
 def parse_run(text: str, milliseconds: int) -> LastRun | None:
-    """Return the run that a line of the log is the end of, None for any other line.
+    """Parse the log line that ends a full run; None for any other line.
 
-    The end of a full run is the line with its metrics: `Run finished` is also a probe's.
+    That is the line with the metrics: a probe logs `Run finished` too.
     """
     try:
         line, at = json.loads(text), datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (OSError, OverflowError, RecursionError, ValueError):  # others may write there too
+    except (OSError, OverflowError, RecursionError, ValueError):  # others may write to the log
         return None
     if not isinstance(line, dict):
         return None
@@ -116,14 +116,14 @@ def parse_run(text: str, milliseconds: int) -> LastRun | None:
 
 
 def _count(value: object) -> int:
-    """Return a metric, which may be in a list, and 0 for what is none."""
+    """Return a metric's value, the first one of a list; 0 if it is no number."""
     if isinstance(value, list) and value:
         value = value[0]
     return int(value) if isinstance(value, int | float) and 0 <= value <= MOST_TENANTS else 0
 
 
 def judge_run(run: LastRun | None, now: datetime, *, period: timedelta, log: str) -> Finding:
-    """Tell whether a full run has ended within three periods, and served."""
+    """Tell whether a full run has ended within three periods, without failing."""
     look = f"See the schedule above, and `aws logs tail {log} --since 1h`."
     if run is None:
         return broken(Check.RUN, "none within the last hour", look)
@@ -140,7 +140,7 @@ def judge_run(run: LastRun | None, now: datetime, *, period: timedelta, log: str
 
 
 def choose_tenant(configuration: Configuration, memory: Memory | None, now: datetime) -> str | None:
-    """Return the first enabled tenant whose token lives, else the first enabled one."""
+    """Return the first enabled tenant with a valid token, else the first enabled one."""
     names = [one.name for one in configuration.tenants.values() if one.enabled]
     records = memory.records if memory else {}
 
@@ -152,7 +152,7 @@ def choose_tenant(configuration: Configuration, memory: Memory | None, now: date
 
 
 def judge_probe(tenant: str, report: Mapping[str, Any], endpoint: str) -> list[Finding]:
-    """Tell what the function's try to have a token says of the endpoint, and of the tenant."""
+    """Judge the endpoint and the tenant by the report of a probe, which asks for a token."""
     kinds = {kind.__name__: kind for kind in IssuerError.kinds()}
     failures = report["failures"]
     # a tenant whose document can't be used was asked for as its last token was, or not at all
@@ -182,7 +182,7 @@ def judge_probe(tenant: str, report: Mapping[str, Any], endpoint: str) -> list[F
 
 
 def judge_secrets(failures: Mapping[str, ClientFailed | None]) -> list[Finding]:
-    """Tell by client which secrets can't be used, and which can."""
+    """Tell which secrets can be used, by client; None is for a secret without a failure."""
     good = sorted(client for client, failure in failures.items() if failure is None)
     found = [
         broken(Check.SECRET, f"{client}: {failure.detail}", failure.remedy)
@@ -198,14 +198,14 @@ def judge_secrets(failures: Mapping[str, ClientFailed | None]) -> list[Finding]:
 
 
 def judge_key(state: str) -> Finding:
-    """Tell whether tokens can be encrypted and decrypted."""
+    """Tell whether the KMS key can encrypt and decrypt tokens."""
     if state == "Enabled":
         return well(Check.KEY, "enabled")
     return broken(Check.KEY, f"its state is {state}", StoreDenied.remedies["InvalidKeyId"])
 
 
 def judge_token(tenant: str, expires_at: datetime | None, now: datetime) -> Finding:
-    """Tell whether a token that could be read keeps the promise of five minutes."""
+    """Tell whether a token has at least the promised five minutes left."""
     if expires_at is None:
         return well(Check.TOKEN, f"{tenant}: readable; when it expires is not known")
     left = expires_at - now
@@ -219,12 +219,12 @@ def judge_token(tenant: str, expires_at: datetime | None, now: datetime) -> Find
 
 
 def disagreeing(compared: Sequence[TenantStatus]) -> list[str]:
-    """Return the tenants whose parameter holds another version than the ledger's, or is gone."""
+    """Return the tenants whose parameter is gone, or has another version than the ledger's."""
     return [one.tenant for one in compared if one.version and one.version != one.stored_version]
 
 
 def judge_ledger(names: Sequence[str], tokens: int) -> Finding:
-    """Tell whether ledger and parameters agree, given those that don't and how many there are."""
+    """Tell whether ledger and parameters agree; `names` are the tenants that don't, of `tokens`."""
     if not names:
         return well(Check.LEDGER, f"agrees with {counted(tokens, 'token parameter')}")
     return broken(
@@ -240,9 +240,9 @@ def judge_ledger(names: Sequence[str], tokens: int) -> Finding:
 
 
 def judge_quota(*, is_higher: bool, settings: Settings, tenants: int) -> Finding:
-    """Tell whether Parameter Store takes as many writes as the tenants need.
+    """Tell whether Parameter Store allows as many writes as the tenants need.
 
-    The figures are those of docs/operations.md and the README.
+    The limits are in docs/operations.md and the README.
     """
     allowed, taken = WRITES_PER_SECOND[is_higher], settings.writes_per_second
     seconds = settings.period.total_seconds()

@@ -1,4 +1,4 @@
-"""The whole chain, looked at from the stack to the quota, each with its remedy."""
+"""`visma-tokens doctor`: check the installation from the stack to the quota, with remedies."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ MARKS = {State.WELL: "✓", State.BROKEN: "✗", State.UNKNOWN: "–"}  # noqa: 
 STYLES = {State.WELL: "green", State.BROKEN: "red", State.UNKNOWN: "yellow"}
 LABEL_COLUMNS = 2 + max(len(check) for check in Check) + 2
 SINCE = timedelta(hours=1)
-ENDS = '?"Run failed" ?RunSeconds'  # of runs, in the log
+ENDS = '?"Run failed" ?RunSeconds'  # a filter for the log lines that end a run
 HIGHER_THROUGHPUT = "/ssm/parameter-store/high-throughput-enabled"
 LASTING = {
     *("ResourceNotFoundException", "InvalidRequestException", "DecryptionFailure"),
@@ -52,7 +52,7 @@ LASTING = {
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What ledger and documents say, or why they can't be read."""
+    """The ledger, the documents and the tenant to try; or the failure to read them."""
 
     memory: Memory | Failure
     configuration: Configuration | Failure
@@ -60,7 +60,7 @@ class Known:
 
 
 def examine(stack: Stack, tenant: str | None) -> Iterator[Finding]:
-    """Look at all of it, one after the other; raises CommandFailed for who is not configured."""
+    """Make all checks in order; raises CommandFailed if the tenant is not configured."""
     known = _read_known(stack, tenant)
     version = stack.outputs.get("Version", "unknown")
     yield diagnosis.judge_stack(stack.name, stack.region, stack.status, version)
@@ -77,7 +77,7 @@ def examine(stack: Stack, tenant: str | None) -> Iterator[Finding]:
 
 
 def print_findings(findings: Iterable[Finding], *, as_json: bool) -> int:
-    """Print them, as they come where they are for people, and return the exit code."""
+    """Print the findings, for people each as soon as it is there, and return the exit code."""
     found, order = [], list(Check)
     console = out()
     with waiting(f"Looking: {order[0]} …") as show:
@@ -86,9 +86,9 @@ def print_findings(findings: Iterable[Finding], *, as_json: bool) -> int:
             left = order[order.index(finding.check) + 1 :]
             if as_json:
                 continue
-            show("")  # it is on the line that is printed upon
+            show("")  # clear the line: the finding is printed there
             label = f"{MARKS[finding.state]} {finding.check}"
-            marked = 1 if finding.state is State.WELL else None  # else the whole of it
+            marked = 1 if finding.state is State.WELL else None  # None: all of the text
             text = Text(labelled(label, finding.detail, LABEL_COLUMNS, console))
             text.stylize(STYLES[finding.state], 0, marked)
             console.print(text)
@@ -103,7 +103,7 @@ def print_findings(findings: Iterable[Finding], *, as_json: bool) -> int:
 
 
 def _look(check: Check, examine_it: Callable[[], Finding]) -> Iterator[Finding]:
-    """Yield what a check comes to, or why it could not be made."""
+    """Yield the finding of a check, or why it could not be made."""
     try:
         yield examine_it()
     except FAILURES as error:
@@ -172,7 +172,7 @@ def _run(stack: Stack) -> Finding:
 
 
 def _secrets(stack: Stack, configuration: Configuration | Failure) -> Iterator[Finding]:
-    """Read each client's secret as the function does; nothing of it is kept."""
+    """Read each client's secret as the function does, and keep nothing of it."""
     if not isinstance(configuration, Configuration):
         yield unknown(Check.SECRET, explain(configuration).detail)
         return
@@ -199,7 +199,7 @@ def _secrets(stack: Stack, configuration: Configuration | Failure) -> Iterator[F
 
 
 def _request(stack: Stack, tenant: str | None) -> Iterator[Finding]:
-    """Let the function ask for a token, which it doesn't store."""
+    """Invoke the function as a probe: it asks for a token and doesn't store it."""
     if tenant is None:
         why = "there is no enabled tenant to try it with"
         yield from (unknown(Check.ENDPOINT, why), unknown(Check.REQUEST, why))
@@ -218,7 +218,7 @@ def _request(stack: Stack, tenant: str | None) -> Iterator[Finding]:
 
 
 def _key(stack: Stack) -> Finding:
-    kms: Any = stack.aws.client("kms")  # not among our stubs
+    kms: Any = stack.aws.client("kms")  # we have no type stubs for it
     describe = partial(kms.describe_key, KeyId=stack.settings.token_key_arn)
     described = answer_unless(describe, "NotFoundException")
     return diagnosis.judge_key(described["KeyMetadata"]["KeyState"] if described else "gone")

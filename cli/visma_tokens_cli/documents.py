@@ -1,4 +1,4 @@
-"""Tenant documents as they were read: who is in which parameter, and what is wrong there."""
+"""Tenant documents as they were read: which parameter has which tenant, and what is invalid."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,9 +28,9 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class Documents:
-    """All parameters by name, who is in which, and what the function makes of them.
+    """All parameters by name, their tenants, and the configuration as the function parses it.
 
-    `contents` are those of parameters that can be used.
+    `contents` has the valid parameters only; `homes` has the parameters of each tenant.
     """
 
     parameters: dict[str, Parameter]
@@ -40,11 +40,11 @@ class Documents:
 
     @property
     def path(self) -> str:
-        """Return the path that they are below."""
+        """Return the path that all tenant parameters are below."""
         return self.configuration.path
 
     def home(self, tenant: str) -> Parameter | None:
-        """Return the parameter that a tenant is in; raises CommandFailed where none can be told."""
+        """Return a tenant's parameter, if any; raises CommandFailed if that is ambiguous."""
         homes = self.homes.get(tenant, [])
         error = self.configuration.invalid.get(tenant)
         if error and len(homes) > 1:
@@ -54,9 +54,9 @@ class Documents:
         return homes[0] if homes else None
 
     def places(self, tenant: str) -> list[Parameter]:
-        """Return each parameter that a tenant is in, his own first; raises CommandFailed for none.
+        """Return all parameters of a tenant, its own first; raises CommandFailed for none.
 
-        His own is one of them though nobody can tell what is in it.
+        The tenant's own parameter is one of them even if its content is invalid.
         """
         own = self.parameters.get(f"{self.path}/{tenant}")
         found = {one.name: one for one in self.homes.get(tenant, [])}
@@ -72,7 +72,7 @@ class Documents:
         return [*found.values()]
 
     def text_of(self, content: Content) -> str | None:
-        """Return what to write: the text that was read where it has all; None where it goes."""
+        """Return the text to write: as it was read if unchanged, None to delete the parameter."""
         if content.is_spare:
             return None
         if content is self.contents.get(content.name):
@@ -81,17 +81,17 @@ class Documents:
 
     @property
     def unreadable(self) -> dict[str, IssuerError]:
-        """Return the parameters of whom it can't be told who is in them, and why."""
+        """Return the parameters whose tenants can't be listed, each with the error."""
         invalid = self.configuration.invalid
         return {name: error for name, error in invalid.items() if name in self.parameters}
 
     def refuse_unreadable(self) -> None:
-        """Raise CommandFailed where it can't be told who is in a parameter."""
+        """Raise CommandFailed if there is a parameter whose tenants can't be listed."""
         for error in self.unreadable.values():
             raise unchanged(error)
 
     def own_place(self, tenant: str) -> str:
-        """Return the name of a parameter for this tenant alone; raises CommandFailed if taken."""
+        """Return the name of the tenant's own parameter; raises CommandFailed if it is taken."""
         name = f"{self.path}/{tenant}"
         if name in self.parameters:
             raise CommandFailed(
@@ -101,7 +101,7 @@ class Documents:
 
 
 def parse_documents(found: "Iterable[ParameterTypeDef]", path: str) -> Documents:
-    """Sort parameters into who is where; those in one that can't be used are nowhere."""
+    """List the tenants of each parameter; an invalid parameter has none."""
     found = [*found]
     configuration = parse_configuration(found, path, {})
     parameters = {
@@ -123,7 +123,7 @@ def parse_documents(found: "Iterable[ParameterTypeDef]", path: str) -> Documents
 
 
 def check_size(name: str, text: str) -> None:
-    """Raise CommandFailed where a text is too long for a parameter."""
+    """Raise CommandFailed if a text is too long for a parameter."""
     size = len(text.encode())
     if size > MOST_BYTES:
         raise CommandFailed(

@@ -1,9 +1,9 @@
-"""The exit codes of the command; 2 is a wrong command line, and 143 is SIGTERM."""
+"""The exit codes of the command; 2 is Typer's for a wrong command line, 143 is for SIGTERM."""
 
 WELL = 0
-NOT_WELL = 1  # a tenant, or a check
-CANT = 3  # the command can't do its work
-UNCHANGED = 4  # it did not, since it would have been wrong to
-DEFECT = 70  # of the command
+NOT_WELL = 1  # a tenant or a check is not well
+CANT = 3  # the command could not do its work
+UNCHANGED = 4  # the command refused, and changed nothing
+DEFECT = 70  # a defect of the command
 INTERRUPTED = 130
-NOBODY_READS = 141  # as of other tools that SIGPIPE ends
+NOBODY_READS = 141  # stdout was closed; other tools end by SIGPIPE then

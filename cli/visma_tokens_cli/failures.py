@@ -1,4 +1,4 @@
-"""What the command can't do: the cause, and the remedy."""
+"""Failures of the command, each with its cause and remedy."""
 
 import re
 import traceback
@@ -10,6 +10,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from token_issuer.errors import IssuerError, LedgerUnreadable, StoreDenied
 from token_issuer.foreign_errors import aws_code
+from token_issuer.limits.pacer import FIRST_SERVER_ERROR
 from token_issuer.redaction import quote
 from visma_tokens_cli.exit_codes import CANT, DEFECT, NOT_WELL, UNCHANGED
 from visma_tokens_cli.screen import print_json, say
@@ -60,23 +61,22 @@ REMEDIES: dict[str, str] = {
     "InvalidKeyId": StoreDenied.remedies["InvalidKeyId"],
 }
 DENIED = re.compile(r"AccessDenied|AccessDeniedException|UnauthorizedOperation|AuthorizationError")
-FIVE_HUNDRED = 500  # of HTTP
-MOST_CHARACTERS = 2000  # of a cause, or a remedy: those of AWS may be long
+MOST_CHARACTERS = 2000  # of a cause, and of a remedy: AWS's texts may be long
 BUSY = {
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "TooManyRequestsException",
     "TooManyUpdates",
 }
-QUOTED_REQUEST = "security-token"  # where AWS quotes a request whose signature it refuses
-QUOTING = {"CreateSecret", "PutSecretValue"}  # AWS may quote what these were sent
+QUOTED_REQUEST = "security-token"  # in messages in which AWS quotes a request with a bad signature
+QUOTING = {"CreateSecret", "PutSecretValue"}  # AWS's messages may quote their parameters
 
 
 class CommandFailed(Exception):
-    """The command can't do its work; neither cause nor remedy is secret."""
+    """The command can't do its work; neither `detail` nor `remedy` is secret."""
 
     def __init__(self, detail: str | Sequence[str], remedy: str, *, code: int = CANT) -> None:
-        """Take the cause, or several, what to do about it, and the exit code."""
+        """Escape and cut the texts; several causes in `detail` become one a line."""
         causes = [detail] if isinstance(detail, str) else detail
         self.detail: str = "\n".join(quote(cause, MOST_CHARACTERS) for cause in causes)
         self.remedy: str = quote(remedy, MOST_CHARACTERS)
@@ -91,7 +91,7 @@ type Failure = BotoCoreError | ClientError | CommandFailed | IssuerError
 def print_failure(error: Exception, *, as_json: bool) -> int:
     """Print what happened and what to do about it, and return the exit code.
 
-    What is no failure of AWS, of the function, or of this command is a defect, with its traceback.
+    An error that is neither an OSError nor one of FAILURES is a defect: it prints a traceback.
     """
     if isinstance(error, FAILURES):
         error = explain(error)
@@ -110,7 +110,7 @@ def print_failure(error: Exception, *, as_json: bool) -> int:
 
 
 def explain(error: Failure) -> CommandFailed:
-    """Return a failure of AWS, or of what the command shares with the function, as ours."""
+    """Return any failure as CommandFailed, with the remedy for its cause."""
     cause: BaseException | None = error
     while cause and not isinstance(cause, ClientError | BotoCoreError | CommandFailed):
         cause = cause.__cause__
@@ -151,13 +151,13 @@ def _of_aws(error: ClientError, code: str) -> CommandFailed:
             "Use a role that may do it, or give another --profile.",
         )
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    is_passing = status >= FIVE_HUNDRED or "Throttl" in code or code in BUSY
+    is_passing = status >= FIRST_SERVER_ERROR or "Throttl" in code or code in BUSY
     otherwise = LATER if is_passing else "Correct this, then try again."
     return CommandFailed(f"{operation} failed: {code}{says}", REMEDIES.get(code, otherwise))
 
 
 def answer_unless[T](call: Callable[[], T], *codes: str) -> T | None:
-    """Return what AWS answers, None where that is one of those error codes."""
+    """Return AWS's answer, or None if AWS answers with one of these error codes."""
     try:
         return call()
     except ClientError as error:
@@ -167,18 +167,18 @@ def answer_unless[T](call: Callable[[], T], *codes: str) -> T | None:
 
 
 def unchanged(error: IssuerError) -> CommandFailed:
-    """Return that nothing was changed, because of that."""
+    """Return a failure of the command that refuses to change anything, because of `error`."""
     return CommandFailed(error.detail, error.remedy, code=UNCHANGED)
 
 
 def is_denied(error: ClientError) -> bool:
-    """Tell whether the operator may not do that."""
+    """Tell whether AWS denied the operator the call."""
     return bool(DENIED.fullmatch(aws_code(error)))
 
 
 @contextmanager
 def telling(words: Callable[[], str]) -> Iterator[None]:
-    """Have whatever ends the block early say what is done already, if anything is."""
+    """If the block fails or is interrupted, say what was done so far, unless `words` gives ""."""
     try:
         yield
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Files that a person names, and standard input: no more of them than can be meant."""
+"""Read a file that a person names, or standard input, up to a limit."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ REMEDIES: dict[type[OSError], str] = {
 
 
 def read_bytes(file: Path, most: int) -> bytes:
-    """Return what is in a file; raises CommandFailed where it has more bytes, or can't be read."""
+    """Read at most `most` bytes; raises CommandFailed if there are more, none, or no such file."""
     name = "Standard input" if str(file) == STDIN else file
     try:
         content = _read(file, most + 1)
@@ -37,14 +37,14 @@ def read_bytes(file: Path, most: int) -> bytes:
 
 
 def name_of(file: Path) -> str:
-    """Return how a file is called within a sentence."""
+    """Return the name of a file for the middle of a sentence."""
     return "standard input" if str(file) == STDIN else str(file)
 
 
 def _read(file: Path, most: int) -> bytes:
     if str(file) == STDIN:
         return sys.stdin.buffer.read(most)
-    # a pipe that nobody writes to is empty: else it would be waited for
+    # without O_NONBLOCK, opening a pipe that nobody writes to would wait forever
     descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     with open(descriptor, "rb") as stream:  # noqa: PTH123  it is open
         begins = stream.read(1)

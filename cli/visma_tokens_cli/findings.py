@@ -1,14 +1,14 @@
-"""What the doctor finds: a check, what it came to, why, and what to do."""
+"""The findings of the doctor."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-NAMED = 3  # of those that have the same
+NAMED = 3  # names in one finding
 DEPLOY = "Deploy the stack again"
 
 
 class Check(StrEnum):
-    """What is looked at, in this order."""
+    """The checks, in the order in which they are made."""
 
     STACK = "stack"
     ROLE = "role"
@@ -25,7 +25,7 @@ class Check(StrEnum):
 
 
 class State(StrEnum):
-    """What a check came to; unknown is what could not be looked at."""
+    """The result of a check; it is unknown if the check could not be made."""
 
     WELL = "well"
     BROKEN = "broken"
@@ -34,7 +34,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a check came to, why, and what to do where it is broken; nothing in it is secret."""
+    """The result of a check, the reason, and a remedy if it is broken; nothing in it is secret."""
 
     check: Check
     state: State
@@ -47,15 +47,15 @@ class Finding:
 
 
 def well(check: Check, detail: str) -> Finding:
-    """Return that all is well."""
+    """Return the finding that all is well."""
     return Finding(check=check, state=State.WELL, detail=detail)
 
 
 def broken(check: Check, detail: str, remedy: str) -> Finding:
-    """Return that something is broken."""
+    """Return the finding that something is broken."""
     return Finding(check=check, state=State.BROKEN, detail=detail, remedy=remedy)
 
 
 def unknown(check: Check, why: str) -> Finding:
-    """Return that it could not be looked at."""
+    """Return the finding that the check could not be made."""
     return Finding(check=check, state=State.UNKNOWN, detail=why)

@@ -1,4 +1,4 @@
-"""One run of the function, invoked once, and its report."""
+"""Invoke the function for one run, and print its report."""
 
 import json
 from collections import defaultdict
@@ -19,11 +19,11 @@ from visma_tokens_cli.stack import Stack
 MARGIN = timedelta(seconds=30)  # beyond the function's time-out
 COUNTS = ("issued", "fresh", "failed", "deferred", "removed")
 FAILURE = ("tenant", "reason", "detail", "remedy")
-MOST_NAMES = 10  # of those that failed alike
+MOST_NAMES = 10  # of tenants that failed for the same reason
 
 
 def run_now(stack: Stack, event: dict[str, Any]) -> dict[str, Any]:
-    """Invoke the function, and show on a terminal that this is what is waited for."""
+    """Invoke the function, and say so on a terminal while the command waits."""
     try:
         with waiting("The function is at work: a run of all tenants may take minutes …"):
             return invoke(stack, event)
@@ -35,7 +35,7 @@ def run_now(stack: Stack, event: dict[str, Any]) -> dict[str, Any]:
 def invoke(stack: Stack, event: dict[str, Any]) -> dict[str, Any]:
     """Invoke the function and return its report; raises CommandFailed when the run has failed.
 
-    Never twice: a call that gets no answer is not repeated, since the run goes on all the same.
+    A call without an answer is not repeated, because its run continues.
     """
     patience = stack.settings.period + MARGIN
     functions = stack.aws.client(
@@ -43,7 +43,7 @@ def invoke(stack: Stack, event: dict[str, Any]) -> dict[str, Any]:
         config=Config(
             read_timeout=patience.total_seconds(),
             retries={"total_max_attempts": 1},
-            tcp_keepalive=True,  # gateways forget a connection that is silent for minutes
+            tcp_keepalive=True,  # NAT gateways drop connections that are idle for minutes
         ),
     )
     try:
@@ -83,13 +83,13 @@ def _is_report(content: object) -> bool:
 
 
 def exit_code(report: dict[str, Any]) -> int:
-    """Return the exit code of a run: well is one that served everybody it was to serve."""
+    """Return the exit code of a run: WELL if no tenant failed or was deferred."""
     unserved = report["failed"] or report["deferred"] or report.get("skipped")
     return NOT_WELL if unserved else WELL
 
 
 def print_report(report: dict[str, Any], *, as_json: bool) -> None:
-    """Print what a run came to: its counts, then who failed, why, and what to do."""
+    """Print the counts of a run, then the tenants that failed, the reasons and the remedies."""
     if as_json:
         print_json(report)
         return
@@ -109,7 +109,7 @@ def print_report(report: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _failed(content: dict[str, Any], stack: Stack) -> CommandFailed:
-    """Return why a run failed; what the function says of it ends with the remedy."""
+    """Return why a run failed; the remedy is the end of the function's message."""
     message = str(content.get("errorMessage", "Lambda does not say why"))
     kind = IssuerError.recall(str(content.get("errorType")), message, None)
     for remedy in (kind.remedy, *kind.remedies.values()):

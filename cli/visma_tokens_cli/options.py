@@ -1,4 +1,4 @@
-"""What every command has: options as AWS tools name them, and its end in an exit code."""
+"""What all commands share: the options, named as in AWS tools, and the exit code."""
 
 import inspect
 import sys
@@ -16,7 +16,7 @@ from visma_tokens_cli.streams import abandon
 
 
 def example(*lines: str) -> str:
-    """Return the end of a command's help: lines that can be pasted, and so are never wrapped."""
+    r"""Return the examples that end a command's help; `\b` keeps Click from wrapping them."""
     return "\n".join(("\b", "For instance:", *(f"  {line}" for line in lines)))
 
 
@@ -39,7 +39,7 @@ def _url(value: str | None) -> str | None:
     try:
         url = urlsplit(value)
         is_url = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
-        # a password would be in what we print
+        # error messages print the URL, so it must have no password
         is_url = is_url and bool(SENDABLE.fullmatch(value)) and "@" not in url.netloc
     except ValueError:
         is_url = False
@@ -52,7 +52,7 @@ def _url(value: str | None) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Which stack, where, as whom; and whether what is printed is JSON."""
+    """The options of every command: the stack, its place, the credentials, and the format."""
 
     stack_name: Annotated[
         str, typer.Option(envvar="VISMA_TOKENS_STACK", help="The stack.", callback=_name)
@@ -67,9 +67,9 @@ class Options:
 
 
 def with_options(command: Callable[..., int]) -> Callable[..., None]:
-    """Give a command the shared options, as its keyword argument `options`.
+    """Pass the shared options to a command as its keyword argument `options`.
 
-    What it returns is the exit code.
+    The program exits with the code that the command returns, or with that of its failure.
     """
     shared = inspect.signature(Options).parameters
     own = inspect.signature(command).parameters

@@ -1,4 +1,4 @@
-"""What is to be done so that the tenants are as a file has them; pure."""
+"""Plan the changes that bring the tenants in line with a file; pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,13 +10,13 @@ from visma_tokens_cli.contents import OURS, Content
 from visma_tokens_cli.documents import Documents, Parameter, check_size
 from visma_tokens_cli.tenants_file import Document, Tenants
 
-ALONE = 500  # tenants at most, each with a parameter of its own
-PACKED_BYTES = 4000  # of a parameter with many; a standard one, which is free, holds 4,096
+ALONE = 500  # with more tenants, new ones share packed parameters
+PACKED_BYTES = 4000  # in a packed parameter; a standard parameter, which is free, holds 4,096
 DEFAULTS: dict[str, object] = {"client": "default", "enabled": True}
 
 
 class Action(StrEnum):
-    """What becomes of a tenant, as a diff marks it."""
+    """What the plan does to a tenant."""
 
     ADD = "add"
     CHANGE = "change"
@@ -25,7 +25,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A tenant, and which members become what; `broken` says why its document can't be used."""
+    """A tenant's change; `members` are (old, new) by name, `broken` says why the old is invalid."""
 
     tenant: str
     action: Action
@@ -40,7 +40,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Write:
-    """A parameter's new text, None where it goes; `before` is None where there is none yet."""
+    """A parameter's new text, None to delete it; `before` is None to create it."""
 
     name: str
     before: Parameter | None
@@ -49,7 +49,7 @@ class Write:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What changes, in the order of the file, and the writes that make it so, in their order."""
+    """The changes of tenants in the order of the file, and the writes in the order to make them."""
 
     changes: list[Change]
     unchanged: int
@@ -65,10 +65,10 @@ class Plan:
 
 
 def plan(documents: Documents, wanted: Tenants) -> Plan:
-    """Decide what to write; raises CommandFailed where that can't be told, or would be too long.
+    """Decide what to write; raises CommandFailed if a parameter is invalid, or would be too long.
 
-    Whoever is configured stays in its parameter, and one write holds all that changes in it: so
-    whoever has a document before and after has one in between. What is deleted comes last.
+    A configured tenant stays in its parameter, and each parameter is written once. So a tenant
+    that is in the old and the new configuration is never missing in between. Deletions come last.
     """
     documents.refuse_unreadable()
     contents, changes, new = dict(documents.contents), [], {}
@@ -129,7 +129,7 @@ def _differences(old: Document, new: Document) -> dict[str, tuple[object, object
 
 
 def _own(new: Tenants, documents: Documents) -> dict[str, Content]:
-    """Give each a parameter of its own."""
+    """Put each new tenant into a parameter of its own."""
     return {
         (name := documents.own_place(tenant)): Content(name=name, documents=((tenant, document),))
         for tenant, document in new.items()
@@ -137,13 +137,13 @@ def _own(new: Tenants, documents: Documents) -> dict[str, Content]:
 
 
 def _pack(new: Tenants, contents: Mapping[str, Content], path: str) -> dict[str, Content]:
-    """Put them into packed parameters: first into those of ours that have room, then into more."""
+    """Put new tenants into the packed parameters that have room, then into new ones."""
     placed: dict[str, Content] = {}
     rooms = _rooms(contents, path)
     room = next(rooms)
     for tenant, document in new.items():
         while len((fuller := room.put(tenant, document)).text().encode()) > PACKED_BYTES:
-            if not room.documents:  # a long note: it doesn't fit with any other
+            if not room.documents:  # a long note: the document needs a parameter for itself
                 break
             room = next(rooms)
         room = placed[room.name] = fuller

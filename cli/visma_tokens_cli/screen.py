@@ -1,4 +1,4 @@
-"""What is printed: tables and words for people, JSON for scripts; a token by `print_bare` alone."""
+"""Print tables and text for people, JSON for scripts; only `print_bare` prints a token."""
 
 import json
 import os
@@ -18,25 +18,24 @@ from visma_tokens_cli.streams import COLUMNS, is_size, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-FINE_MINUTES = 2  # below, seconds matter
-PIPED_COLUMNS = 200  # where nobody has a width
+FINE_MINUTES = 2  # shorter spans are shown in seconds
+PIPED_COLUMNS = 200  # of output that goes to a pipe or a file
 
 
 class Text(rich.text.Text):
-    """Text of which a terminal obeys nothing."""
+    """Text whose control characters are escaped, so that a terminal shows and never obeys them."""
 
     def __init__(self, text: str = "", style: str = "", **settings: Any) -> None:  # noqa: ANN401
-        """Take the text, from wherever it is."""
         super().__init__(printable(text), style, **settings)
 
     def append(self, text: "rich.text.Text | str", style: Any = None) -> "Text":  # noqa: ANN401
-        """Add a text, from wherever it is."""
+        """Append text, escaped too."""
         super().append(printable(text) if isinstance(text, str) else text, style)
         return self
 
 
 class Console(rich.console.Console):
-    """One to which text is never markup, nor anything that a terminal obeys."""
+    """A console that prints text as it is: markup is no markup, control characters are escaped."""
 
     def __init__(self, *, stderr: bool) -> None:
         """Write on stdout or on stderr."""
@@ -47,40 +46,40 @@ class Console(rich.console.Console):
             self.width = COLUMNS
 
     def render_str(self, text: str, **settings: Any) -> rich.text.Text:  # noqa: ANN401
-        """Make a text of a string, as Rich does for all that it prints."""
+        """Escape a string; Rich calls this for each string that it prints."""
         return super().render_str(printable(text), **settings)
 
     @property
     def is_screen(self) -> bool:
-        """Tell whether one picture can be shown over another, whatever FORCE_COLOR says."""
+        """Tell whether lines can be erased and shown anew; FORCE_COLOR doesn't count."""
         can_erase = self.is_terminal and self.is_interactive and not self.is_dumb_terminal
         return can_erase and self.file.isatty()
 
     @property
     def encoding(self) -> str:
-        """Say that any character can be written: the stream has a plain one where it can't."""
+        """Return utf-8, for all characters: the stream replaces those that it can't encode."""
         return "utf-8"
 
     def on_broken_pipe(self) -> None:
-        """Leave it to who called, where nobody reads on."""
+        """Raise BrokenPipeError to the caller, in place of Rich's exit."""
         raise  # noqa: PLE0704  while it is handled
 
 
 def out() -> Console:
-    """Return the console for what was asked for."""
+    """Return the console for results, on stdout."""
     return Console(stderr=False)
 
 
 def err() -> Console:
-    """Return the console for progress, questions and failures."""
+    """Return the console for progress, questions and failures, on stderr."""
     return Console(stderr=True)
 
 
 @contextmanager
 def waiting(words: str) -> "Iterator[Callable[[str], None]]":
-    """Show on a terminal what is waited for, until the block ends; give what replaces that.
+    """Show on a terminal what the command waits for; yields a function to replace the text.
 
-    It stands still: what AWS's library asks meanwhile, such as for a code, has to stay.
+    The line isn't animated: a question of the AWS SDK, as for an MFA code, has to stay visible.
     """
     console = err()
 
@@ -98,7 +97,7 @@ def waiting(words: str) -> "Iterator[Callable[[str], None]]":
 
 def print_json(value: "Mapping[str, Any] | Sequence[Any]") -> None:
     """Print a value as JSON, for a script."""
-    json.dump(value, sys.stdout, indent=2, default=str)  # in ASCII, which any terminal takes
+    json.dump(value, sys.stdout, indent=2, default=str)  # ASCII works on any terminal
     sys.stdout.write("\n")
 
 
@@ -108,7 +107,7 @@ def print_bare(text: str) -> None:
 
 
 def plain(value: object) -> dict[str, Any]:
-    """Return the members of a value as scripts read them; times are ISO 8601 in UTC."""
+    """Return the fields of a dataclass for JSON; times are ISO 8601 in UTC."""
     return {
         name: one.isoformat(timespec="seconds") if isinstance(one, datetime) else one
         for name, one in vars(value).items()
@@ -116,7 +115,7 @@ def plain(value: object) -> dict[str, Any]:
 
 
 def listed(names: "Sequence[str]", most: int) -> str:
-    """Return names for a sentence, and how many more there are."""
+    """Return the first names for a sentence, and the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
@@ -127,14 +126,14 @@ def counted(number: int, what: str) -> str:
 
 
 def say(text: str, style: str = "") -> None:
-    """Tell on stderr what goes on; a text from elsewhere is not markup."""
+    """Print a message on stderr."""
     console = err()
-    with suppress(OSError):  # of which nobody could be told
+    with suppress(OSError):  # stderr is closed, so nobody can be told
         console.print(text, style=style, soft_wrap=not console.is_terminal)
 
 
 def labelled(label: str, text: str, columns: int, console: rich.console.Console) -> str:
-    """Return a label and, from that column on, a text that is wrapped to the console's width."""
+    """Return a label, and a text that starts at that column and is wrapped to the console."""
     return textwrap.fill(
         printable(text),
         width=max(console.width, 2 * columns),
@@ -145,7 +144,7 @@ def labelled(label: str, text: str, columns: int, console: rich.console.Console)
 
 
 def shown_span(span: timedelta) -> str:
-    """Return a time span as people read it, as fine as it matters."""
+    """Return a time span in one or two units, as in `3 h 12 min` or `45 s`."""
     seconds = int(abs(span).total_seconds())
     days, hours, minutes = seconds // 86_400, seconds // 3600, seconds // 60
     if days:

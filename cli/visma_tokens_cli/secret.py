@@ -1,4 +1,4 @@
-"""A client secret: given by a person, staged, created; and the states that it can be in."""
+"""Client secrets: read from a person, staged, created; and why AWS may refuse that."""
 
 import json
 import sys
@@ -10,8 +10,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from token_issuer.clients.credentials import AUTH_METHODS, parse_credentials
-from token_issuer.clients.secrets_manager import MISSING, PENDING
+from token_issuer.clients.credentials import AUTH_METHODS, PENDING, parse_credentials
+from token_issuer.clients.secrets_manager import MISSING, UNUSABLE
 from token_issuer.errors import ClientFailed, ClientSecretInvalid, ClientSecretUnreadable
 from token_issuer.foreign_errors import aws_code
 from token_issuer.names import NAME, NAME_WORDS
@@ -21,8 +21,7 @@ from visma_tokens_cli.files import name_of, read_bytes
 from visma_tokens_cli.screen import err, say
 from visma_tokens_cli.stack import Stack
 
-MOST_BYTES = 65_536  # of a secret, as Secrets Manager has it
-UNUSABLE = "InvalidRequestException"  # the secret, in the state that it is in
+MOST_BYTES = 65_536  # in a secret, by Secrets Manager's quota
 
 
 def check_client(client: str) -> None:
@@ -36,10 +35,10 @@ def check_client(client: str) -> None:
 
 
 def read_document(file: Path | None, auth_method: Callable[[], str]) -> str:
-    """Return a client secret document: from a file, from stdin, or from a person who types it.
+    """Return a client secret document, from a file, from stdin, or typed by a person.
 
-    A person is not asked for the `auth_method`. Raises CommandFailed where it is none; never with
-    anything of what is in it.
+    A typed document gets its `auth_method` from the function of that name. Raises CommandFailed
+    for an invalid document, and quotes nothing of it.
     """
     text = _read_text(file) if file else _ask(auth_method)
     try:
@@ -51,7 +50,7 @@ def read_document(file: Path | None, auth_method: Callable[[], str]) -> str:
 
 def _read_text(file: Path) -> str:
     try:
-        # as editors on Windows write it
+        # editors on Windows begin a file with a byte order mark
         return read_bytes(file, MOST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CommandFailed(
@@ -62,7 +61,7 @@ def _read_text(file: Path) -> str:
 
 
 def read_auth_method(stack: Stack, client: str) -> str:
-    """Return how a client authenticates now; where that can't be told, say what is assumed."""
+    """Return the client's current auth_method; if it can't be read, say which one is assumed."""
     assumed = AUTH_METHODS[0]
     try:
         return stack.secrets().read(client).auth_method
@@ -84,7 +83,7 @@ def _ask(auth_method: Callable[[], str]) -> str:
     try:
         document = {
             "client_id": console.input("Client ID: ").strip(),
-            # which turns the echo off before it asks: who pastes is fast
+            # getpass turns the echo off before it asks, so that nothing pasted is shown
             "client_secret": getpass("Client secret (not shown): ").strip(),
         }
     except EOFError:
@@ -108,7 +107,7 @@ def _ask(auth_method: Callable[[], str]) -> str:
 
 
 def stage(stack: Stack, client: str, document: str) -> str:
-    """Stage a client secret as pending, and return its version; the first one is current at once.
+    """Stage a secret as pending, and return its version id; a client's first is current at once.
 
     https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_PutSecretValue.html
     """
@@ -121,7 +120,7 @@ def stage(stack: Stack, client: str, document: str) -> str:
         code = aws_code(error)
         if code == MISSING:
             raise unchanged(no_secret(client, secret_id)) from None
-        # a replica is another error than one that is scheduled for deletion
+        # a replica gives InvalidParameterException, a scheduled deletion gives UNUSABLE
         found = _why_not(stack, client) if code in {UNUSABLE, "InvalidParameterException"} else None
         if found or code == UNUSABLE:
             raise unchanged(found or _odd(stack, secret_id)) from None
@@ -130,7 +129,7 @@ def stage(stack: Stack, client: str, document: str) -> str:
 
 
 def create(stack: Stack, client: str, document: str) -> str:
-    """Create the secret of a client that has none yet, and return its version."""
+    """Create the secret of a client that has none yet, and return its version id."""
     secret_id = secret_id_of(stack, client)
     call = partial(stack.aws.client("secretsmanager").create_secret, Name=secret_id)
     answer = answer_unless(
@@ -142,7 +141,7 @@ def create(stack: Stack, client: str, document: str) -> str:
 
 
 def _why_not(stack: Stack, client: str) -> ClientSecretUnreadable | None:
-    """Return which state a secret is in that takes no value, or has none; None if in no such."""
+    """Return why a secret accepts no value, or that it has none yet; None if neither is known."""
     secret_id = secret_id_of(stack, client)
     try:
         described = _describe(stack, secret_id)
@@ -165,16 +164,16 @@ def _why_not(stack: Stack, client: str) -> ClientSecretUnreadable | None:
 
 
 def _describe(stack: Stack, secret_id: str) -> Mapping[str, Any]:
-    """Return the state of a secret, {} where there is none."""
+    """Return AWS's description of a secret, {} if there is no such secret."""
     describe = partial(stack.aws.client("secretsmanager").describe_secret, SecretId=secret_id)
     if (described := answer_unless(describe, MISSING)) is None:
         return {}
-    _ = described["ARN"]  # else it is no answer of AWS
+    _ = described["ARN"]  # raises NotOfAws without one
     return described
 
 
 def deletion_of(stack: Stack, secret_id: str) -> ClientSecretUnreadable | None:
-    """Return that a secret is scheduled for deletion, or that this role may not see whether."""
+    """Return a failure if a secret is scheduled for deletion, or if that can't be read."""
     try:
         described = _describe(stack, secret_id)
     except ClientError as error:
@@ -196,7 +195,7 @@ def _aws(stack: Stack, command: str, secret_id: str) -> str:
 
 
 def no_secret(client: str, secret_id: str) -> ClientSecretUnreadable:
-    """Return that there is none."""
+    """Return the failure that there is no such secret."""
     return _with(
         f"There is no secret {secret_id}",
         "If the client name is right, create the secret:"
@@ -205,7 +204,7 @@ def no_secret(client: str, secret_id: str) -> ClientSecretUnreadable:
 
 
 def no_value(client: str, secret_id: str) -> ClientSecretUnreadable:
-    """Return that it is empty."""
+    """Return the failure that the secret has no value."""
     return _with(
         f"Secret {secret_id} has no value yet",
         f"Set one: visma-tokens secret stage --client {client}",
@@ -237,5 +236,5 @@ def _with(detail: str, remedy: str) -> ClientSecretUnreadable:
 
 
 def secret_id_of(stack: Stack, client: str) -> str:
-    """Return the secret of a client."""
+    """Return the name of a client's secret."""
     return f"{stack.settings.client_secrets_prefix}/{client}"

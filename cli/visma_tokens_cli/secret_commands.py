@@ -64,7 +64,8 @@ def secret_status(
 ) -> int:
     """Show the versions of client secrets.
 
-    Who is current, and what became of the pending one; exits with 1 where something is to be done.
+    Shows which one is current, and whether a pending one was proved. Exits with 1 if you have to
+    do something.
     """
     from visma_tokens_cli import screen
     from visma_tokens_cli.secret_status import read_secrets, render

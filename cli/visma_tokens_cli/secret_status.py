@@ -1,4 +1,4 @@
-"""The versions of client secrets, and what became of a pending one."""
+"""`visma-tokens secret status`: the versions of client secrets, and what is wrong with them."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,7 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from token_issuer.clients.secrets_manager import CURRENT, MISSING, PENDING, PREVIOUS
+from token_issuer.clients.credentials import CURRENT, PENDING, PREVIOUS
+from token_issuer.clients.secrets_manager import MISSING
 from token_issuer.errors import ClientFailed, ClientSecretUnreadable, IssuerError
 from token_issuer.ledger.records import ClientRecord, Memory
 from visma_tokens_cli.failures import answer_unless
@@ -27,7 +28,7 @@ MEANINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """A version of a client secret; nothing of what is in it."""
+    """A version of a client secret, without its value."""
 
     version: str
     stages: tuple[str, ...]
@@ -38,9 +39,8 @@ class Version:
 class SecretStatus:
     """The versions of a client's secret, and what the ledger knows of them.
 
-    `versions` is None where there is no such secret; `deletion` says that it is scheduled
-    for deletion, or that this role may not see whether. `failure` says why the last run could not
-    use the current version.
+    `versions` is None if there is no such secret. `deletion` says that it is scheduled for
+    deletion, or that this can't be read. `failure` says why runs can't use the current version.
     """
 
     client: str
@@ -52,12 +52,12 @@ class SecretStatus:
 
     @property
     def is_in_use(self) -> bool:
-        """Tell whether tokens are asked for with the current version."""
+        """Tell whether the issuer uses the current version."""
         return not (self.deletion or self.failure or self.record.fallback)
 
     @property
     def is_well(self) -> bool:
-        """Tell whether the current version serves, and none is pending for a reason."""
+        """Tell whether there is nothing to report."""
         return not self.notices()
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class SecretStatus:
         }
 
     def notices(self) -> list[IssuerError]:
-        """Return what is wrong: no secret, no value, one that is pending still, another in use."""
+        """Return what is wrong: no secret, no value, a pending one refused, a fallback in use."""
         found: list[IssuerError] = []
         stages = {stage for one in self.versions or [] for stage in one.stages}
         if self.versions is None:
@@ -120,7 +120,7 @@ def _read(stack: Stack, client: str, memory: Memory) -> SecretStatus:
 
 
 def _failure(client: str, memory: Memory) -> IssuerError | None:
-    """Return why the client, and not only a tenant, has failed, if none was served after that."""
+    """Return the last failure of the client itself, unless a tenant got a token after it."""
     records = [one for one in memory.records.values() if one.client == client]
     served = [one.issued.issued_at for one in records if one.issued]
     failures = [one.failure for one in records if one.failure and one.failure.reason in OF_A_CLIENT]
@@ -131,7 +131,7 @@ def _failure(client: str, memory: Memory) -> IssuerError | None:
 
 
 def _read_versions(stack: Stack, secret_id: str) -> list[Version] | None:
-    # those with a stage are twenty at most, so one page holds them
+    # one page is enough: at most twenty versions have a stage
     read = stack.aws.client("secretsmanager").list_secret_version_ids
     answer = answer_unless(partial(read, SecretId=secret_id), MISSING)
     if answer is None:
@@ -149,7 +149,7 @@ def _read_versions(stack: Stack, secret_id: str) -> list[Version] | None:
 
 
 def render(secrets: list[SecretStatus]) -> RenderableType:
-    """Return a table for each secret, and what is to be told of it."""
+    """Return a table for each secret, followed by its notices."""
     parts: list[RenderableType] = []
     for secret in secrets:
         table = Table(

@@ -36,25 +36,25 @@ from visma_tokens_cli.failures import SIGN_IN, CommandFailed, answer_unless
 from visma_tokens_cli.options import Options
 from visma_tokens_cli.streams import printable
 
-ANEW = (  # since CloudFormation doesn't miss what was deleted by hand
+ANEW = (  # `sam deploy` is not enough: CloudFormation doesn't notice deletions by hand
     "Detach ReadTokensPolicyArn from its roles, `sam delete` the stack, and deploy it anew:"
     " tenants, tokens and client secrets stay, and consumers need the new policy."
 )
 KEYS = ("access key id", "secret access key", "session token")
-USER = re.compile(r"//\S*@")  # and password, of a URL
-READS_PER_SECOND = 9.0  # of the 40 that the account's consumers share by default
+USER = re.compile(r"//\S*@")  # user and password of a URL
+READS_PER_SECOND = 9.0  # by default AWS allows 40 to an account, and consumers need them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """What CloudFormation and the function say of themselves; `parameters` are the template's."""
+    """A deployed stack and the function's settings; `parameters` are those of the template."""
 
     name: str
     region: str
     outputs: dict[str, str]
     parameters: dict[str, str]
     status: str
-    role: str  # the function's, by name
+    role: str  # the name of the function's role
     settings: Settings
     aws: boto3.Session = field(repr=False)
 
@@ -76,12 +76,12 @@ class Stack:
         return parse_configuration(parameters, path, last_tenants(memory))
 
     def secrets(self) -> ClientSecrets:
-        """Return the secrets of clients, to read."""
+        """Return a reader of the clients' secrets."""
         client, prefix = self.aws.client("secretsmanager"), self.settings.client_secrets_prefix
         return ClientSecrets(client, prefix)
 
     def aws_command(self, *words: str) -> str:
-        """Return a command of the AWS CLI that can be pasted, for where the stack is."""
+        """Return a command of the AWS CLI to paste, with the stack's Region and profile."""
         url, profile = getattr(self.aws, "endpoint_url", None), self.aws.profile_name
         where = ["--region", self.region]
         where += ["--profile", profile] if profile != "default" else []
@@ -89,12 +89,12 @@ class Stack:
         return shlex.join(["aws", *words, *where])
 
     def writes(self) -> Pacer:
-        """Return the pace of writes to Parameter Store, which is the function's."""
+        """Return a pacer for writes to Parameter Store, as fast as the function's."""
         return _pacer(self.settings.writes_per_second)
 
 
 def reads() -> Pacer:
-    """Return the pace of reads of Parameter Store."""
+    """Return a pacer for reads of Parameter Store."""
     return _pacer(READS_PER_SECOND)
 
 
@@ -103,23 +103,23 @@ def _pacer(per_second: float) -> Pacer:
 
 
 class _Session(boto3.Session):
-    """One whose clients call the endpoint that was asked for, whatever the environment says."""
+    """A session whose clients call the endpoint of --endpoint-url, if there is one."""
 
     endpoint_url: str | None = None
 
     def client(self, *names: Any, **settings: Any) -> Any:  # noqa: ANN401
-        """Make a client, as boto3 does; raises CommandFailed where a setting can't be used."""
+        """Make a client; raises CommandFailed if a setting of the person can't be used."""
         with _settings_of_a_person():
             client = super().client(*names, **{"endpoint_url": self.endpoint_url} | settings)
-            _ = urlsplit(client.meta.endpoint_url).port  # one that is none breaks each request
-        # keys may run out meanwhile, and botocore has no error of its own for that
+            _ = urlsplit(client.meta.endpoint_url).port  # a bad port raises ValueError
+        # keys may expire during the command, and botocore has no error of its own for that
         client.meta.events.register("before-sign", lambda **_: _load_credentials(self))
         return client
 
 
 @contextmanager
 def _breaking(what: str, remedy: str) -> Iterator[None]:
-    """Raise CommandFailed for whatever botocore does with a value that it doesn't expect."""
+    """Turn any exception that botocore raises for an odd value into CommandFailed."""
     try:
         yield
     except (BotoCoreError, ClientError, CommandFailed):
@@ -137,7 +137,7 @@ def _settings_of_a_person() -> AbstractContextManager[None]:
 
 
 def open_session(options: Options) -> boto3.Session:
-    """Return a session with AWS as a person asks for it, and else as the AWS CLI has it."""
+    """Return a session by the options; what they don't set is as for the AWS CLI."""
     _spare_loopback()
     core = botocore.session.get_session()
     core.register("before-send", _refuse_unsafe)
@@ -149,7 +149,7 @@ def open_session(options: Options) -> boto3.Session:
         session = _Session(
             botocore_session=core,
             profile_name=options.profile,
-            region_name=options.region or os.environ.get("AWS_REGION"),  # which boto3 doesn't know
+            region_name=options.region or os.environ.get("AWS_REGION"),  # boto3 ignores it
         )
         providers = core.get_component("credential_provider")
     providers.get_provider("assume-role")._prompter = _ask_for_code  # noqa: SLF001
@@ -159,7 +159,7 @@ def open_session(options: Options) -> boto3.Session:
 
 
 def _load_credentials(session: boto3.Session) -> None:
-    """Have a person asked what has to be, before anything else; raises CommandFailed."""
+    """Load the credentials now, so that questions come first; raises CommandFailed."""
     with _breaking("Your AWS credentials can't be loaded", SIGN_IN):
         credentials = session.get_credentials()
         keys = credentials.get_frozen_credentials() if credentials else ()
@@ -173,7 +173,7 @@ def _load_credentials(session: boto3.Session) -> None:
 
 
 def _ask_for_code(question: str) -> str:
-    """Ask on a terminal alone: what is on standard input may be a client secret."""
+    """Ask for an MFA code on a terminal only: standard input may be a client secret."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", GetPassWarning)
@@ -188,18 +188,18 @@ def _ask_for_code(question: str) -> str:
 
 
 def _refuse_unsafe(**sending: Any) -> None:  # noqa: ANN401
-    """Send nothing to a URL that isn't safe, whatever setting it is from."""
+    """Raise CommandFailed before a request goes to an unsafe URL (botocore's `before-send`)."""
     url = sending["request"].url
     if not is_safe(url):
         parts = parse_url(url)
-        raise CommandFailed(  # without a user name and password that may be in it
+        raise CommandFailed(  # the host only: the URL may have a password
             f"{parts.scheme}://{parts.host} is not https, so nothing was sent there",
             "Correct AWS_ENDPOINT_URL, or endpoint_url in the AWS CLI's configuration.",
         )
 
 
 def _spare_loopback() -> None:
-    """Have no proxy asked for what is on this machine; the AWS SDK takes them from here too."""
+    """Add this machine to `no_proxy`, which the AWS SDK reads too."""
     proxies = getproxies_environment()
     spared = proxies.get("no", "")
     if proxies and spared != "*":
@@ -207,7 +207,7 @@ def _spare_loopback() -> None:
 
 
 def open_stack(options: Options) -> Stack:
-    """Look the stack up; raises CommandFailed where there is none that can be used."""
+    """Read the stack and the function's settings; raises CommandFailed if they can't be used."""
     aws = open_session(options)
     cloudformation = aws.client("cloudformation")
     region = cloudformation.meta.region_name
@@ -266,7 +266,7 @@ def open_stack(options: Options) -> Stack:
 
 
 def _unusable(name: str, status: str) -> tuple[str, str]:
-    """Return why a stack has not what ours have, and what to do about it."""
+    """Return why a stack lacks the outputs of a token issuer, and the remedy."""
     if status == "DELETE_COMPLETE":
         return f"{name} is deleted: {status}", "Deploy it anew, or give another --stack-name."
     if status.startswith("DELETE"):

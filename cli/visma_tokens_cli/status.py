@@ -1,4 +1,4 @@
-"""How each tenant is: read from ledger, configuration and parameters, the worst first."""
+"""Read the state of each tenant from ledger, configuration and parameters."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -7,15 +7,15 @@ from functools import partial
 from itertools import batched
 
 from token_issuer.tenants.configuration import Configuration
+from token_issuer.tokens.store import NAMES_AT_ONCE
 from visma_tokens_cli.assessment import Status, TenantStatus, assess, compare, in_order
 from visma_tokens_cli.stack import Stack, reads
 
-TEN = 10  # names that GetParameters takes
-FEW = 500  # tenants whose parameters are all compared: in six seconds
+FEW = 500  # up to so many tenants, all parameters are compared, which takes six seconds
 
 
 def read_status(stack: Stack, *, failing: bool = False, most: int | None = None) -> Status:
-    """Read ledger and configuration, and compare with the parameters those that `choose` says."""
+    """Read ledger and configuration, and compare the tenants of `choose` with their parameters."""
     memory = stack.read_ledger()
     configuration = stack.read_tenants(memory)
     status = assess(memory, configuration, datetime.now(UTC), stack.settings)
@@ -26,7 +26,7 @@ def read_status(stack: Stack, *, failing: bool = False, most: int | None = None)
 
 
 def choose(status: Status, *, failing: bool, most: int | None) -> list[TenantStatus]:
-    """Return whose parameters are compared: all, or of many those that are shown; pure."""
+    """Return the tenants whose parameters are compared: all, or if many, those shown; pure."""
     if most is None or len(status.tenants) <= FEW:
         return status.tenants
     return status.only(failing=failing).tenants[:most]
@@ -35,9 +35,10 @@ def choose(status: Status, *, failing: bool, most: int | None) -> list[TenantSta
 def read_compared(
     stack: Stack, configuration: Configuration, tenants: Iterable[TenantStatus]
 ) -> dict[str, TenantStatus]:
-    """Return those that have a token by the ledger, compared with their parameters, by tenant.
+    """Compare the tenants that have a token by the ledger with their parameters; keys are names.
 
-    Where they disagree, the ledger is read once more: a run stores a token, then records it.
+    Where they disagree, the ledger is read again: a run may have stored a token, and recorded it
+    only now.
     """
     known = {one.tenant: one for one in tenants if one.version}
     stored = read_versions(stack, known)
@@ -50,13 +51,13 @@ def read_compared(
 
 
 def read_versions(stack: Stack, names: Iterable[str]) -> dict[str, int]:
-    """Return the versions of token parameters by tenant, read undecrypted; none where it is gone.
+    """Read the versions of token parameters by tenant, without decrypting; no key if one is gone.
 
     https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
     """
     ssm, pacer, path = stack.aws.client("ssm"), reads(), f"{stack.settings.tokens_path}/"
     versions: dict[str, int] = {}
-    for some in batched(names, TEN, strict=False):
+    for some in batched(names, NAMES_AT_ONCE, strict=False):
         page = pacer.send(partial(ssm.get_parameters, Names=[f"{path}{name}" for name in some]))
         versions |= {one["Name"].removeprefix(path): one["Version"] for one in page["Parameters"]}
     return versions

@@ -1,4 +1,4 @@
-"""How tenants are, as people see it: a summary, a table, and what to do."""
+"""Show the state of tenants to people: a summary, a table, and what to do."""
 
 import sys
 import time
@@ -18,9 +18,9 @@ from visma_tokens_cli.failures import FAILURES, SIGN_IN, explain
 from visma_tokens_cli.screen import Text, counted, listed, out, shown_span
 
 BAR = 8  # columns
-NAMED = 5  # tenants that fail alike
+NAMED = 5  # tenants with the same failure, of which the others are counted
 WATCH_SECONDS = 5.0
-BESIDE_ROWS = 12  # lines of a screen that are none of the table's rows
+BESIDE_ROWS = 12  # lines of the screen for everything but rows
 STYLES = {
     State.WITHOUT: "red",
     State.LOST: "red",
@@ -34,9 +34,10 @@ STYLES = {
 def watch_status(
     read: Callable[[int], Status], *, failing: bool, sleep: Callable[[float], None] = time.sleep
 ) -> NoReturn:
-    """Show what fits the screen, and again every five seconds, until Ctrl-C or SIGTERM.
+    """Show what fits the screen, anew every five seconds, until Ctrl-C or SIGTERM.
 
-    A failure is shown above the last picture, unless there is none or one has to sign in again.
+    A failed read is shown above the last table. It is raised if there is no table yet, or if the
+    operator has to sign in again.
     """
     console, seen = out(), None
     with Live(Text("Reading …"), console=console, auto_refresh=False, screen=True) as live:
@@ -71,7 +72,7 @@ def render(status: Status, *, failing: bool, most: int | None) -> RenderableType
     told = [
         (f"{listed(names, NAMED)}: {detail}", remedy) for (detail, remedy), names in causes.items()
     ]
-    # these name themselves
+    # the text of these errors says which document it is
     told += [(error.detail, error.remedy) for error in status.documents.values()]
     for words, remedy in told:
         parts.append(Text(f"\n{words}\n{remedy}"))
@@ -94,13 +95,13 @@ def _summary(status: Status) -> Text:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The table; where it is too wide it has fewer columns, and half a name only then."""
+    """The table; if it is too wide, it drops columns first, and cuts names only then."""
 
     rows: list[TenantStatus]
     now: datetime
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = ["Version", "bar", "Last failure"]  # the least missed first
+        columns = ["Version", "bar", "Last failure"]  # in the order in which they are dropped
         unbound = options.update(width=sys.maxsize)
         table = self._table(columns)
         while columns and console.measure(table, options=unbound).maximum > options.max_width:

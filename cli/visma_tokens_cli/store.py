@@ -1,4 +1,4 @@
-"""The tenant documents in Parameter Store, where others write too."""
+"""Read and write tenant documents in Parameter Store, where others may write at the same time."""
 
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,53 +18,51 @@ if TYPE_CHECKING:
 
 
 class Store:
-    """The tenant documents in Parameter Store."""
+    """The tenant documents below a path of Parameter Store; `reads` and `writes` set the pace."""
 
     def __init__(self, ssm: "SSMClient", path: str, *, reads: Pacer, writes: Pacer) -> None:
-        """Take the path that they are below, and the paces."""
         self._ssm = ssm
         self._path = path
         self._reads = reads
         self._writes = writes
 
     def read(self) -> Documents:
-        """Read all of them; raises TenantsUnreadable."""
+        """Read all documents; raises TenantsUnreadable."""
         parameters = TenantDocuments(self._ssm, self._path, self._reads).read()
         return parse_documents(parameters, self._path)
 
     def create(self, name: str, text: str) -> None:
-        """Make a parameter; raises CommandFailed where there is one of that name."""
+        """Create a parameter; raises CommandFailed if somebody else has created it."""
         put = partial(self._put, name, text, overwrite=False)
         if answer_unless(put, "ParameterAlreadyExists") is None:
             found = self._get(name)
-            if found is None or found.text != text:  # else a call that had worked was made again
+            if found is None or found.text != text:  # ours: the call was repeated after success
                 raise _changed(name)
 
     def overwrite(self, parameter: Parameter, text: str) -> None:
-        """Put a text in place of the one that was read; raises CommandFailed where it has changed.
+        """Replace the text that was read; raises CommandFailed if somebody else has changed it.
 
-        PutParameter has no condition. So the version is read right before; and the version that it
-        answers with tells of another write in between, whose text is then put back. What remains:
-        for that moment a run may read ours, and if we are killed in it, ours stays; and who writes
-        without a look, at any time, overwrites us.
+        PutParameter has no condition. So the version is compared right before the write. If the
+        write skips a version, somebody else wrote in between: their text is put back. In that
+        moment a run may read our text, and if the command is killed then, our text stays.
         """
         name = parameter.name
         self._compare(parameter)
         version = self._put(name, text, overwrite=True)
-        if version <= parameter.version:  # it was deleted in between, and is made anew
+        if version <= parameter.version:  # somebody deleted it, and we made it anew
             self.delete(Parameter(name=name, text=text, version=version))
             raise _changed(name)
         self._put_back(name, parameter.version, text, version)
 
     def delete(self, parameter: Parameter) -> None:
-        """Delete what was read; raises CommandFailed where it has changed.
+        """Delete what was read; raises CommandFailed if somebody else has changed it.
 
-        DeleteParameter has no condition, and takes the history with it: a write between our look
+        DeleteParameter has no condition, and deletes the history too. So a write between our read
         and our call, some hundredths of a second, is lost.
         """
         self._compare(parameter)
         delete = partial(self._ssm.delete_parameter, Name=parameter.name)
-        # it is gone where a call that had worked was made again
+        # ParameterNotFound: the call was repeated after success
         answer_unless(partial(self._writes.send, delete), "ParameterNotFound")
 
     def _compare(self, parameter: Parameter) -> None:
@@ -72,9 +70,9 @@ class Store:
             raise _changed(parameter.name)
 
     def _put_back(self, name: str, before: int, ours: str, version: int) -> None:
-        """Put back what others wrote between those versions; raises CommandFailed where they did.
+        """Put back what others wrote between two versions; raises CommandFailed if they did.
 
-        Whatever ends it early, it is told which version of theirs is not put back.
+        If it ends early, it says which of their versions is not put back.
         """
         first, theirs = version, version - 1
         try:
@@ -94,7 +92,7 @@ class Store:
             raise _changed(name)
 
     def _overwritten(self, name: str, before: int, version: int, ours: str) -> Parameter | None:
-        """Return the newest version between those two that isn't ours, made by a repeated call."""
+        """Return the newest version in between with a text of others; repeated calls have ours."""
         for number in range(version - 1, before, -1):
             found = self._get(f"{name}:{number}")
             if found and found.text != ours:
@@ -112,13 +110,13 @@ class Store:
     def _put(self, name: str, text: str, *, overwrite: bool) -> int:
         check_size(name, text)
         put = partial(self._ssm.put_parameter, Name=name, Value=text, Type="String")
-        # what fits a standard parameter stays one, which is free
+        # Intelligent-Tiering keeps a text that fits in a standard parameter, which is free
         answer = self._writes.send(partial(put, Tier="Intelligent-Tiering", Overwrite=overwrite))
         return answer["Version"]
 
 
 def open_store(stack: Stack) -> Store:
-    """Return the tenant documents of a stack."""
+    """Return the store of a stack's tenant documents."""
     once = Config(retries={"total_max_attempts": 1})  # the pacer repeats
     return Store(
         stack.aws.client("ssm", config=once),

@@ -1,4 +1,4 @@
-"""A token parameter: read, and what the token says of itself."""
+"""Read a token parameter, and the claims of its token."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ from visma_tokens_cli.stack import Stack
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """What a token parameter holds."""
+    """The content of a token parameter."""
 
     version: int
     value: str = field(repr=False)
@@ -27,7 +27,7 @@ class Stored:
 
     @property
     def expires_at(self) -> datetime | None:
-        """Return when its claims say that it expires; None where they say nothing."""
+        """Return the time in the claim `exp`, None without one."""
         exp = claims_of(self.value).get("exp")
         if isinstance(exp, bool) or not isinstance(exp, int | float):
             return None
@@ -38,7 +38,7 @@ class Stored:
 
 
 def claims_of(token: str) -> dict[str, Any]:
-    """Return a JWT's claims, unverified, and {} for anything else (RFC 7519 §7.2)."""
+    """Return a JWT's claims without verifying it, {} for anything else (RFC 7519 §7.2)."""
     parts = token.split(".")
     if len(parts) != 3:  # noqa: PLR2004  header, claims, signature
         return {}
@@ -50,16 +50,16 @@ def claims_of(token: str) -> dict[str, Any]:
 
 
 def parameter_of(stack: Stack, tenant: str) -> str:
-    """Return the parameter that a tenant's token is in."""
+    """Return the name of the parameter with a tenant's token."""
     return f"{stack.settings.tokens_path}/{tenant}"
 
 
 def read_token(stack: Stack, tenant: str) -> Stored | None:
-    """Read and decrypt a token, None where there is none; raises ClientError.
+    """Read and decrypt a token, None if there is none; raises ClientError.
 
     https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html
     """
-    if not NAME.fullmatch(tenant):  # acme:3 would be an earlier version
+    if not NAME.fullmatch(tenant):  # acme:3 would read an earlier version
         return None
     read = partial(stack.aws.client("ssm").get_parameter, Name=parameter_of(stack, tenant))
     answer = answer_unless(partial(read, WithDecryption=True), "ParameterNotFound")

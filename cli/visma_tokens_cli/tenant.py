@@ -1,4 +1,4 @@
-"""One tenant: configured, taken out, turned on and off; and what the issuer makes of it."""
+"""Add, remove, enable and disable one tenant, and have the issuer act on it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,11 +18,11 @@ from visma_tokens_cli.status import read_versions
 from visma_tokens_cli.store import Store, open_store
 
 CLOCK = Clock()
-PATIENCE = 20.0  # seconds until the function reads what was written, at most
-PAUSE = 4.0  # seconds
-MOST_PLACES = 3  # that are named at once
-type Writes = list[tuple[Parameter, str | None]]  # None where a parameter goes
-STALE = {"UnknownTenant", "TenantDisabled"}  # reasons, where it reads what was before
+PATIENCE = 20.0  # seconds to wait until the function can read a write of ours
+PAUSE = 4.0  # seconds between invocations
+MOST_PLACES = 3  # parameters that one message names
+type Writes = list[tuple[Parameter, str | None]]  # the new text, None to delete
+STALE = {"UnknownTenant", "TenantDisabled"}  # reasons if the function read the old document
 
 
 def add_tenant(
@@ -55,7 +55,7 @@ def add_tenant(
 
 
 def remove_tenant(stack: Stack, name: str, *, yes: bool, as_json: bool) -> int:
-    """Take a tenant out of each parameter, once that is confirmed."""
+    """Ask for confirmation, then remove a tenant from each parameter that has it."""
     store = open_store(stack)
     documents = store.read()
     planned = plan_removal(documents, name)
@@ -73,11 +73,11 @@ def remove_tenant(stack: Stack, name: str, *, yes: bool, as_json: bool) -> int:
 
 
 def plan_removal(documents: Documents, name: str) -> Writes:
-    """Decide what to write, his own parameter last, since that decides; raises CommandFailed."""
+    """Decide what to write; the tenant's own parameter, which counts, is last."""
     planned: Writes = []
     for place in reversed(documents.places(name)):
         error = documents.unreadable.get(place.name)
-        if error and '"tenants"' in place.text:  # and maybe others in it
+        if error and '"tenants"' in place.text:  # other tenants may be in it
             raise unchanged(error)
         content = None if error else documents.contents[place.name].drop(name)
         planned.append((place, documents.text_of(content) if content else None))
@@ -85,14 +85,14 @@ def plan_removal(documents: Documents, name: str) -> Writes:
 
 
 def enable_tenant(stack: Stack, name: str, *, as_json: bool, clock: Clock = CLOCK) -> int:
-    """Turn a tenant on, and have its token issued."""
+    """Enable a tenant, and have its token issued."""
     home = _switch(stack, name, enabled=True)
     with telling(lambda: f"{name} is enabled; its token was not issued"):
         return _issue(stack, name, home, as_json=as_json, clock=clock)
 
 
 def disable_tenant(stack: Stack, name: str, *, as_json: bool) -> int:
-    """Turn a tenant off, have the issuer take its token away, and look whether it is gone."""
+    """Disable a tenant, have its token removed, and check that it is gone."""
     home = _switch(stack, name, enabled=False)
     with telling(lambda: f"{name} is disabled; whether its token is gone is not known"):
         report = run_now(stack, {})
@@ -108,7 +108,7 @@ def disable_tenant(stack: Stack, name: str, *, as_json: bool) -> int:
 
 
 def _switch(stack: Stack, name: str, *, enabled: bool) -> str:
-    """Write whether a tenant is enabled, where that isn't so yet; return where it is decided."""
+    """Set `enabled` where it isn't set yet; return the name of the parameter that counts."""
     store = open_store(stack)
     documents = store.read()
     planned = plan_switch(documents, name, enabled=enabled)
@@ -122,9 +122,9 @@ def _switch(stack: Stack, name: str, *, enabled: bool) -> str:
 
 
 def plan_switch(documents: Documents, name: str, *, enabled: bool) -> Writes:
-    """Decide what to write, wherever it counts; raises CommandFailed.
+    """Decide what to write; raises CommandFailed if that is unclear.
 
-    The tenant's own parameter decides. Disabling also writes the others, because they decide once
+    The tenant's own parameter counts. Disabling also writes the others, because they count once
     that one is deleted.
     """
     places = documents.places(name)
@@ -142,7 +142,7 @@ def plan_switch(documents: Documents, name: str, *, enabled: bool) -> Writes:
 
 
 def _write(store: Store, planned: Writes, words: str) -> list[str]:
-    """Make the writes, and return which were needed; where it ends early, they are told."""
+    """Make the writes that are needed, and return their names; a failure names them too."""
     done: list[str] = []
     with telling(lambda: f"{words} {listed(done, MOST_PLACES)}" if done else ""):
         for place, text in planned:
@@ -157,9 +157,9 @@ def _write(store: Store, planned: Writes, words: str) -> list[str]:
 
 
 def _issue(stack: Stack, name: str, home: str, *, as_json: bool, clock: Clock) -> int:
-    """Have the token issued: again, while the function reads what was before.
+    """Invoke the function for the token, again while it reads the old document.
 
-    Parameter Store is eventually consistent. A call without answer is not made again.
+    Parameter Store is eventually consistent. A call without an answer is not repeated.
     """
     until = clock.seconds() + PATIENCE
     event = {"tenants": [name]}
@@ -174,7 +174,7 @@ def _issue(stack: Stack, name: str, home: str, *, as_json: bool, clock: Clock) -
 
 
 def _is_to_come(report: dict[str, Any], name: str) -> bool:
-    """Tell whether another run may issue the token, since this one has not met the tenant."""
+    """Tell whether another run may issue the token, because this one did not get to the tenant."""
     reasons = {one["reason"] for one in report["failures"] if one["tenant"] == name}
     is_met = report["issued"] or report["fresh"] or report["failed"]
     return bool(reasons & STALE or report["deferred"] or not is_met)

@@ -50,9 +50,9 @@ def add(  # noqa: PLR0913  its options
 @app.command(epilog=example("visma-tokens remove acme --yes"))
 @with_options
 def remove(name: Name, *, yes: Yes = False, options: Options) -> int:
-    """Take a tenant out of the configuration.
+    """Remove a tenant from the configuration.
 
-    Its token goes once it has expired; `disable` it first to take that away now.
+    Its token is removed once it has expired; to remove it now, `disable` the tenant first.
     """
     from visma_tokens_cli.stack import open_stack
     from visma_tokens_cli.tenant import remove_tenant
@@ -76,7 +76,7 @@ def enable(name: Name, *, options: Options) -> int:
 @app.command(epilog=example("visma-tokens disable acme"))
 @with_options
 def disable(name: Name, *, options: Options) -> int:
-    """Take a tenant's token away, and issue no more.
+    """Remove a tenant's token, and issue no more.
 
     Exits with 1 where it is still there.
     """

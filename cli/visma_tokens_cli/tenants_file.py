@@ -1,4 +1,4 @@
-"""The tenants as a file has them."""
+"""Read the file of tenants that `visma-tokens apply` is given."""
 
 import json
 import re
@@ -13,13 +13,13 @@ from visma_tokens_cli.failures import CommandFailed
 from visma_tokens_cli.files import read_bytes
 
 type Document = Mapping[str, object]
-type Tenants = Mapping[str, Document]  # by name, found good
+type Tenants = Mapping[str, Document]  # valid documents, by tenant
 
-MOST_BYTES = 10_000_000  # of a file: a Region's 14,000 tenants, of 700 bytes each
-LONG_KEY = re.compile(  # one of twenty parts: the time that tomllib takes grows with their square
+MOST_BYTES = 10_000_000  # in a file: a Region's 14,000 tenants, with 700 bytes each
+LONG_KEY = re.compile(  # a key of twenty parts or more: tomllib's time grows with their square
     r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){20}"""
 )
-MOST_ERRORS = 20  # that are told at once
+MOST_ERRORS = 20  # in one message
 
 
 def read_file(file: Path) -> Tenants:
@@ -50,13 +50,13 @@ def read_file(file: Path) -> Tenants:
 def _read_json(file: Path) -> str:
     content = read_bytes(file, MOST_BYTES)
     try:
-        text = content.decode("utf-8-sig")  # as editors on Windows write it
+        text = content.decode("utf-8-sig")  # editors on Windows begin a file with a BOM
         if file.suffix.lower() == ".toml":
             if LONG_KEY.search(text):
                 raise _invalid([f"{file.name}: it is nested too deeply"])
-            # JSON has no dates; null is a good value of no member
+            # a date becomes null, which no member accepts
             return json.dumps(tomllib.loads(text), default=lambda _: None)
-        with suppress(json.JSONDecodeError):  # which is told with the rest
+        with suppress(json.JSONDecodeError):  # the parser below reports it
             json.loads(text)
     except UnicodeDecodeError as error:
         raise _invalid([f"{file.name}: it is not UTF-8: byte {error.start}"]) from error

@@ -1,4 +1,4 @@
-"""The stored token of one tenant: what is known of it, and itself only where it is asked for."""
+"""`visma-tokens token`: describe a stored token; print it or pass it on only if asked to."""
 
 import os
 import re
@@ -20,8 +20,8 @@ from visma_tokens_cli.stored_token import Stored, claims_of, parameter_of, read_
 from visma_tokens_cli.streams import callers_environment
 
 VARIABLE = "VISMA_TOKEN"
-BEARER = re.compile(r"[!-~]+")  # what can be sent at all; the issuer is stricter (RFC 6750 §2.1)
-IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")  # and what is executed would inherit that
+BEARER = re.compile(r"[!-~]+")  # what a header can hold; the issuer is stricter (RFC 6750 §2.1)
+IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")  # a program that we execute would inherit that
 LABELS = {
     "expires_at": "Expires",
     "issued_at": "Issued",
@@ -38,9 +38,9 @@ LABEL_COLUMNS = 13
 
 @dataclass(frozen=True, kw_only=True)
 class TokenDescription:
-    """What is known of a stored token; None is what is not.
+    """What is known of a stored token; unknown fields are None.
 
-    `in_ledger` tells whether the ledger knows this very token.
+    `in_ledger` tells whether the ledger's fingerprint is that of this token.
     """
 
     tenant: str
@@ -56,11 +56,11 @@ class TokenDescription:
     in_ledger: bool | None = None
 
     def is_well(self, now: datetime) -> bool:
-        """Tell whether it lives, and is what the issuer has written."""
+        """Tell whether the token is valid, and the issuer has written it."""
         return not self.has_expired(now) and self.in_ledger is not False
 
     def has_expired(self, now: datetime) -> bool:
-        """Tell whether it is known to have expired."""
+        """Tell whether the token is known to have expired."""
         return self.expires_at is not None and self.expires_at <= now
 
     def as_dict(self) -> dict[str, Any]:
@@ -71,10 +71,10 @@ class TokenDescription:
 def describe(
     tenant: str, parameter: str, *, stored: Stored | None, memory: Memory | None
 ) -> TokenDescription:
-    """Put together what the ledger and the token's claims say; pure.
+    """Combine what the ledger and the token's claims say; pure.
 
-    `stored` and `memory` are None where they could not be read. The ledger counts only where it
-    knows this very token.
+    `stored` and `memory` are None if they could not be read. The ledger counts only if its
+    fingerprint is that of the token.
     """
     record = memory.records.get(tenant) if memory else None
     issued = record.issued if record else None
@@ -107,15 +107,15 @@ def describe(
 
 
 def _words(claim: object) -> str | None:
-    """Return a claim as text: some servers write scopes as a list (RFC 9068 §2.2.3 wants none)."""
+    """Return a claim as text: some servers write scopes as a list, against RFC 9068 §2.2.3."""
     words = claim if isinstance(claim, list) else [claim]
     return " ".join(one for one in words if isinstance(one, str) and one.isprintable()) or None
 
 
 def look_up(stack: Stack, tenant: str) -> tuple[TokenDescription, Stored | None]:
-    """Return what is known of a token, and what is stored, None where AWS denies that.
+    """Return what is known of a token, and the parameter's content, None where AWS denies it.
 
-    Raises CommandFailed where there is none, or nothing of it may be read.
+    Raises CommandFailed if there is no token, or neither it nor the ledger can be read.
     """
     denied: ClientError | None = None
     try:
@@ -134,9 +134,9 @@ def look_up(stack: Stack, tenant: str) -> tuple[TokenDescription, Stored | None]
 
 
 def live_value(stack: Stack, found: TokenDescription, stored: Stored | None, now: datetime) -> str:
-    """Return the token; raises CommandFailed where it may not be read, or nobody has a use for it.
+    """Return the token; raises CommandFailed if AWS denies it, or it has expired or is no token.
 
-    That is so once it has expired.
+    If the ledger doesn't know it, a warning is printed.
     """
     if stored is None:
         raise _denied(stack, found.tenant)
@@ -156,12 +156,12 @@ def live_value(stack: Stack, found: TokenDescription, stored: Stored | None, now
 def _read_ledger(stack: Stack) -> Memory | None:
     try:
         return stack.read_ledger()
-    except LedgerUnreadable:  # a consumer may not read it, and the token itself says most
+    except LedgerUnreadable:  # a consumer may not read it, and the token says most
         return None
 
 
 def no_token(tenant: str, record: Record | None) -> CommandFailed:
-    """Say that there is none, and why, where the ledger knows."""
+    """Return the failure that there is no token, with the reason if the ledger knows it."""
     failure = record.failure if record else None
     if failure:
         recalled = IssuerError.recall(failure.reason, failure.detail, failure.code)
@@ -190,9 +190,9 @@ def _renewal(tenant: str) -> str:
 
 
 def execute(command: str, token: str) -> NoReturn:
-    """Become a command of the shell that has the token in its environment.
+    """Replace this process by a shell command, with the token in its environment.
 
-    So its exit code is ours, and signals reach it.
+    So the exit code is the command's, and signals reach it.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -211,7 +211,7 @@ def execute(command: str, token: str) -> NoReturn:
 def print_token(
     stack: Stack, found: TokenDescription, stored: Stored | None, now: datetime
 ) -> None:
-    """Print what is known of a token, and nothing of itself."""
+    """Print what is known of a token, but not the token."""
     console = out()
     expired = found.has_expired(now)
     console.print(_headline(found, now), style="red" if expired else "green")
@@ -230,7 +230,7 @@ def print_token(
 
 
 def _warning(found: TokenDescription) -> str:
-    """Return what is odd about a token that the ledger does not know, and ends with that."""
+    """Return the warning for a token that the ledger does not know."""
     return (
         f"The ledger does not know it: something else has written {found.parameter}."
         f" `visma-tokens renew {found.tenant}` replaces it."

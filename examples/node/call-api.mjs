@@ -1,9 +1,9 @@
-// Call an API for a tenant with the AWS SDK v3 and Powertools' parameters. Paths come in on stdin:
+// Call an API for a tenant with the AWS SDK v3 and Powertools' parameters. It reads paths from stdin:
 //
 //   printf '%s\n' /orders/1 /orders/2 | node call-api.mjs acme https://api.example
 //
-// A third argument says for how many seconds a token is cached, 300 at most and by default. Calls ten
-// at a time, and prints "STATUS PATH" for each, "--- PATH" where there is no token or no answer;
+// A third argument is for how many seconds a token is cached, 300 at most and by default. Calls ten
+// paths at a time, and prints "STATUS PATH" for each, or "--- PATH" if there is no token or answer;
 // standard error says why.
 
 import { createInterface } from 'node:readline';
@@ -35,8 +35,8 @@ const client = new SSMClient({
 });
 client.middlewareStack.add((next) => async (args) => next(checked(args)), { step: 'finalizeRequest' });
 const ssm = new SSMProvider({ awsSdkV3Client: client });
-const parameter = `/visma/tokens/${tenant}`; // for many tenants: what follows by tenant
-const reads = new Map(); // one at a time, however many calls wait for it
+const parameter = `/visma/tokens/${tenant}`; // for many tenants, keep what follows for each
+const reads = new Map(); // by forceFetch: calls at the same time wait for one read
 let refused; // the token that the API refused while nobody had another
 
 function checked(args) {
@@ -50,14 +50,14 @@ function readToken({ forceFetch = false } = {}) {
     const read = fetchToken(forceFetch);
     reads.set(forceFetch, read);
     const forget = () => reads.delete(forceFetch);
-    read.then(forget, () => setTimeout(forget, 2_000).unref()); // a failure stands for two seconds
+    read.then(forget, () => setTimeout(forget, 2_000).unref()); // no new read for 2 s after a failure
   }
   return reads.get(forceFetch);
 }
 
 async function fetchToken(forceFetch) {
   const token = await ssm.get(parameter, { decrypt: true, maxAge: Number(cacheSeconds), forceFetch });
-  // RFC 6750 §2.1; an error about anything else would show it
+  // RFC 6750 §2.1; fetch would quote another text in its error
   if (!/^[\w.~+/-]+=*$/.test(token)) throw new Error(`${parameter} holds no access token`);
   return token;
 }
@@ -94,7 +94,7 @@ function tell(path, error) {
 }
 
 function shown(path) {
-  return path.replaceAll(/[^ -~]/gu, '?'); // a terminal would obey some of them
+  return path.replaceAll(/[^ -~]/gu, '?'); // a terminal would obey some of these characters
 }
 
 async function statusOf(path) {
@@ -102,7 +102,7 @@ async function statusOf(path) {
     if (shown(path) !== path) throw new Error('a path is ASCII, and percent-encoded');
     if (!path.startsWith('/')) throw new Error(`a path starts with /: ${path}`);
     const answer = await callWithToken(path);
-    await answer.body?.cancel(); // a real service reads it
+    await answer.body?.cancel(); // a real program reads it
     return answer.status;
   } catch (error) {
     tell(path, error);

@@ -1,9 +1,9 @@
-r"""Call an API for a tenant with the library in reader/. Paths come in on stdin.
+r"""Call an API for a tenant with the library in reader/. Paths are read from stdin.
 
     printf '%s\n' /orders/1 /orders/2 | python call_api.py acme https://api.example
 
-Prints "STATUS PATH" for each, "--- PATH" where there is no token or no answer; standard error says
-why.
+Prints "STATUS PATH" for each path, or "--- PATH" if there is no token or no answer; standard error
+says why.
 """
 
 import argparse
@@ -19,12 +19,12 @@ from visma_tokens.requests import VismaToken
 
 TIMEOUT = (5, 30)  # seconds to connect, to answer
 NO_PROXY = {"http": ""}  # plain http is for loopback
-OTHERS = re.compile(r"[^ -~]")  # than a URL has, and than a terminal only shows
+OTHERS = re.compile(r"[^ -~]")  # characters that no URL has, and that a terminal may obey
 
 
 def main() -> int:
     """Call each path, and return the exit code."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C just ends it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     told, tokens = parse()
     lines = io.TextIOWrapper(sys.stdin.buffer, errors="surrogateescape")  # not all may be text
     failed = 0
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def parse() -> tuple[argparse.Namespace, TokenReader]:
-    """Return what the command line says, and a reader for it; ends where it says nonsense."""
+    """Parse the command line, and make a reader for it; exits if the arguments are wrong."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -62,7 +62,7 @@ def parse() -> tuple[argparse.Namespace, TokenReader]:
 
 
 def call(session: requests.Session, api: str, path: str) -> str:
-    """Call a path, and return the status."""
+    """Call a path, and return the HTTP status."""
     if OTHERS.search(path):
         raise ValueError("a path is ASCII, and percent-encoded")
     if not path.startswith("/"):

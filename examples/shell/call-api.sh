@@ -1,15 +1,16 @@
 #!/bin/sh
-# Call an API for a tenant with the AWS CLI and curl (7.55 or later). Paths come in on stdin:
+# Call an API for a tenant with the AWS CLI and curl (7.55 or later). Paths are read from stdin:
 #
 #   printf '%s\n' /orders/1 /orders/2 | ./call-api.sh acme https://api.example
 #
-# A third argument says for how many seconds a token is cached, 300 at most and by default. Prints
-# "STATUS PATH" for each, "--- PATH" where there is no token or no answer; standard error says why.
+# A third argument is for how many seconds a token is cached, 300 at most and by default. Prints
+# "STATUS PATH" for each path, or "--- PATH" if there is no token or no answer; standard error says
+# why.
 
 # A token is in variables of the shell only: neither exported nor traced, whatever the caller has set
 # (`set -a`, SHELLOPTS, BASH_ENV, a variable that is exported, an alias or a function).
 set -u +a +v +x
-LC_ALL=C # letters and digits are those of ASCII
+LC_ALL=C # [A-Z] is ASCII only
 case $- in *k*) set +k ;; esac # of bash: `export A=b` would print all that is exported
 unalias -a
 unset -f curl printf
@@ -20,7 +21,7 @@ usage() {
     exit 2
 }
 
-# Tell whether a token may go there: by https, or by plain http on this machine, to try it by hand.
+# Tell whether a token may be sent to a URL: by https, or by plain http to this machine, for trying.
 is_safe() {
     case $1 in
     https://?*) return 0 ;;
@@ -34,9 +35,9 @@ is_safe() {
 tenant=$1 api=${2%/} cache_seconds=${3:-300}
 case $tenant in '' | *[!A-Za-z0-9_.-]*) usage "That is no name of a tenant." ;; esac
 is_safe "$api" || usage "The API has to be at https://…"
-endpoint=${AWS_ENDPOINT_URL_SSM:-${AWS_ENDPOINT_URL-}} # one in ~/.aws/config is not looked at
+endpoint=${AWS_ENDPOINT_URL_SSM:-${AWS_ENDPOINT_URL-}} # an endpoint in ~/.aws/config is not checked
 is_safe "${endpoint:-https://ssm}" || usage "AWS_ENDPOINT_URL has to be at https://…"
-case "$api $endpoint" in # this machine is asked without a proxy
+case "$api $endpoint" in # no proxy for this machine
 http:* | *' http:'*) export no_proxy="127.0.0.1,localhost,${no_proxy-${NO_PROXY-}}" ;;
 esac
 case $cache_seconds in '' | *[!0-9]* | ????*) cache_seconds=0 ;; esac
@@ -48,18 +49,18 @@ case $(command -v printf) in */*) usage "This shell's printf is a program, whose
 
 # reads share a quota with everybody in the account, so some are throttled
 export AWS_RETRY_MODE=standard AWS_MAX_ATTEMPTS=5
-# where a person has `cli_history = enabled`, it would write tokens to a file; / can be none
+# with `cli_history = enabled`, the AWS CLI would write tokens to a file; / can't be that file
 export AWS_CLI_HISTORY_FILE=/ AWS_CLI_AUTO_PROMPT=off AWS_PAGER=
 token='' used='' refused='' read_at=0 failed_at=0
 carriage_return=$(printf '\r')
 
-# Tell whether less than so many seconds have passed since then; after the clock was set back, not.
+# Tell whether less than $1 seconds have passed since $2; false if the clock was set back.
 is_within() {
     seconds=$(($(date +%s) - $2))
     [ "$seconds" -ge 0 ] && [ "$seconds" -lt "$1" ]
 }
 
-# Set $token and $read_at, or fail and leave what there was; a failure stands for two seconds.
+# Set $token and $read_at, or fail and leave them; after a failure, nothing is read for two seconds.
 read_token() {
     if is_within 2 "$failed_at"; then
         echo "$tenant: a read has just failed" >&2
@@ -79,15 +80,15 @@ read_token() {
     token=$newer read_at=$started_at
 }
 
-# Print the status. The token goes in by a pipe, since everybody sees arguments in `ps`; no ~/.curlrc
-# may have it printed; and a path with [1-3] is one path.
+# Print the status. The token is piped in, since everybody sees arguments in `ps`. --disable ignores
+# ~/.curlrc, which could print it. With --globoff, a path with [1-3] is one path.
 call() {
     printf 'Authorization: Bearer %s\n' "$token" | curl --disable --globoff --silent --show-error \
         --connect-timeout 5 --max-time 30 --header @- --output /dev/null \
         --write-out '%{http_code}' "$api$1"
 }
 
-# Set $status. A token that is refused while nobody has another is not read for again.
+# Set $status. After a 401, read the token once more; not again while it is still the refused one.
 answer() {
     [ -n "$token" ] && is_within "$cache_seconds" "$read_at" || read_token || return 1
     status=$(call "$1") || return 1
@@ -105,7 +106,7 @@ failed=0
 while IFS= read -r path || [ -n "$path" ]; do
     path=${path%"$carriage_return"}
     case $path in
-    *[!\ -~]*) # some of them a terminal would obey
+    *[!\ -~]*) # a terminal would obey some of these characters
         path=$(printf '%s' "$path" | tr -c ' -~' '[?*]')
         printf '%s\n' "a path is ASCII, and percent-encoded: $path" >&2
         status='---'

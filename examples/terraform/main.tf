@@ -10,8 +10,8 @@ data "aws_cloudformation_stack" "issuer" {
   name = "token-issuer"
 }
 
-# Destroyed, its token is renewed no more, and goes when it expires. Never read the token itself with
-# a data source: it would lie in the state.
+# Once this is destroyed, the token is not renewed, and is removed when it expires. Never read a token
+# with a data source: it would be in Terraform's state.
 resource "aws_ssm_parameter" "tenant" {
   name = "/visma/tenants/acme"
   type = "String"

@@ -1,4 +1,4 @@
-"""Access tokens for Visma's APIs, as the Visma token issuer keeps them in Parameter Store."""
+"""Read access tokens for Visma's APIs, which the Visma token issuer keeps in Parameter Store."""
 
 from visma_tokens.errors import (
     NoSuchToken,

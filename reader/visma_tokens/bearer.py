@@ -1,4 +1,4 @@
-"""What the authentication classes share: the header, and where tokens come from."""
+"""What the authentication classes for requests and httpx share."""
 
 import time
 from collections.abc import Mapping
@@ -9,30 +9,30 @@ from visma_tokens.secret import Secret
 
 SCHEME = "Bearer "  # RFC 6750 §2.1
 UNAUTHORIZED = 401
-SHORT_BYTES = 64 * 1024  # at most in the body of a 401 that is kept
-DIGITS = 9  # of a length: Python takes no more than 4,300 for a number
-SHORT_SECONDS = 1.0  # for which its pieces are taken
+SHORT_BYTES = 64 * 1024  # the longest body of a 401 that is read
+DIGITS = 9  # of a Content-Length at most: int() raises for more than 4,300
+SHORT_SECONDS = 1.0  # after which reading it stops
 
 
 class Bearer(Secret):
-    """The value of the header, whose token it has, and since when a request has had it."""
+    """The value of the Authorization header, with the token's tenant."""
 
     tenant: str
-    since: float = 0  # on the counter that times calls; 0 where none was refused
+    since: float = 0  # when a repeated call set it, by its performance counter; else 0
 
     @property
     def token(self) -> Secret:
-        """Return it without the scheme."""
+        """Return the token without the scheme."""
         return Secret(self.removeprefix(SCHEME))
 
 
 class Source:
-    """The tokens of one tenant, as values of the header."""
+    """A source of header values for one tenant."""
 
     def __init__(self, tenant: str, tokens: Tokens | None) -> None:
-        """Take a TokenReader, or what does in its place; without one, all share one.
+        """Use `tokens`, a TokenReader or a mapping; None is the process's shared reader.
 
-        Raises TypeError for what is neither.
+        Raises TypeError if the tenant is no text, or `tokens` is one.
         """
         if not isinstance(tenant, str):
             kind = None if tenant is None else type(tenant)  # a dictionary would show its tokens
@@ -43,11 +43,11 @@ class Source:
         self._tokens = shared() if tokens is None else tokens
 
     def __deepcopy__(self, _: object) -> "Source":
-        """Return itself: copies share a reader, and with it one cache."""
+        """Return itself, so that copies share one reader and its cache."""
         return self
 
     def header(self) -> Bearer:
-        """Return the value for a call."""
+        """Return the header for a call; raises TokenError."""
         return self._bearer(self._tokens[self.tenant])
 
     async def aheader(self) -> Bearer:
@@ -56,19 +56,19 @@ class Source:
         return self._bearer(await aread(self.tenant)) if aread else self.header()
 
     def own(self, header: str | bytes | None) -> Bearer | None:
-        """Return what a request was sent with, if that is a token of this tenant."""
+        """Return the header that a request was sent with, if it is this tenant's token."""
         if isinstance(header, Bearer):
             return header if header.tenant == self.tenant else None
         if header is None:
             return None
-        try:  # another authentication may have rebuilt it
+        try:  # other code may have replaced our object by equal text
             current = self.header()
         except TokenError:
             return None
         return current if header in {current, current.encode()} else None
 
     def next_header(self, refused: Bearer) -> Bearer | None:
-        """Return the value for repeating a call that was refused, if there is another."""
+        """Return the header for repeating a refused call, None if there is no other token."""
         reread = getattr(self._tokens, "reread", None)
         other = reread(self.tenant, refused.token) if reread else self._tokens[self.tenant]
         return None if other is None or other == refused.token else self._bearer(other)
@@ -88,15 +88,15 @@ class Source:
 
 
 class ShortBody:
-    """The body of a 401, of which some is read: a connection whose answer is read can be reused."""
+    """The start of a 401's body: if the body is read to its end, its connection can be reused."""
 
     def __init__(self) -> None:
-        """Begin without a piece."""
+        """Start the clock."""
         self.content = b""
         self._until = time.monotonic() + SHORT_SECONDS
 
     def takes(self, piece: bytes) -> bool:
-        """Add a piece; False once the body is long, or slow: leave it, and close the connection."""
+        """Add a piece; False if the body is long or slow: then close the connection."""
         self.content += piece
         is_short = len(self.content) <= SHORT_BYTES and time.monotonic() <= self._until
         if not is_short:
@@ -105,7 +105,7 @@ class ShortBody:
 
 
 def may_be_short(headers: Mapping[str, str]) -> bool:
-    """Tell whether it is worth reading; what is encoded may be long once it is decoded."""
-    length = headers.get("Content-Length", "0")  # in chunks without one
+    """Tell whether a body may be short; an encoded one may be long once it is decoded."""
+    length = headers.get("Content-Length", "0")  # without one, it is chunked
     is_long = length.isdecimal() and (len(length) > DIGITS or int(length) > SHORT_BYTES)
     return not is_long and "Content-Encoding" not in headers

@@ -1,4 +1,4 @@
-"""A token that is kept, and for how long; times are seconds since the epoch, by the wall clock."""
+"""A cached token, and how long it is served; times are seconds since the epoch, by wall clock."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -6,8 +6,8 @@ from datetime import datetime, timezone
 from visma_tokens.errors import ReadFailed, TokenError, TokenExpired
 from visma_tokens.parameter_store import StoredToken
 
-EARLIER = 0.1  # of its time in the cache: from then on, one who asks reads anew
-MOST_SECONDS = 300.0  # the issuer promises that a token lives longer when it is read
+EARLIER = 0.1  # of the cache time: in this last part, a look-up reads anew
+MOST_SECONDS = 300.0  # the issuer promises that a token which is read is valid for longer
 NOT_RENEWED = (
     "The issuer has stopped, or Visma refuses the tenant: the issuer's command"
     " `visma-tokens doctor` tells; else check that clock"
@@ -16,7 +16,10 @@ NOT_RENEWED = (
 
 @dataclass(frozen=True)
 class CachedToken:
-    """Served until `renew_at`; until `deadline` while one reads anew; never after `dies_at`."""
+    """A token that is served until `renew_at`, during a read until `deadline`.
+
+    If a read fails, it may be served until `dies_at`, and never later.
+    """
 
     token: StoredToken
     read_at: float
@@ -25,14 +28,14 @@ class CachedToken:
     dies_at: float
 
     def is_served(self, now: float, *, is_renewed: bool) -> bool:
-        """Tell whether it does for now; not where it was read in the future: the clock was set."""
+        """Tell whether to serve it; not if it was read in the future, as after a clock change."""
         return self.read_at <= now < (self.deadline if is_renewed else self.renew_at)
 
     def prolonged(self, now: float, until: float) -> "CachedToken":
-        """Return what is served until the next attempt, and until it dies while that goes on."""
+        """Return a copy that is served until the next attempt at `until`, and while that lasts."""
         dies_at = self.dies_at
         if self.token.expires_at is None:
-            dies_at = min(dies_at, now + MOST_SECONDS)  # though the clock was set back
+            dies_at = min(dies_at, now + MOST_SECONDS)  # even if the clock is set back
         return replace(
             self,
             read_at=min(self.read_at, now),
@@ -45,7 +48,7 @@ class CachedToken:
 def keep(
     token: StoredToken, tenant: str, *, read_at: float, now: float, seconds: float
 ) -> CachedToken | TokenError:
-    """Return it as it is kept for so many seconds since it was asked for, or why it can't be."""
+    """Return the token to cache for `seconds` from `read_at`, or the error if it is too old."""
     if token.expires_at is None:
         if now - read_at >= MOST_SECONDS:  # the process was frozen meanwhile
             return ReadFailed(tenant, "the answer is older than five minutes", "Try again")

@@ -1,4 +1,4 @@
-"""Why a tenant's token can't be had, and what to do; none of it is secret.
+"""Why there is no token for a tenant, and what to do; none of it is secret.
 
 TokenError
 ├── NoSuchToken      there is no such parameter (a KeyError too)
@@ -12,10 +12,9 @@ DETAIL_CHARACTERS = 500
 
 
 class TokenError(Exception):
-    """A token can't be had; `tenant`, `detail` and `remedy` make up the text."""
+    """No token for `tenant`; `detail` says what happened, `remedy` what to do about it."""
 
     def __init__(self, tenant: str, detail: str, remedy: str) -> None:
-        """Take whose token it is, what happened, and what to do about it."""
         tenant, detail = printable(tenant), printable(detail)
         super().__init__(tenant, detail, remedy)
         self.tenant = tenant
@@ -23,18 +22,18 @@ class TokenError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        """Return all three."""
+        """Return tenant, detail and remedy as text."""
         return f"No token for {self.tenant}: {self.detail}. {self.remedy}"
 
     def again(self) -> "TokenError":
-        """Return one that another thread can raise."""
+        """Return a copy for another thread to raise."""
         error = type(self)(self.tenant, self.detail, self.remedy)
         error.__cause__ = self.__cause__
         return error
 
 
 def printable(text: str) -> str:
-    r"""Return text of limited length that no terminal obeys: with `\x1b` for an escape."""
+    r"""Cut a text, and escape control characters, as in `\x1b`, so that no terminal obeys them."""
     if len(text) > DETAIL_CHARACTERS:
         text = f"{text[: DETAIL_CHARACTERS - 1]}…"
     return "".join(
@@ -43,20 +42,20 @@ def printable(text: str) -> str:
 
 
 class NoSuchToken(TokenError, KeyError):
-    """There is no such parameter: a tenant that isn't configured, refused, or another path."""
+    """There is no such parameter: the tenant isn't configured, or refused, or the path is wrong."""
 
 
 class TokenExpired(TokenError):
-    """The token that is stored has expired: nobody renews it."""
+    """The stored token has expired: it was not renewed."""
 
 
 class TokenUnusable(TokenError):
-    """What is stored is no access token (RFC 6750 §2.1)."""
+    """The parameter holds no access token (RFC 6750 §2.1)."""
 
 
 class ReadDenied(TokenError):
-    """IAM or KMS doesn't let this role read it."""
+    """IAM or KMS denies this role to read the token."""
 
 
 class ReadFailed(TokenError):
-    """Parameter Store could not be asked."""
+    """Parameter Store could not be read."""

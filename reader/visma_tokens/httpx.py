@@ -8,15 +8,15 @@ import httpx
 from visma_tokens.bearer import DIGITS, UNAUTHORIZED, Bearer, ShortBody, Source, may_be_short
 from visma_tokens.reader import Tokens
 
-KEPT_BYTES = 1024 * 1024  # a longer body that is a file is not sent again
+KEPT_BYTES = 1024 * 1024  # a longer body from a stream is not repeated
 TOO_LONG = "The body is longer than its Content-Length"
 
 
 class VismaToken(httpx.Auth):
-    """Sends a tenant's token; after a 401, once again with a newer one, if there is one."""
+    """Sends a tenant's token; after a 401, repeats the call once if there is a newer one."""
 
     def __init__(self, tenant: str, tokens: Tokens | None = None) -> None:
-        """Take the tenant and, for another path, a TokenReader; in tests, a dictionary."""
+        """Use the process's shared reader, or `tokens`: a TokenReader, or a dictionary in tests."""
         self._source = Source(tenant, tokens)
 
     def __repr__(self) -> str:
@@ -59,7 +59,7 @@ class VismaToken(httpx.Auth):
 
 
 def _with(value: Bearer, request: httpx.Request) -> httpx.Request:
-    """Return a copy with that header: other calls may send the same request at the same time."""
+    """Return a copy with the header, since other calls may send the same request at this time."""
     own = httpx.Request(
         request.method,
         request.url,
@@ -74,13 +74,13 @@ def _with(value: Bearer, request: httpx.Request) -> httpx.Request:
 
 
 def _can_be_kept(request: httpx.Request) -> bool:
-    """Tell whether the body is short: a stream is read, so that it can be sent again."""
+    """Tell whether a stream is short enough to read it first, for sending it twice."""
     length = request.headers.get("Content-Length", "")
     return length.isdecimal() and len(length) <= DIGITS and int(length) <= KEPT_BYTES
 
 
 class _Body:
-    """The body of a request, no longer than it says."""
+    """The body of a request, no longer than its Content-Length."""
 
     def __init__(self, request: httpx.Request) -> None:
         self._request = request
@@ -88,18 +88,18 @@ class _Body:
         self._content = bytearray()
 
     def add(self, piece: bytes) -> None:
-        """Add a piece; raises what httpx raises when it sends a body that is too long."""
+        """Add a piece; raises LocalProtocolError, as httpx does, if the body is too long."""
         self._content += piece
         if len(self._content) > self._length:
             raise httpx.LocalProtocolError(TOO_LONG, request=self._request)
 
     def keep(self) -> None:
-        """Have the request hold the body, in place of the stream."""
+        """Replace the request's stream by the body."""
         self._request.stream = httpx.ByteStream(bytes(self._content))
 
 
 def _finish(response: httpx.Response, stream: httpx.SyncByteStream) -> None:
-    """Read a short body, and let the connection be used again; else close the connection."""
+    """Read a short body, so that the connection can be reused; otherwise close the connection."""
     body = ShortBody()
     if not response.is_closed and may_be_short(response.headers):
         try:
@@ -107,7 +107,7 @@ def _finish(response: httpx.Response, stream: httpx.SyncByteStream) -> None:
         except httpx.TransportError:  # the connection has ended, or nothing came in time
             body.content = b""
     stream.close()
-    response.stream = httpx.ByteStream(body.content)  # httpx reads it, which must come to an end
+    response.stream = httpx.ByteStream(body.content)  # httpx reads it to the end
 
 
 async def _afinish(response: httpx.Response, stream: httpx.AsyncByteStream) -> None:
@@ -125,7 +125,7 @@ async def _afinish(response: httpx.Response, stream: httpx.AsyncByteStream) -> N
 
 
 def _is_refused(response: httpx.Response, sent: Bearer) -> bool:
-    """Tell whether our token is; a redirect to another host went without it."""
+    """Tell whether our token was refused; after a redirect to another host it was not sent."""
     is_ours = response.request.headers.get("Authorization") == sent
     return response.status_code == UNAUTHORIZED and is_ours
 
@@ -135,7 +135,7 @@ def _can_be_sent_again(request: httpx.Request) -> bool:
 
 
 def _again(value: Bearer, response: httpx.Response) -> httpx.Request:
-    """Return the request that was refused, which is not the first one after a redirect."""
+    """Return the refused request, which after a redirect is not the first, with a new header."""
     request = response.request
     request.headers["Authorization"] = value
     _take_cookies(request, response)
@@ -143,11 +143,11 @@ def _again(value: Bearer, response: httpx.Response) -> httpx.Request:
 
 
 def _take_cookies(request: httpx.Request, response: httpx.Response) -> None:
-    """Send what the answer has set, in place of what was sent by these names."""
+    """Add the answer's cookies to a request, in place of those of the same names."""
     bare = httpx.Request("GET", request.url)
-    cookies_set = httpx.Cookies()  # not response.cookies, which would stay there: it has a lock
+    cookies_set = httpx.Cookies()  # response.cookies would stay there, with a lock
     cookies_set.extract_cookies(response)
-    with suppress(UnicodeEncodeError):  # which httpx can't send
+    with suppress(UnicodeEncodeError):  # httpx can't send such a cookie
         cookies_set.set_cookie_header(bare)
     sets = {line.partition("=")[0].strip() for line in response.headers.get_list("Set-Cookie")}
     sent = request.headers.get("Cookie", "").split("; ")

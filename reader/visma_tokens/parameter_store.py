@@ -1,4 +1,4 @@
-"""Parameter Store → StoredToken, or why there is none."""
+"""Read tokens from Parameter Store; failures are returned as TokenError."""
 
 import base64
 import json
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 TEN = 10  # names that GetParameters takes
 LOOPBACK = {"127.0.0.1", "[::1]", "localhost"}
 FAR_FUTURE = 1e11  # seconds since the epoch: the year 5138
-SERVER_ERROR = 500
+FIRST_SERVER_ERROR = 500
 JWT_PARTS = 3
-OURS = {"GetParameter", "GetParameters"}  # what IAM may deny beside these is for credentials
+OURS = {"GetParameter", "GetParameters"}  # other operations are the SDK's, to get credentials
 PATIENT = Config(
     connect_timeout=2,  # seconds
     read_timeout=5,
     retries={"mode": "standard", "total_max_attempts": 3},
-    max_pool_connections=50,  # of tenants that are read side by side
+    max_pool_connections=50,  # for tenants that are read at the same time
     user_agent_extra="visma-tokens",
 )
 BRIEF = PATIENT.merge(
@@ -48,19 +48,19 @@ BRIEF = PATIENT.merge(
         retries={"mode": "standard", "total_max_attempts": 2},
     )
 )
-WITHOUT_PROXY = Config(proxies={})  # with None, botocore takes the environment's
+WITHOUT_PROXY = Config(proxies={})  # with None, botocore uses the environment's
 BEARER_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
 DENIED = {"AccessDenied", "AccessDeniedException"}
 THROTTLED = re.compile("Throttl|RequestLimit|TooManyRequests")
-QUOTED_REQUEST = "security-token"  # where AWS quotes a request whose signature it refuses
+QUOTED_REQUEST = "security-token"  # is in AWS's messages that quote a badly signed request
 USER = re.compile(r"//[^\s\"']*@")  # and a password, in a URL
 CREDENTIALS = re.compile(
     "Credential|ExpiredToken|InvalidClientTokenId|Signature|SSO|AuthenticationToken|TokenRetrieval"
     "|RequestExpired|UnrecognizedClient|OptInRequired|MetadataRetrieval|^Login|RefreshWithMFA"
 )
-# botocore's text of a RuntimeError
+# the text of botocore's RuntimeError
 STILL_EXPIRED = "Credentials were refreshed, but the refreshed credentials are still expired."
-# how botocore finds keys that it keeps for good, and that belong to the same profile ever after
+# botocore's methods that find keys once, and always those of the same profile
 FOUND_ONCE = {"boto-config", "config-file", "custom-process", "env", "shared-credentials-file"}
 NOT_FOUND = (
     "Is the tenant configured, has Visma refused it? The issuer's command `visma-tokens status`"
@@ -89,13 +89,13 @@ OVERWRITTEN = "Somebody has overwritten it; the issuer's next run writes it anew
 
 @dataclass(frozen=True)
 class StoredToken:
-    """A bearer token; `expires_at` in seconds since the epoch, None where it can't be told."""
+    """A bearer token; `expires_at` in seconds since the epoch, None if the token doesn't say it."""
 
     value: Secret
     expires_at: float | None
 
 
-Outcome = StoredToken | TokenError
+Found = StoredToken | TokenError
 
 
 def connect(
@@ -105,10 +105,10 @@ def connect(
     credentials: Credentials | None,
     is_brief: bool,
 ) -> "SSMClient":
-    """Return a client that takes some 25 seconds at most for a read, or some 7 if brief.
+    """Return a client whose reads take at most some 25 seconds, or some 7 if `is_brief`.
 
-    Credentials that are given go before those of the session. Raises ValueError for a place where
-    the token would be sent in clear text.
+    `credentials` are used in place of the session's. Raises ValueError for an endpoint that would
+    get the token in clear text.
     """
     session = session or boto3.DEFAULT_SESSION or boto3.Session()
     keys = credentials and credentials.get_frozen_credentials()
@@ -125,7 +125,7 @@ def connect(
 
     config = BRIEF if is_brief else PATIENT
     client = make(config)
-    endpoint = parse_url(client.meta.endpoint_url)  # as botocore does when it sends
+    endpoint = parse_url(client.meta.endpoint_url)  # as botocore parses it to send
     if endpoint.host in LOOPBACK:
         return make(config.merge(WITHOUT_PROXY))
     if endpoint.scheme != "https":
@@ -134,11 +134,12 @@ def connect(
 
 
 def found_anew(session: boto3.Session, *, is_given: bool) -> Credentials | None:
-    """Return keys from where the session found its own; None where they may be of somebody else.
+    """Return the keys that a new session would find; None if they may be somebody else's.
 
-    A session keeps for good the keys that it has found, and stays as it is here. Other kinds of
-    credentials are renewed by themselves, or are the program's own. So is the environment for a
-    session that is given: it may have other keys by now, for the next session.
+    A session keeps the keys that it has found, even if the file has new ones. This function doesn't
+    change the session. It returns None for other kinds of credentials, which renew themselves or
+    are set by the program, and for a given session with keys from the environment, which may
+    have other keys by now that are meant for the next session.
     """
     try:
         kept = session.get_credentials()
@@ -149,15 +150,15 @@ def found_anew(session: boto3.Session, *, is_given: bool) -> Credentials | None:
         core = session._session  # noqa: SLF001  boto3 doesn't look for credentials twice
         found = core.get_component("credential_provider").load_credentials()
     except Exception:  # noqa: BLE001  credentials come from files, commands and URLs
-        return None  # the next look-up tries it again, and reports it
+        return None  # the next look-up tries again, and reports it
     is_alike = type(found) is Credentials and found.method == kept.method
     return found if is_alike else None
 
 
 def read_tokens(
     tenants: Sequence[str], *, path: str, client: Callable[[], "SSMClient"]
-) -> dict[str, Outcome]:
-    """Read up to ten in one request; errors are returned, so that no frame of theirs has a token.
+) -> dict[str, Found]:
+    """Read up to ten tokens in one request; errors are returned, so that no traceback has a token.
 
     https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameters.html
     """
@@ -178,34 +179,34 @@ def read_tokens(
     }
 
 
-def lacks_credentials(found: dict[str, Outcome]) -> bool:
-    """Tell whether other credentials would do."""
+def lacks_credentials(found: dict[str, Found]) -> bool:
+    """Tell whether other credentials might help."""
     return any(isinstance(one, ReadFailed) and one.remedy == SIGN_IN for one in found.values())
 
 
 def _read(names: list[str], ssm: "SSMClient") -> dict[str, Secret]:
-    """Return the values of those that are there."""
+    """Return the values of the parameters that exist, by name."""
     if len(names) > 1:
         return _values(ssm.get_parameters(Names=names, WithDecryption=True)["Parameters"])
-    try:  # a role may have this permission for a single parameter
+    try:  # a role for one tenant may have only this permission
         return _values([ssm.get_parameter(Name=names[0], WithDecryption=True)["Parameter"]])
     except ssm.exceptions.ParameterNotFound:
         return {}
 
 
 def _values(parameters: "Sequence[ParameterTypeDef]") -> dict[str, Secret]:
-    """Return them by name, and take them out of the answer, which a frame may show."""
+    """Return values by name, and remove them from the answer, which a traceback may show."""
     return {one["Name"]: Secret(one.pop("Value")) for one in parameters}
 
 
 def _refusal(tenant: str, name: str, error: ClientError) -> TokenError:
-    """Return what an answer of AWS that is an error means."""
+    """Return the TokenError for an error that AWS answered with."""
     code, operation = error.response["Error"]["Code"], error.operation_name
     says = (error.response["Error"].get("Message") or code).rstrip(".")
     if QUOTED_REQUEST in says.lower():
         says = code
         error.args = (code,)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", SERVER_ERROR)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", FIRST_SERVER_ERROR)
     failure: TokenError
     if operation not in OURS:
         failure = ReadFailed(tenant, f"{operation} failed: {code}: {says}", SIGN_IN)
@@ -215,21 +216,21 @@ def _refusal(tenant: str, name: str, error: ClientError) -> TokenError:
         failure = ReadDenied(tenant, f"AWS can't decrypt {name}: {says}", ENABLE)
     else:
         remedies = ((THROTTLED, READ_LESS), (CREDENTIALS, SIGN_IN))
-        otherwise = LATER if status >= SERVER_ERROR else MEND
+        otherwise = LATER if status >= FIRST_SERVER_ERROR else MEND
         remedy = next((one for codes, one in remedies if codes.search(code)), otherwise)
         failure = ReadFailed(tenant, f"reading {name} failed: {code}: {says}", remedy)
     return _because_of(error, failure)
 
 
 def _failure(tenant: str, error: Exception) -> TokenError:
-    """Return what it means that AWS gave no answer that can be used."""
+    """Return the TokenError for a request without a usable answer of AWS."""
     kind = type(error).__name__
     is_expired = str(error) == STILL_EXPIRED
     if isinstance(error, BotoConnectionError | HTTPClientError):
         remedy = OUT_OF_REACH
     else:
         remedy = SIGN_IN if is_expired or CREDENTIALS.search(kind) else MEND_SETTINGS
-    # neither text nor cause where they may quote headers, or an answer and with it a token
+    # text and cause of other errors may quote headers, or an answer with a token
     is_known = is_expired or type(error) is ValueError
     is_plain = is_known or isinstance(error, BotoCoreError | OSError)
     if type(error) is HTTPClientError or not is_plain:
@@ -241,15 +242,15 @@ def _failure(tenant: str, error: Exception) -> TokenError:
 
 
 def _because_of(error: Exception, failure: TokenError) -> TokenError:
-    """Add the cause, which tracebacks print too."""
+    """Set the cause, escaped, because tracebacks print it too."""
     if not str(error).isprintable():
         error.args = (printable(str(error)),)
     failure.__cause__ = error
     return failure
 
 
-def _parse(tenant: str, name: str, value: Secret) -> Outcome:
-    if not BEARER_TOKEN.fullmatch(value):  # would be quoted by whoever refuses it as a header
+def _parse(tenant: str, name: str, value: Secret) -> Found:
+    if not BEARER_TOKEN.fullmatch(value):  # HTTP libraries would quote it in their error
         return TokenUnusable(tenant, f"what {name} holds is no access token", OVERWRITTEN)
     return StoredToken(value, expires_at=_expiry(value))
 
@@ -261,5 +262,5 @@ def _expiry(token: str) -> float | None:
         exp = float(json.loads(base64.urlsafe_b64decode(parts[1] + "=="))["exp"])
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
         return None
-    is_jwt = len(parts) == JWT_PARTS and 0 <= exp < FAR_FUTURE  # and a number at all (NaN)
+    is_jwt = len(parts) == JWT_PARTS and 0 <= exp < FAR_FUTURE  # False for NaN too
     return exp if is_jwt else None

@@ -1,4 +1,4 @@
-"""Tenant → access token: read, cached, and read anew by whoever asks when it is time."""
+"""Look up access tokens by tenant; a look-up reads from Parameter Store when the cache is old."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ from visma_tokens.flight import Failure, Flight
 from visma_tokens.outage import FIRST_PAUSE, NEVER, Outage, pause
 from visma_tokens.parameter_store import (
     TEN,
-    Outcome,
+    Found,
     connect,
     found_anew,
     lacks_credentials,
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 PATH = "/visma/tokens"
 REREAD_SECONDS = 10.0  # between reads after 401s
-FLIGHT_SECONDS = 60.0  # after which nobody waits any more for a read
-MANY = 1000  # failures that are remembered
+FLIGHT_SECONDS = 60.0  # after which callers stop waiting for a read
+MANY = 1000  # failures that are remembered, at most
 PATHS = re.compile(r"(/[A-Za-z0-9_.-]+)+")
-NAME_CHARACTERS, SHOWN_CHARACTERS = 64, 12  # at most in a name; of what is longer
+NAME_CHARACTERS, SHOWN_CHARACTERS = 64, 12  # in a name at most; shown of a longer text
 NAMES = re.compile(rf"[A-Za-z0-9_.-]{{1,{NAME_CHARACTERS}}}")
 INTERRUPTED = "the read was interrupted"
 LATE = f"the read took more than {FLIGHT_SECONDS:g} s"
@@ -53,7 +53,7 @@ _log = logging.getLogger("visma_tokens")
 
 
 class Tokens(Protocol):
-    """Where tokens come from: a TokenReader; in tests, a dictionary."""
+    """A source of tokens by tenant: a TokenReader, or a dictionary in tests."""
 
     def __getitem__(self, tenant: str, /) -> str:
         """Return the tenant's token."""
@@ -63,14 +63,14 @@ class Tokens(Protocol):
 class TokenReader:
     """Access tokens by tenant, as in `TokenReader("/visma/tokens")["acme"]`.
 
-    Looked up like a dictionary, which does in its place in tests. It can't be walked through:
-    what prints mappings (Sentry, pytest) would read and print every token.
+    A look-up is as in a dictionary, which can replace it in tests. It can't be iterated: programs
+    that print mappings (Sentry, pytest) would read and print every token.
 
     Keep one per process; threads, asyncio tasks and forked processes may share it. Look-ups raise
     NoSuchToken, TokenExpired, TokenUnusable, ReadDenied or ReadFailed.
     """
 
-    __iter__ = None  # else iter() would look up 0, 1, 2 …
+    __iter__ = None  # otherwise iter() would look up 0, 1, 2 …
 
     def __init__(
         self,
@@ -81,9 +81,10 @@ class TokenReader:
         endpoint_url: str | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Take the stack's TokensPath; no request is made. `now` is in seconds since the epoch.
+        """Read tokens below `path`, the stack's TokensPath; this makes no request yet.
 
-        Raises ValueError for a path that is none, and for more than 300 `cache_seconds`.
+        `cache_seconds` are 300 at most; `now` returns seconds since the epoch. Raises ValueError
+        for another `path` or `cache_seconds`.
         """
         if not PATHS.fullmatch(path):
             raise ValueError(f"{path!r} is no path such as {PATH}, which ends without a slash")
@@ -98,17 +99,17 @@ class TokenReader:
         self._now = now
         self._cache: dict[str, CachedToken] = {}
         self._reread_at: dict[str, float] = {}
-        self._troubles: dict[str, int] = {}  # attempts in a row that failed, of who is served
-        self._refused: set[str] = set()  # tenants of whom the log has been told that
+        self._troubles: dict[str, int] = {}  # failed reads in a row, of tenants with a cached token
+        self._refused: set[str] = set()  # tenants with the warning REFUSED in the log
         self._start_anew()
         _readers.add(self)
 
     def _start_anew(self) -> None:
-        """Leave locks, reads under way and connections to the parent of a forked process."""
-        self._lock = threading.RLock()  # held for look-ups in dictionaries, never for a read
+        """Make new locks and connections; after a fork, the old ones are the parent's."""
+        self._lock = threading.RLock()  # held while dictionaries are used, never during a read
         self._connecting = threading.Lock()
         self._clients: dict[bool, SSMClient] = {}
-        self._credentials: Credentials | None = None  # in place of the session's, which are old
+        self._credentials: Credentials | None = None  # used if the session's are old
         self._unconnected: tuple[float, Exception] | None = None
         self._flights: dict[str, Flight] = {}
         self._failed: dict[str, Failure] = {}
@@ -119,7 +120,7 @@ class TokenReader:
         return f"TokenReader({self._path!r})"
 
     def __copy__(self) -> "TokenReader":
-        """Return itself: copies share one cache."""
+        """Return itself, so that copies share one cache."""
         return self
 
     def __deepcopy__(self, _: object) -> "TokenReader":
@@ -127,7 +128,7 @@ class TokenReader:
         return self
 
     def __reduce__(self) -> tuple[Callable[..., "TokenReader"], tuple[object, ...]]:
-        """Pickle the settings, never a token; a process that unpickles them keeps one reader.
+        """Pickle the settings, never a token; unpickling returns the process's shared reader.
 
         Raises TypeError for a reader with a session or a clock of its own.
         """
@@ -143,33 +144,33 @@ class TokenReader:
         return self._cached(tenant) or self._read(partial(self._claim, tenant)).token()
 
     async def aread(self, tenant: str) -> str:
-        """Do the same without blocking asyncio's loop; a thread lives for as long as the read."""
+        """Do the same without blocking asyncio's loop; a read takes place in its own thread."""
         return self._cached(tenant) or (await self._aread(partial(self._claim, tenant))).token()
 
     def get(self, tenant: str, default: str | None = None) -> str | None:
-        """Return the token, or something else where there is no such parameter."""
+        """Return the token, or `default` instead of NoSuchToken; other TokenErrors are raised."""
         try:
             return self[tenant]
         except NoSuchToken:
             return default
 
     def __contains__(self, tenant: str) -> bool:
-        """Tell whether there is a token to be had, which is read for that."""
+        """Tell whether there is a token, by reading it; raises TokenErrors as `get` does."""
         return self.get(tenant) is not None
 
     def prefetch(self, tenants: Iterable[str]) -> None:
-        """Read those that the cache lacks, ten in a request; the look-up tells who failed."""
+        """Read tokens that are not cached, ten in a request; failures come with the look-ups."""
         if isinstance(tenants, str):
             raise TypeError(f"prefetch takes several names, such as [{tenants!r}]")
         wanted = [tenant for tenant in dict.fromkeys(tenants) if not self._cached(tenant)]
         for start in range(0, len(wanted), TEN):
             flight = self._read(partial(self._claim_all, wanted[start : start + TEN]))
-            if isinstance(flight.result(), ReadFailed):  # so would the next request
+            if isinstance(flight.result(), ReadFailed):  # the next request would fail too
                 return
 
     async def aprefetch(self, tenants: Iterable[str]) -> None:
         """Do the same without blocking asyncio's loop, in a thread of its own."""
-        import asyncio  # noqa: PLC0415  who has a loop has paid for it
+        import asyncio  # noqa: PLC0415  a program with a loop has imported it
 
         if not _is_asyncio():
             raise RuntimeError(NO_LOOP)
@@ -188,10 +189,10 @@ class TokenReader:
         await asyncio.wrap_future(done)
 
     def reread(self, tenant: str, refused: str) -> str | None:
-        """Return the token to repeat a call with that an API answered with 401; None: don't.
+        """Return another token for a call that an API answered with 401, None if there is none.
 
-        Parameter Store is read past the cache, once in ten seconds for a tenant. Failures are
-        for the next look-up to tell.
+        It is read from Parameter Store past the cache, at most every ten seconds for a tenant. A
+        failure is raised by the next look-up, not here.
         """
         refused = Secret(refused)
         return self._other(self._read(partial(self._claim_past, tenant, refused)), refused)
@@ -202,14 +203,14 @@ class TokenReader:
         return self._other(await self._aread(partial(self._claim_past, tenant, refused)), refused)
 
     def _cached(self, tenant: str) -> Secret | None:
-        """Return the token where nobody need be asked."""
+        """Return the cached token if no read is due."""
         kept = self._cache.get(tenant)
         if kept is not None and kept.is_served(self._now(), is_renewed=False):
             return kept.token.value
         return None
 
     def _read(self, claim: Callable[[list[Flight]], Flight]) -> Flight:
-        """Claim, read what is ours to read, and wait; nobody waits in vain, whatever happens."""
+        """Claim, make our own reads, and wait; whatever happens, no other caller waits forever."""
         ours: list[Flight] = []
         try:
             flight = claim(ours)
@@ -223,7 +224,7 @@ class TokenReader:
         return flight
 
     async def _aread(self, claim: Callable[[list[Flight]], Flight]) -> Flight:
-        """Do the same on asyncio's loop, in a thread where there is something to read."""
+        """Do the same on asyncio's loop; our own reads are made in a thread."""
         import asyncio  # noqa: PLC0415
 
         if not _is_asyncio():
@@ -236,7 +237,7 @@ class TokenReader:
             finally:
                 self._give_up(ours)
 
-        try:  # not the loop's own executor, whose few threads slow tenants would take
+        try:  # not in the loop's executor: slow reads would block its few threads
             flight = claim(ours)
             if ours:
                 threading.Thread(target=fly, daemon=True).start()
@@ -250,7 +251,7 @@ class TokenReader:
         return flight
 
     def _claim(self, tenant: str, ours: list[Flight]) -> Flight:
-        """Return a read to wait for; `ours` has it too if the caller is to do it, come what may."""
+        """Return a read to wait for; if it is added to `ours`, the caller must make it."""
         if not _is_name(tenant):
             name = _shown(tenant)
             return Flight(name, NEVER).land(NoSuchToken(name, "no tenant is called so", NAMES_ARE))
@@ -268,12 +269,12 @@ class TokenReader:
             return flight or self._take_off(tenant, now, kept, ours)
 
     def _claim_all(self, tenants: list[str], ours: list[Flight]) -> Flight:
-        """Do the same for several, and return the first."""
+        """Do the same for several tenants, and return the first read."""
         first, *_ = [self._claim(tenant, ours) for tenant in tenants]
         return first
 
     def _claim_past(self, tenant: str, refused: Secret, ours: list[Flight]) -> Flight:
-        """Do the same after a 401: past what is cached, unless that is another token already."""
+        """Do the same after a 401: past the cache, unless that has another token already."""
         with self._lock:
             now = self._now()
             kept, flight = self._cache.get(tenant), self._under_way(tenant)
@@ -304,7 +305,7 @@ class TokenReader:
         return flight
 
     def _fly(self, flights: list[Flight]) -> None:
-        """Read them in one request, and land them."""
+        """Make reads in one request, and land them."""
         if not flights:
             return
         now = self._now()
@@ -317,10 +318,10 @@ class TokenReader:
             if lacks_credentials(found) and self._sign_in_anew(clients):
                 found = read_tokens(tenants, path=self._path, client=client)
         except BaseException:
-            self._clients = {}  # locks of theirs may be held for good
+            self._clients = {}  # their locks may stay held
             raise
         if len(flights) > 1 and all(isinstance(one, ReadDenied) for one in found.values()):
-            for flight in flights:  # where one of several is denied, all are
+            for flight in flights:  # AWS denies a request if it denies one of its names
                 self._fly([flight])
             return
         for warning in [self._land(flight, found[flight.tenant]) for flight in flights]:
@@ -328,12 +329,12 @@ class TokenReader:
                 _log.warning(*warning)
 
     def _client(self, *, is_brief: bool) -> "SSMClient":
-        """Return one of two clients: the brief one is for who has a token to serve."""
+        """Return one of two clients: the brief one is for tenants with a cached token to serve."""
         with self._connecting:
-            clients = self._clients  # which may be others in a moment
+            clients = self._clients  # another thread may replace them
             if is_brief not in clients:
                 if self._unconnected and 0 <= self._now() - self._unconnected[0] < 1:
-                    # to who has waited for it
+                    # raised to a thread that waited for the lock meanwhile
                     raise self._unconnected[1].with_traceback(None)
                 try:
                     clients[is_brief] = connect(
@@ -348,9 +349,9 @@ class TokenReader:
             return clients[is_brief]
 
     def _sign_in_anew(self, clients: "dict[bool, SSMClient]") -> bool:
-        """Leave these clients, and tell whether others may have other credentials."""
+        """Drop these clients, and tell whether new ones may have other credentials."""
         with self._connecting:
-            if self._clients is not clients:  # another thread has left them
+            if self._clients is not clients:  # another thread has dropped them
                 return True
             self._clients = {}
             session = self._session or boto3.DEFAULT_SESSION
@@ -360,7 +361,7 @@ class TokenReader:
             return self._credentials is not None
 
     def _give_up(self, flights: list[Flight], why: str = INTERRUPTED) -> None:
-        """Let go who still waits for one of these; nothing is known of the token by that."""
+        """End reads that have no outcome, for their callers; that says nothing of the tokens."""
         for flight in flights:
             if not flight.done():
                 with self._lock:
@@ -372,8 +373,8 @@ class TokenReader:
         if self._flights.get(flight.tenant) is flight:
             del self._flights[flight.tenant]
 
-    def _land(self, flight: Flight, found: Outcome) -> tuple[object, ...]:
-        """Keep what was found, let go who waits for it, and return what the log is to be told."""
+    def _land(self, flight: Flight, found: Found) -> tuple[object, ...]:
+        """Cache what was found, give it to the callers that wait, and return a warning to log."""
         outcome: CachedToken | TokenError = ReadFailed(flight.tenant, INTERRUPTED, "Try again")
         warning: tuple[object, ...] = ()
         try:
@@ -384,11 +385,11 @@ class TokenReader:
         return warning
 
     def _outcome(
-        self, flight: Flight, found: Outcome, now: float
+        self, flight: Flight, found: Found, now: float
     ) -> tuple[CachedToken | TokenError, tuple[object, ...]]:
-        """Return what the flight comes to, and what the log is to be told; the lock is held.
+        """Return the outcome of a read, and a warning to log; the caller holds the lock.
 
-        While it can't be read, what is kept is served, and the log is told once for each tenant.
+        If the read failed, the cached token is served, with one warning for each tenant.
         """
         tenant, kept = flight.tenant, flight.alternative(now)
         outcome = (
@@ -396,7 +397,7 @@ class TokenReader:
             if isinstance(found, TokenError)
             else keep(found, tenant, read_at=flight.begun_at, now=now, seconds=self._cache_seconds)
         )
-        if self._flights.get(tenant) is not flight:  # it was given up, and others have read since
+        if self._flights.get(tenant) is not flight:  # given up; others have read since
             return outcome, ()
         del self._flights[tenant]
         if kept is not None:
@@ -413,7 +414,7 @@ class TokenReader:
             return outcome, ()
         troubles = self._troubles[tenant] = self._troubles.get(tenant, 0) + 1
         held_back = self._outage.holds_back(now)
-        # in an outage after the others, who may succeed where this one alone fails
+        # in an outage, try after the others: they may succeed if only this tenant fails
         until = now + pause(troubles) if held_back is None else held_back + FIRST_PAUSE
         kept = self._cache[tenant] = kept.prolonged(now, until)
         if troubles > 1:
@@ -428,7 +429,7 @@ class TokenReader:
         self._failed[tenant] = Failure(error, now, count)
 
     def _other(self, flight: Flight, refused: Secret) -> str | None:
-        """Return what a read after a 401 has found, if that is another token."""
+        """Return the token that a read after a 401 has found, if it is another one."""
         outcome = flight.result()
         if isinstance(outcome, TokenError):
             return None
@@ -442,7 +443,7 @@ class TokenReader:
 
 
 def _is_asyncio() -> bool:
-    """Tell whether asyncio runs the task, rather than trio or nobody."""
+    """Tell whether asyncio runs this code, rather than trio or no loop."""
     import asyncio  # noqa: PLC0415
 
     try:
@@ -453,13 +454,13 @@ def _is_asyncio() -> bool:
 
 
 def _is_name(tenant: object) -> bool:
-    if not isinstance(tenant, str) or isinstance(tenant, Secret):  # a token in place of a name
+    if not isinstance(tenant, str) or isinstance(tenant, Secret):  # a Secret is a token
         return False
     return NAMES.fullmatch(tenant) is not None
 
 
 def _shown(tenant: object) -> str:
-    """Return what is no name, unless it may be a token, or hold one."""
+    """Return what to print of an invalid name; nothing of it if it may be a token, or hold one."""
     if isinstance(tenant, Secret):
         return repr(tenant)
     if not isinstance(tenant, str):
@@ -473,7 +474,7 @@ _shared: dict[tuple[object, ...], TokenReader] = {}
 def shared(
     path: str = PATH, cache_seconds: float = MOST_SECONDS, endpoint_url: str | None = None
 ) -> TokenReader:
-    """Return the process's reader with these settings, so that all who want them have one cache."""
+    """Return the process's one reader with these settings, so that its callers share a cache."""
     settings = (path, cache_seconds, endpoint_url)
     if settings not in _shared:
         reader = TokenReader(path, cache_seconds=cache_seconds, endpoint_url=endpoint_url)

@@ -18,10 +18,10 @@ from visma_tokens.reader import Tokens
 
 
 class VismaToken(AuthBase):
-    """Sends a tenant's token; after a 401, once again with a newer one, if there is one."""
+    """Sends a tenant's token; after a 401, repeats the call once if there is a newer one."""
 
     def __init__(self, tenant: str, tokens: Tokens | None = None) -> None:
-        """Take the tenant and, for another path, a TokenReader; in tests, a dictionary."""
+        """Use the process's shared reader, or `tokens`: a TokenReader, or a dictionary in tests."""
         self._source = Source(tenant, tokens)
 
     def __repr__(self) -> str:
@@ -32,14 +32,14 @@ class VismaToken(AuthBase):
         """Add the header; raises TokenError."""
         request.headers["Authorization"] = self._source.header()
         others = [one for one in request.hooks["response"] if not isinstance(one, _Repeat)]
-        # not in place: copies of the request share it, and may be for another tenant
+        # a new dictionary: copies of the request share the old one, and may be for another tenant
         request.hooks = request.hooks | {"response": [*others, _Repeat(self._source)]}
         return request
 
 
 @dataclass(frozen=True)
 class _Repeat:
-    """The hook of a request and of all its copies, so it knows nothing of what each has sent."""
+    """The hook that repeats a refused call; copies of a request share it, so it has no state."""
 
     source: Source | None
 
@@ -48,21 +48,21 @@ class _Repeat:
         request = response.request
         if self.source is None or response.status_code != UNAUTHORIZED:
             return response
-        # without it after a redirect to another host, which may not have the next one either
+        # after a redirect to another host there is no token of ours, and none must be sent there
         sent = self.source.own(request.headers.get("Authorization"))
         if sent is None:
             return response
         begun_at = time.perf_counter() - response.elapsed.total_seconds()
-        is_newer = sent.since > begun_at  # put there by another thread that sends this request
+        is_newer = sent.since > begun_at  # another thread that sends this request has set it
         value = sent if is_newer else self.source.next_header(sent)
         if value is None or not _rewound(request):
             return response
-        is_read = vars(response)["_content_consumed"]  # by a hook
+        is_read = vars(response)["_content_consumed"]  # a hook has read it
         if response.raw is not None and not is_read:
             _finish(response)
         response.request = request.copy()
         begun_at = value.since = time.perf_counter()
-        request.headers["Authorization"] = value  # of this very one: redirects copy it
+        request.headers["Authorization"] = value  # of this object: redirects copy it
         _take_cookies(request, response)
         repeated: Response = response.connection.send(request, **options)
         repeated.elapsed = timedelta(seconds=time.perf_counter() - begun_at)
@@ -74,12 +74,12 @@ class _Repeat:
         return self
 
     def __reduce__(self) -> tuple[type["_Repeat"], tuple[None]]:
-        """Leave all tokens behind: the pickle of a request has the one that was sent, no other."""
+        """Pickle no tokens: the pickle of a request has only the one that was sent."""
         return _Repeat, (None,)
 
 
 def _finish(response: Response) -> None:
-    """Read a short body, and let the connection be used again; else close the connection."""
+    """Read a short body, so that the connection can be reused; otherwise close the connection."""
     read = getattr(response.raw, "read1", None)  # urllib3 1 has none
     body = ShortBody()
     if read is None or not may_be_short(response.headers):
@@ -90,7 +90,7 @@ def _finish(response: Response) -> None:
     except (HTTPError, OSError):  # the connection has ended, or nothing came in time
         is_whole = False
     if is_whole:
-        # as its own reading does, which would find nothing any more
+        # set what Response.content sets: the stream is empty now
         vars(response).update(_content=body.content, _content_consumed=True)
         response.raw.release_conn()
     else:
@@ -98,20 +98,20 @@ def _finish(response: Response) -> None:
 
 
 def _rewound(request: PreparedRequest) -> bool:
-    """Bring the body back to where it began, if it can be."""
+    """Rewind the body of a request; returns False if that is impossible."""
     if request.body is None or isinstance(request.body, (str, bytes, bytearray, memoryview)):
         return True
     try:
         rewind_body(request)
-    except (UnrewindableBodyError, ValueError):  # ValueError: a file that is closed by now
+    except (UnrewindableBodyError, ValueError):  # ValueError: the file is closed
         return False
     return True
 
 
 def _take_cookies(request: PreparedRequest, response: Response) -> None:
-    """Send what the answer has set, as the session's next call would; not in place of a header."""
+    """Add the answer's cookies, as the session's next call would; keep a header set by hand."""
     jar = request._cookies  # type: ignore[attr-defined]  # noqa: SLF001  as HTTPDigestAuth does
-    if jar is None:  # of a request that was put together by hand
+    if jar is None:  # the request was made by hand
         return
     header = request.headers.pop("Cookie", None)
     if header is None or header == get_cookie_header(jar, request):  # type: ignore[no-untyped-call]

@@ -1,28 +1,28 @@
-"""A text that doesn't show itself where values are shown."""
+"""A text that is hidden wherever values are printed by `repr`."""
 
 from typing import SupportsIndex
 
 
 class Secret(str):
-    """A token, or a header that holds one; printing it on purpose is up to its owner.
+    """A token, or a header with one; `str` shows it, `repr` doesn't.
 
-    So is a part of it, or a longer text: debuggers cut what is long before they take its `repr`.
+    Slices and sums are secrets too: debuggers cut long texts before they call `repr`.
     """
 
     __slots__ = ()
 
     def __repr__(self) -> str:
-        """Hide it."""
+        """Return a placeholder."""
         return "'[secure]'"
 
     def __getitem__(self, key: SupportsIndex | slice) -> "Secret":
-        """Return a part that hides too."""
+        """Return a part as a Secret."""
         return Secret(super().__getitem__(key))
 
     def __add__(self, other: str) -> "Secret":
-        """Return a longer text that hides too."""
+        """Return the longer text as a Secret."""
         return Secret(super().__add__(other))
 
     def __radd__(self, other: str) -> "Secret":
-        """Return the same for a text that goes before it."""
+        """Return the same with the other text first."""
         return Secret(str.__add__(other, self))

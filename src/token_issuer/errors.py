@@ -52,10 +52,15 @@ from typing import ClassVar, Self
 from token_issuer.redaction import Quoted, quote
 
 AGAIN = "The next run tries again."
+LASTS = f"{AGAIN} If it lasts:"
 HEALTH = (
     "If it lasts: look at the AWS Health Dashboard, and at the function's network if it is in a"
     " VPC."
 )
+ROLE = "Compare the function's role with template.yaml: it needs"
+BUSY = f"{LASTS} something else in the account reads Parameter Store in a loop."
+PORTAL = "the Visma developer portal"
+ENDPOINT = "the template parameter TokenEndpoint"
 
 
 class IssuerError(Exception):
@@ -113,10 +118,7 @@ class RunFailed(IssuerError):
 class SettingsInvalid(RunFailed):
     """The function's environment can't be used."""
 
-    remedy = (
-        "Correct the template parameter of that name (TokensPath sets TOKENS_PATH) and deploy the"
-        " stack again."
-    )
+    remedy = "Correct the template parameter (TokensPath sets TOKENS_PATH), and deploy again."
 
 
 class EventInvalid(RunFailed):
@@ -133,13 +135,8 @@ class TenantsUnreadable(RunFailed):
 
     remedy = f"{AGAIN} {HEALTH}"
     remedies: ClassVar = {
-        "AccessDeniedException": (
-            "Compare the function's role with template.yaml: it needs ssm:GetParametersByPath on"
-            " the tenants path."
-        ),
-        "ThrottlingException": (
-            f"{AGAIN} If it lasts: something else in the account reads Parameter Store in a loop."
-        ),
+        "AccessDeniedException": f"{ROLE} ssm:GetParametersByPath on the tenants path.",
+        "ThrottlingException": BUSY,
     }
 
 
@@ -157,10 +154,7 @@ class LedgerUnreadable(RunFailed):
 
     remedy = f"{AGAIN} {HEALTH}"
     remedies: ClassVar = {
-        "AccessDeniedException": (
-            "Compare the function's role with template.yaml: it needs the table of the output"
-            " LedgerTableName."
-        ),
+        "AccessDeniedException": f"{ROLE} the table of the output LedgerTableName.",
         "ResourceNotFoundException": (
             "The table of the output LedgerTableName is gone: delete its record from the stack or"
             " deploy the stack anew; the ledger is rebuilt by issuing every token once."
@@ -195,7 +189,7 @@ class ClientSecretUnreadable(ClientFailed):
             "Look at the state of the secret: aws secretsmanager describe-secret --secret-id NAME."
         ),
         "ThrottlingException": (
-            f"{AGAIN} If it lasts: something else in the account reads Secrets Manager in a loop."
+            f"{LASTS} something else in the account reads Secrets Manager in a loop."
         ),
         "DecryptionFailure": (
             "Enable the key that the secret is encrypted with, or cancel its deletion; its key"
@@ -223,8 +217,8 @@ class ClientRefused(ClientFailed):
     """The authorization server doesn't accept the client's id and secret."""
 
     remedy = (
-        "Compare the client's secret with the application in the Visma developer portal;"
-        " a new client secret takes a minute or two to act."
+        f"Compare the client's secret with the application in {PORTAL}; a new client secret takes"
+        " a minute or two to act."
     )
 
 
@@ -287,20 +281,15 @@ class TokenRefused(TenantRefused):
             " the application (a grant takes 10 to 15 minutes to act)."
         ),
         "invalid_request": (
-            "Compare tenant_id and scope in the tenant document with the Visma developer portal; if"
-            " they agree, ask Visma."
+            f"Compare tenant_id and scope in the tenant document with {PORTAL}; if they agree, ask"
+            " Visma."
         ),
-        "invalid_scope": (
-            "Compare `scope` in the tenant document with the scopes of the application in the"
-            " Visma developer portal."
-        ),
+        "invalid_scope": f"Compare `scope` with the scopes of the application in {PORTAL}.",
         "unauthorized_client": (
-            "The application must be a service integration (client_credentials) in the Visma"
-            " developer portal."
+            f"The application must be a service integration (client_credentials) in {PORTAL}."
         ),
         "unsupported_grant_type": (
-            "Check that the template parameter TokenEndpoint is Visma Connect's: it must know"
-            " client_credentials."
+            f"Check that {ENDPOINT} is Visma Connect's: it must know client_credentials."
         ),
     }
 
@@ -316,8 +305,8 @@ class WrongTenant(TenantRefused):
 
     remedy = (
         "Nothing was stored. Compare tenant_id in the tenant document, and the application that its"
-        " client is, with the Visma developer portal; if they agree, look for a gateway or a cache"
-        " in front of the token endpoint, and ask Visma."
+        f" client is, with {PORTAL}; if they agree, look for a gateway or a cache in front of the"
+        " token endpoint, and ask Visma."
     )
 
 
@@ -341,29 +330,26 @@ class EndpointUnavailable(EndpointFailed):
     """The token endpoint didn't answer, or said that it can't now."""
 
     remedy = (
-        f"{AGAIN} If it lasts: look at Visma's status page and at the template parameter"
-        " TokenEndpoint; if it lasts for one tenant alone, ask Visma."
+        f"{LASTS} look at Visma's status page and at {ENDPOINT}; if it lasts for one tenant alone,"
+        " ask Visma."
     )
     remedies: ClassVar = {
         "SSLCertVerificationError": (
-            "Check the host in the template parameter TokenEndpoint; if it is right, tell Visma:"
-            " the certificate has expired, or somebody listens in between."
+            f"Check the host in {ENDPOINT}; if it is right, tell Visma: the certificate has"
+            " expired, or somebody listens in between."
         ),
         "gaierror": (
-            "The host's name has no address, or the look-up takes too long: check the template"
-            " parameter TokenEndpoint, and the function's network if it is in a VPC."
+            f"The host's name has no address, or the look-up takes too long: check {ENDPOINT}, and"
+            " the function's network if it is in a VPC."
         ),
-        "429": f"{AGAIN} If it lasts: ask Visma how many token requests your application may send.",
+        "429": f"{LASTS} ask Visma how many token requests your application may send.",
     }
 
 
 class AnswerInvalid(EndpointFailed):
     """The token endpoint's answer is no usable OAuth answer."""
 
-    remedy = (
-        f"{AGAIN} If it lasts: check that the template parameter TokenEndpoint is a token endpoint,"
-        " then ask Visma."
-    )
+    remedy = f"{LASTS} check that {ENDPOINT} is a token endpoint, then ask Visma."
 
 
 class StoreFailed(IssuerError):
@@ -376,10 +362,10 @@ class StoreUnavailable(StoreFailed):
     remedy = f"{AGAIN} {HEALTH}"
     remedies: ClassVar = {
         "ThrottlingException": (
-            f"{AGAIN} If it lasts: raise the account's Parameter Store throughput, or have fewer"
-            " others write in this account and Region."
+            f"{LASTS} raise the account's Parameter Store throughput, or have fewer others write in"
+            " this account and Region."
         ),
-        "TooManyUpdates": (f"{AGAIN} If it lasts: something else writes this parameter; stop it."),
+        "TooManyUpdates": f"{LASTS} something else writes this parameter; stop it.",
     }
 
 
@@ -423,19 +409,14 @@ class NoTimeLeft(Deferred):
         " Region."
     )
 
-    def __init__(
-        self, detail: str = "The run had no time left", *, code: Quoted | None = None
-    ) -> None:
-        super().__init__(detail, code=code)
+    def __init__(self) -> None:
+        super().__init__("The run had no time left")
 
 
 class EndpointBreakerOpen(Deferred):
     """Five of the client's tenants in a row had no OAuth answer, or it wants to be left alone."""
 
-    remedy = (
-        f"{AGAIN} If it lasts: look at Visma's status page, and at the remedy of the failure that"
-        " it names."
-    )
+    remedy = f"{LASTS} look at Visma's status page, and at the failure that it names."
 
 
 class StoreBreakerOpen(Deferred):
@@ -453,7 +434,7 @@ class PendingSecretRefused(PendingSecretKept):
 
     remedy = (
         "A new client secret takes a minute or two to act, and it is tried again. If it lasts:"
-        " stage the secret again as the Visma developer portal shows it."
+        f" stage the secret again as {PORTAL} shows it."
     )
 
 
@@ -481,22 +462,18 @@ class PendingSecretWithdrawn(PendingSecretKept):
 class PendingSecretUndecided(PendingSecretKept):
     """Whether the pending client secret is good could not be told, or it could not be promoted."""
 
-    remedy = f"{AGAIN} If it lasts: follow the remedy of the failure that it names."
+    remedy = f"{LASTS} follow the remedy of the failure that it names."
     remedies: ClassVar = {
         "AccessDeniedException": (
-            "Compare the function's role with template.yaml: it needs"
-            " secretsmanager:UpdateSecretVersionStage below ClientSecretsPrefix."
-        ),
+            f"{ROLE} secretsmanager:UpdateSecretVersionStage below ClientSecretsPrefix."
+        )
     }
 
 
 class ClientSecretFallback(IssuerError):
     """The current client secret is refused or malformed, and another version of it still works."""
 
-    remedy = (
-        "Stage a secret that the Visma developer portal shows as active, before the other version"
-        " ends too."
-    )
+    remedy = f"Stage a secret that {PORTAL} shows as active, before the other version ends too."
 
 
 class LedgerUnwritable(IssuerError):
@@ -519,13 +496,8 @@ class TokensUnchecked(IssuerError):
 
     remedy = f"{AGAIN} {HEALTH}"
     remedies: ClassVar = {
-        "AccessDeniedException": (
-            "Compare the function's role with template.yaml: it needs ssm:GetParameters below the"
-            " tokens path."
-        ),
-        "ThrottlingException": (
-            f"{AGAIN} If it lasts: something else in the account reads Parameter Store in a loop."
-        ),
+        "AccessDeniedException": f"{ROLE} ssm:GetParameters below the tokens path.",
+        "ThrottlingException": BUSY,
     }
 
 
@@ -534,8 +506,5 @@ class EventUndelivered(IssuerError):
 
     remedy = f"What fails is told of again at its next attempt. {HEALTH}"
     remedies: ClassVar = {
-        "AccessDeniedException": (
-            "Compare the function's role with template.yaml: it needs events:PutEvents on the"
-            " default event bus."
-        ),
+        "AccessDeniedException": f"{ROLE} events:PutEvents on the default event bus."
     }

@@ -18,8 +18,7 @@ class Facts:
     `tenants` are those that the run is about, `failures` what is wrong already. `whole` says that
     these are all. `compared` are the tenants whose parameters were looked at, `lost` those of them
     where another token is stored or none. `stages` says by client and stage which version of its
-    secret it is on, and `secret_versions` which one is asked with; `unchecked` and `unread` say
-    what could not be looked at.
+    secret it is on; `unchecked` and `unread` say what could not be looked at.
     """
 
     at: datetime
@@ -32,6 +31,5 @@ class Facts:
     compared: frozenset[str]
     lost: frozenset[str]
     stages: dict[str, dict[str, str]]
-    secret_versions: dict[str, str]
     unread: Mapping[str, IssuerError] = field(default_factory=dict)
     unchecked: IssuerError | None = None

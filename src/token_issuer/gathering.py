@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from itertools import islice
 from math import ceil
 
-from token_issuer.clients.secrets_manager import CURRENT, MISSING
+from token_issuer.clients.secrets_manager import MISSING
 from token_issuer.errors import IssuerError, TenantsGone, TenantsUnreadable
 from token_issuer.facts import Facts
 from token_issuer.foreign_errors import failure_of
-from token_issuer.ledger.records import ClientRecord, Memory, Record
+from token_issuer.ledger.records import Memory, Record
 from token_issuer.outside import Outside
 from token_issuer.settings import Settings
 from token_issuer.tenants.configuration import Configuration, parse_configuration
@@ -46,11 +46,6 @@ def gather(invocation: Invocation, outside: Outside) -> Facts:
         unchecked=unchecked,
         stages=stages,
         unread=unread,
-        secret_versions={
-            client: version
-            for client, by_stage in stages.items()
-            if (version := _asked_with(by_stage.get(CURRENT), memory.clients.get(client)))
-        },
     )
 
 
@@ -104,13 +99,6 @@ def _read_stages(
             if failure.code != MISSING:  # whoever is due says so
                 unread[client] = failure
     return stages, unread
-
-
-def _asked_with(current: str | None, record: ClientRecord | None) -> str | None:
-    """Return the version that tokens are asked for with: another one where that is refused."""
-    if record and record.fallback and record.fallback.current == current:
-        return record.fallback.version
-    return current
 
 
 def _stored(records: Mapping[str, Record], settings: Settings) -> dict[str, Record]:

@@ -36,10 +36,8 @@ def lambda_handler(event: object, context: "LambdaContext") -> dict[str, Any]:
     telemetry = Telemetry(logger, os.environ.get("STACK_NAME", ""))
     try:
         return _run(event, context, telemetry).as_dict()
-    except RunFailed as error:
-        failure = error
     except Exception as error:  # noqa: BLE001  its text may quote a secret, so Lambda shall not log it
-        failure = RunCrashed(name_and_place(error))
+        failure = error if isinstance(error, RunFailed) else RunCrashed(name_and_place(error))
     telemetry.run_failed(failure)
     raise failure
 

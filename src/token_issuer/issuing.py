@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import datetime
 
 from token_issuer import errors
@@ -26,13 +27,8 @@ def issue(
 
     Some are under way side by side, in the order given as far as their clients allow.
     """
-    tenants = facts.configuration.tenants.values()
-    attempts = _Attempts(
-        outside,
-        Ownership(facts.memory.records.values(), tenants),
-        began_at=facts.at,
-        is_probe=facts.invocation.probe,
-    )
+    ownership = Ownership(facts.memory.records.values(), facts.configuration.tenants.values())
+    attempts = _Attempts(outside, ownership, facts.at, facts.invocation.probe)
     store, concurrency = StoreTurns(), outside.settings.concurrency
     renewals = [one for one in decisions if isinstance(one, Renewal)]
     clients = _group_by_client(renewals, store, secrets)
@@ -72,16 +68,14 @@ def _next(clients: list[ClientTurns]) -> ClientTurns | None:
     return min(ready, key=lambda client: client.queue[0][0], default=None)
 
 
+@dataclass(frozen=True)
 class _Attempts:
     """The attempts of one run; thread-safe."""
 
-    def __init__(
-        self, outside: Outside, ownership: Ownership, *, began_at: datetime, is_probe: bool
-    ) -> None:
-        self._outside = outside
-        self._ownership = ownership
-        self._began_at = began_at
-        self._is_probe = is_probe
+    _outside: Outside
+    _ownership: Ownership
+    _began_at: datetime
+    _is_probe: bool
 
     def make(self, renewal: Renewal, client: ClientTurns) -> Outcome:
         """Return what came of one tenant, whatever is raised: a defect stops no other tenant."""

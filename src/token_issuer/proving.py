@@ -4,25 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from token_issuer import errors
-from token_issuer.clients.rollover import (
-    REFUSED,
-    Keep,
-    Promoted,
-    Prove,
-    Withdraw,
-    decide,
-    fallback_of,
-    lasting_reasons,
-    notice_of,
-    still_pending,
-    why_kept,
-)
+from token_issuer.clients import rollover
+from token_issuer.clients.rollover import Keep, Promoted, Prove, Withdraw
 from token_issuer.clients.secrets_manager import MISSING
 from token_issuer.clients.versions import ClientSecret, SecretsInUse
 from token_issuer.facts import Facts
 from token_issuer.foreign_errors import failure_of
 from token_issuer.ledger.records import ClientRecord, Pending
-from token_issuer.limits.deadline import ASK, RECORD
+from token_issuer.limits.deadline import ASK, PROMOTE, RECORD
 from token_issuer.outside import Outside
 from token_issuer.tokens.oauth import fetch_token
 
@@ -71,7 +60,7 @@ def _conclude(
     notice: errors.PendingSecretKept | None = None
     promoted = None
     if client in facts.stages and not facts.invocation.probe:
-        match decide(record, secret, facts, now):
+        match rollover.decide(record, secret, facts, now):
             case Keep(pending=pending, notice=notice):
                 pass
             case Withdraw() as withdrawal:
@@ -79,12 +68,12 @@ def _conclude(
             case proof:
                 pending, notice, promoted = _prove(proof, secret, outside)
     stages = facts.stages.get(client, {})
-    fallback = None if promoted else fallback_of(record.fallback, secret, stages, now)
-    told = [one for one in (notice, fallback and notice_of(fallback)) if one]
+    fallback = None if promoted else rollover.fallback_of(record.fallback, secret, stages, now)
+    told = [one for one in (notice, fallback and rollover.notice_of(fallback)) if one]
     refusals: list[errors.IssuerError] = [
-        one for one in (secret.closed, *told) if isinstance(one, REFUSED)
+        one for one in (secret.closed, *told) if isinstance(one, rollover.REFUSED)
     ]
-    lasting = lasting_reasons(secret, refusals, pending, promoted=promoted is not None)
+    lasting = rollover.lasting_reasons(secret, refusals, pending, promoted=promoted is not None)
     return Concluded(
         record=ClientRecord(
             client=client,
@@ -113,7 +102,7 @@ def _prove(
     """Return what is still pending, why, or what was promoted."""
     version, asked, deadline = proof.version, False, outside.deadline
     try:
-        deadline.require(3 * RECORD)  # its application may have to be read, too
+        deadline.require(PROMOTE)  # its application may have to be read, too
         credentials = secret.read_pending()
         version = credentials.version  # which may have been staged a moment ago
         proved_for = secret.proved_for(version)
@@ -121,17 +110,17 @@ def _prove(
             _may_ask(secret, version, outside)
             asked = True
             fetch_token(proof.tenant, credentials, post=outside.endpoint.post, now=deadline.now)
-        deadline.require(3 * RECORD)  # to move two stages, and to look where they are
+        deadline.require(PROMOTE)  # to move two stages, and to look where they are
         outside.secrets.promote(secret.client, version, proof.current)
     except errors.IssuerError as error:
         if isinstance(error, errors.ClientSecretUnreadable) and error.code == MISSING:
             # another run has promoted it, or somebody has taken it back
             return None, None, None
-        failure = why_kept(error, proof.tenant if asked else None)
+        failure = rollover.why_kept(error, proof.tenant if asked else None)
     else:
         return None, None, Promoted(version=version, tenant=proved_for or proof.tenant.name)
     tried = proof.tenant.name if asked else proof.last.tried if proof.last else None
-    pending = still_pending(
+    pending = rollover.still_pending(
         version,
         failure,
         last=proof.last,
@@ -147,9 +136,8 @@ def _may_ask(secret: ClientSecret, version: str, outside: Outside) -> None:
     if refusal := secret.refusal_of(version):
         raise refusal
     if secret.closed:
-        raise errors.PendingSecretUndecided(
-            f"Nothing more is asked for with client {secret.client} in this run"
-        )
+        why = f"Nothing more is asked for with client {secret.client} in this run"
+        raise errors.PendingSecretUndecided(why)
     outside.deadline.require(ASK)
 
 

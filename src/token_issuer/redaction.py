@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from string import punctuation
 
 DETAIL_CHARACTERS = 500  # of a failure's detail, in logs, events, the ledger and the report
@@ -28,6 +29,11 @@ def quote(text: str, length: int = DETAIL_CHARACTERS) -> Quoted:
     if not text.isprintable():
         text = "".join(map(_escaped, text[: length + 1]))
     return Quoted(text if len(text) <= length else f"{text[: length - 1]}…")
+
+
+def shown(time: datetime) -> Quoted:
+    """Return a time for people, in UTC."""
+    return Quoted(f"{time:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def outgoing(fields: Mapping[str, object]) -> dict[str, object]:

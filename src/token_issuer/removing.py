@@ -6,12 +6,10 @@ from itertools import batched
 
 from token_issuer.errors import IssuerError
 from token_issuer.foreign_errors import failure_of
-from token_issuer.limits.deadline import RECORD
+from token_issuer.limits.deadline import REMOVE
 from token_issuer.outside import Outside
 from token_issuer.tokens.plan import Decision, Outcome, Removal
-
-TOGETHER = 10  # parameters in one request
-STEP = 2 * RECORD  # seconds to mark and delete, or to forget and tell
+from token_issuer.tokens.store import NAMES_AT_ONCE
 
 
 def remove(decisions: Iterable[Decision], at: datetime, outside: Outside) -> Iterator[Outcome]:
@@ -20,11 +18,11 @@ def remove(decisions: Iterable[Decision], at: datetime, outside: Outside) -> Ite
     A token is marked as lost before it is deleted, since a run may end in between.
     """
     removals = [one for one in decisions if isinstance(one, Removal)]
-    for some in batched(removals, TOGETHER, strict=False):
+    for some in batched(removals, NAMES_AT_ONCE, strict=False):
         marked = []
         for removal in some:
             try:
-                outside.deadline.require(STEP)
+                outside.deadline.require(REMOVE)
                 if not removal.parameter or outside.ledger.mark_lost(
                     removal.record, at, removing=True
                 ):
@@ -46,7 +44,7 @@ def _delete(parameters: list[str], outside: Outside) -> dict[str, IssuerError]:
 
 def _forget(removal: Removal, at: datetime, outside: Outside) -> IssuerError | None:
     try:
-        outside.deadline.require(STEP)
+        outside.deadline.require(REMOVE)
         outside.ledger.drop_record(removal.record, at)
     except Exception as error:  # noqa: BLE001  likewise
         return failure_of(error)

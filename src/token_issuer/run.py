@@ -62,9 +62,8 @@ def _work(facts: Facts, report: Report, outside: Outside) -> None:
     concluded = []
     for one in prove(facts, secrets, outside):
         concluded.append(one)
-        if one.promoted:
-            promoted = one.promoted
-            outside.telemetry.secret_promoted(one.record.client, promoted.version, promoted.tenant)
+        if done := one.promoted:
+            outside.telemetry.secret_promoted(one.record.client, done.version, done.tenant)
         for notice in one.notices:
             _notice(one.record.client, notice, report, outside)
     if not facts.invocation.probe:
@@ -128,4 +127,4 @@ def _clean_up(facts: Facts, outside: Outside) -> None:
     with suppress(Exception):  # a run that has issued its tokens is no failure
         for key in facts.memory.left_over if facts.invocation.is_full else ():
             if outside.deadline.is_in_first_half:
-                outside.ledger.drop_left_over(key)
+                outside.ledger.drop(key)

@@ -8,12 +8,12 @@ from itertools import batched
 from token_issuer.errors import EventUndelivered, IssuerError, NoTimeLeft, TenantRefused
 from token_issuer.foreign_errors import failure_of
 from token_issuer.ledger.records import ClientRecord
-from token_issuer.limits.deadline import RECORD, TELL
+from token_issuer.limits.deadline import LAST_WORDS, RECORD, TELL
 from token_issuer.limits.waiting import was_told
 from token_issuer.outside import Outside
 from token_issuer.proving import Concluded
 from token_issuer.reporting import events
-from token_issuer.reporting.events import TOGETHER, Event
+from token_issuer.reporting.events import EVENTS_AT_ONCE, Event
 from token_issuer.tenants.documents import Tenant
 from token_issuer.tokens.plan import Fresh, Outcome, Removal, Waiting
 from token_issuer.tokens.renewal import Renewal
@@ -46,8 +46,8 @@ def tell(
     records = {name: one.record for name, one in clients.items()}
     failures: list[IssuerError] = []
     in_a_row = 0
-    for some in batched(tellings, TOGETHER, strict=False):
-        has_failed, has_time = in_a_row == UNDELIVERED, outside.deadline.left > TELL + 1
+    for some in batched(tellings, EVENTS_AT_ONCE, strict=False):
+        has_failed, has_time = in_a_row == UNDELIVERED, outside.deadline.left > TELL + LAST_WORDS
         if has_failed or not has_time:
             why = "several requests have failed" if has_failed else NoTimeLeft().detail
             failures += [EventUndelivered(f"{one.event.kind} was not tried: {why}") for one in some]
@@ -86,9 +86,8 @@ def _told_at(decision: Renewal | Fresh | Waiting) -> datetime | None:
 
 def _of_client(concluded: Concluded, outside: Outside) -> Iterator[_Telling]:
     client, told_at = concluded.record.client, concluded.record.told_at
-    if promoted := concluded.promoted:
-        event = events.secret_promoted(client, promoted.version, promoted.tenant)
-        yield _Telling(event=event)
+    if done := concluded.promoted:
+        yield _Telling(event=events.secret_promoted(client, done.version, done.tenant))
     for refusal in concluded.refusals:
         if not was_told(told_at.get(refusal.reason), outside.deadline.now()):
             event = events.secret_refused(client, refusal)

@@ -24,7 +24,7 @@ NEEDED = {"requests", "urllib3", "aws_lambda_powertools"}  # by the function, an
 
 def imported(module: Path, package: str) -> set[str]:
     """Return the modules of a package that one imports, wherever in it."""
-    names = (one.partition(".") for one in imports(module, package))
+    names = (one.partition(".") for one in imports(module))
     return {name for first, _, name in names if first == package}
 
 

@@ -33,7 +33,7 @@ LIBRARIES = {
 
 def imported(module: Path) -> set[str]:
     """Return the full names of modules that one imports to run, not for types only."""
-    return imports(module, of_types=False)
+    return imports(module, at_work=True)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)

@@ -8,7 +8,7 @@ from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from tests.conftest import PROJECT
 from tests.helpers.template import RESOURCES, TEMPLATE
-from token_issuer.limits.deadline import REPORT, TENANT
+from token_issuer.limits.deadline import REPORT, SERVE
 from token_issuer.reporting.events import SOURCE
 from token_issuer.settings import PATH, TOKEN_ENDPOINT, parse_settings
 
@@ -273,7 +273,7 @@ def test_each_alarm_tells_when_it_fires_and_when_it_is_over(alarm: str) -> None:
     assert TEMPLATE["Outputs"]["AlarmTopicArn"]["Value"] == topic
 
 
-NOT_STARTED_SECONDS = TENANT + REPORT  # at a run's end, in which no tenant is started
+NOT_STARTED_SECONDS = SERVE + REPORT  # at a run's end, in which no tenant is started
 
 
 def test_each_period_has_its_expression_and_time_out() -> None:

@@ -110,7 +110,6 @@ def make_facts(
         compared=frozenset(known),
         lost=frozenset(),
         stages={},
-        secret_versions={"default": "v1"},
     )
     return replace(facts, **members)
 

@@ -12,8 +12,8 @@ from typing import Any
 from tests.helpers.account import CLIENT_SECRET, fast_pacer, log_to, make_settings, token_answer
 from tests.helpers.fuzzed_table import Table, Value
 from tests.helpers.outside import make_outside
-from token_issuer.clients.credentials import ClientCredentials, parse_credentials
-from token_issuer.clients.secrets_manager import CURRENT, PENDING, ClientSecrets
+from token_issuer.clients.credentials import CURRENT, PENDING, ClientCredentials, parse_credentials
+from token_issuer.clients.secrets_manager import ClientSecrets
 from token_issuer.errors import IssuerError
 from token_issuer.limits.deadline import Clock
 from token_issuer.outside import Outside

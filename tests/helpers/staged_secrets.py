@@ -1,8 +1,8 @@
 """The secret of a client without Secrets Manager: versions by stage, and what becomes of them."""
 
 from tests.helpers.account import NO_VERSION, credentials
-from token_issuer.clients.credentials import ClientCredentials
-from token_issuer.clients.secrets_manager import CURRENT, ClientSecrets
+from token_issuer.clients.credentials import CURRENT, ClientCredentials
+from token_issuer.clients.secrets_manager import ClientSecrets
 
 type Version = str | ClientCredentials | Exception
 

@@ -16,7 +16,7 @@ from aws_lambda_powertools import Logger
 
 from tests.helpers.account import client_error, make_settings
 from tests.helpers.memory_ledger import MemoryLedger
-from token_issuer.clients.secrets_manager import CURRENT
+from token_issuer.clients.credentials import CURRENT
 from token_issuer.errors import EndpointUnavailable
 from token_issuer.limits.deadline import ASK, Clock, Deadline
 from token_issuer.outside import Aws, Outside, open_outside

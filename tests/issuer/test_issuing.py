@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -14,8 +13,8 @@ from tests.helpers.facts import make_facts, make_tenant
 from tests.helpers.memory_ledger import MemoryLedger
 from tests.helpers.outside import make_outside
 from tests.helpers.virtual_clock import NOON, VirtualClock
-from token_issuer.clients.credentials import ClientCredentials
-from token_issuer.clients.secrets_manager import CURRENT, PENDING, ClientSecrets
+from token_issuer.clients.credentials import CURRENT, PENDING, ClientCredentials
+from token_issuer.clients.secrets_manager import ClientSecrets
 from token_issuer.clients.versions import SecretsInUse
 from token_issuer.errors import (
     AnswerInvalid,
@@ -30,7 +29,6 @@ from token_issuer.errors import (
     StoreBreakerOpen,
     StoreDenied,
     StoreUnavailable,
-    TenantReassigned,
     TokenRefused,
 )
 from token_issuer.issuing import issue
@@ -631,24 +629,16 @@ def test_a_token_is_stored_before_it_is_recorded() -> None:
 
 
 @pytest.mark.parametrize("failures", [[], [ParameterUnwritable("label")]], ids=["", "unwritable"])
-@pytest.mark.parametrize(
-    ("others", "is_recorded"),
-    [
-        pytest.param({}, True, id="the same owner"),
-        pytest.param({"reassigned": TenantReassigned("was another's")}, False, id="to be told of"),
-        pytest.param({"is_recalled": True}, False, id="no document says so"),
-    ],
-)
-def test_an_owner_is_recorded_unless_that_is_to_be_told_first(
-    failures: list[Exception], others: dict[str, Any], *, is_recorded: bool
+@pytest.mark.parametrize("owners", [{"acme": Owner(tenant_id="7", client="default")}, {}])
+def test_an_owner_is_recorded_where_it_is_to_be_remembered(
+    failures: list[Exception], owners: dict[str, Owner]
 ) -> None:
     world = World({"store of acme": failures})
 
-    world.issue([replace(renewal("acme"), **others)])
+    world.issue([replace(renewal("acme"), owner=owners.get("acme"))])
 
-    owner = Owner(tenant_id="acme", client="default")
     assert world.done[-1] == "record acme"
-    assert world.ledger.owners == ({"acme": owner} if is_recorded else {})
+    assert world.ledger.owners == owners
 
 
 @pytest.mark.parametrize(

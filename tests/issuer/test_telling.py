@@ -42,7 +42,7 @@ from token_issuer.telling import tell
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.access_token import AccessToken
 from token_issuer.tokens.oauth import Answer
-from token_issuer.tokens.plan import Outcome, Removal
+from token_issuer.tokens.plan import Fresh, Outcome, Removal
 
 DENIED = client_error("AccessDeniedException", "PutEvents")
 REFUSED = TokenRefused("invalid_tenant", code=Quoted("invalid_tenant"))
@@ -481,7 +481,7 @@ def test_a_new_owner_is_told_by_the_next_run_where_one_was_killed_after_it_had_r
 
     reports = [later(run, minutes=5).run(events=bus.events) for _ in range(3)]
 
-    assert [report.fresh for report in reports] == [1, 1, 1]
+    assert [report.number_of(Fresh) for report in reports] == [1, 1, 1]
     assert [report.reassigned for report in reports] == [["acme"], [], []]
     assert bus.kinds() == {"Tenant Reassigned": 1}
 

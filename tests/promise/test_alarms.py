@@ -16,7 +16,7 @@ from tests.helpers.cloudwatch import Fired, Metric, Metrics
 from tests.helpers.emf import read_samples
 from tests.helpers.installation import Installation, Span, minute, names, read_alarms
 from tests.helpers.world import STACK
-from token_issuer.clients.secrets_manager import CURRENT, PREVIOUS
+from token_issuer.clients.credentials import CURRENT, PREVIOUS
 from token_issuer.reporting.telemetry import NAMESPACE
 
 pytestmark = pytest.mark.long

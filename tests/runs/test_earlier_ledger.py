@@ -88,7 +88,7 @@ class SlowLedger(MemoryLedger):
     def read(self) -> Memory:
         return replace(super().read(), left_over=tuple(self.left_over))
 
-    def drop_left_over(self, key: str) -> None:
+    def drop(self, key: str) -> None:
         self._world.let_pass(timedelta(minutes=1))
         self.left_over.remove(key)
 

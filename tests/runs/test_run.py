@@ -22,7 +22,7 @@ from tests.helpers.fuzzed_world import (
     packed,
 )
 from tests.helpers.ledger_records import FAILED
-from token_issuer.clients.secrets_manager import CURRENT
+from token_issuer.clients.credentials import CURRENT
 from token_issuer.errors import (
     ClientSecretUnreadable,
     IssuerError,
@@ -37,6 +37,7 @@ from token_issuer.redaction import Quoted
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.access_token import AccessToken
 from token_issuer.tokens.oauth import Answer
+from token_issuer.tokens.plan import Fresh
 
 ACME = "/visma/tokens/acme"
 REFUSED = Answer(status=400, body=b'{"error": "invalid_tenant"}')
@@ -79,7 +80,7 @@ def test_tokens_that_cannot_be_checked_are_said_and_the_run_goes_on(world: World
 
     report = world.run(tokens=Unchecked(world.versions))
 
-    assert (report.fresh, report.failures) == (1, {})
+    assert (report.number_of(Fresh), report.failures) == (1, {})
     [line] = said(world, "Tokens unchecked")
     assert line["warning"] == "TokensUnchecked"
     assert "reads Parameter Store in a loop" in line["remedy"]
@@ -299,7 +300,7 @@ def test_a_lease_that_cannot_be_given_back_costs_no_report(world: World) -> None
 
 def test_a_defect_beside_the_tokens_keeps_nobody_from_one(world: World) -> None:
     class BrokenLedger(Ledger):
-        def drop_left_over(self, key: str) -> None:
+        def drop(self, key: str) -> None:
             raise ZeroDivisionError(f"a secret of {key}")
 
     left_over = "document#/visma/tenants/acme"

@@ -40,8 +40,8 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 
 def call(path: str) -> requests.Response:
-    """Call the API; after a 401 once more, if there is another token past the cache."""
-    global refused  # noqa: PLW0603  what is kept from one invocation to the next
+    """Call the API; after a 401, once more if Parameter Store has another token than the cache."""
+    global refused  # noqa: PLW0603  kept from one invocation to the next
     token = read_token()
     answer = get(path, token)
     if answer.status_code != requests.codes.unauthorized or token == refused:
@@ -58,10 +58,10 @@ def call(path: str) -> requests.Response:
 
 
 def read_token(*, force_fetch: bool = False) -> str:
-    """Read the token, from the cache unless told."""
+    """Read the token, from the cache unless `force_fetch`; raises ValueError if it is none."""
     token = str(ssm.get(TOKEN, decrypt=True, max_age=CACHE_SECONDS, force_fetch=force_fetch))
     if not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", token):  # RFC 6750 §2.1
-        raise ValueError(f"{TOKEN} holds no access token")  # requests would show what it holds
+        raise ValueError(f"{TOKEN} holds no access token")  # requests would quote it
     return token
 
 
@@ -72,7 +72,7 @@ def get(path: str, token: str) -> requests.Response:
         request.headers["Authorization"] = f"Bearer {token}"
         return request
 
-    # not in `headers`, which a ~/.netrc would replace
+    # by `auth`, because a ~/.netrc would replace a header
     return requests.get(
         API + path, auth=bearer, timeout=TIMEOUT, allow_redirects=False, proxies=NO_PROXY
     )

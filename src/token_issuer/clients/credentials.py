@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from token_issuer.errors import ClientSecretInvalid
 
+CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"  # stages of versions
 MEMBERS = {"client_id", "client_secret", "auth_method"}
 AUTH_METHODS = ("client_secret_post", "client_secret_basic")  # the first is the default
 
@@ -37,14 +38,11 @@ def parse_credentials(secret_id: str, text: object, version: str) -> ClientCrede
         # not named: the secret itself may stand where a member's name should
         raise ClientSecretInvalid(f"Secret {secret_id} has other members than it may have")
     for member in ("client_id", "client_secret"):
-        if not isinstance(document.get(member), str) or not document[member]:
-            raise ClientSecretInvalid(
-                f"Secret {secret_id}: {member} is missing, empty or not a text"
-            )
-        if not _is_unicode(document[member]):
-            raise ClientSecretInvalid(
-                f"Secret {secret_id}: {member} has an incomplete Unicode character"
-            )
+        where, value = f"Secret {secret_id}: {member}", document.get(member)
+        if not isinstance(value, str) or not value:
+            raise ClientSecretInvalid(f"{where} is missing, empty or not a text")
+        if not _is_unicode(value):
+            raise ClientSecretInvalid(f"{where} has an incomplete Unicode character")
     auth_method = document.get("auth_method", AUTH_METHODS[0])
     if auth_method not in AUTH_METHODS:
         methods = " or ".join(AUTH_METHODS)

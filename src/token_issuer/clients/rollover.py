@@ -4,15 +4,19 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from token_issuer import errors
-from token_issuer.clients.secrets_manager import CURRENT, PENDING, PREVIOUS
-from token_issuer.clients.versions import ClientSecret
+from token_issuer.clients.credentials import CURRENT, PENDING, PREVIOUS
 from token_issuer.facts import Facts
 from token_issuer.ledger.records import ClientRecord, Fallback, Pending
 from token_issuer.limits.waiting import back_off
+from token_issuer.redaction import shown
 from token_issuer.settings import Settings
 from token_issuer.tenants.documents import Tenant
+
+if TYPE_CHECKING:
+    from token_issuer.clients.versions import ClientSecret
 
 REFUSED = (
     errors.ClientRefused,
@@ -35,7 +39,7 @@ class Withdraw:
     """Remove AWSPENDING from what is or was current: it would displace a later version."""
 
     version: str
-    notice: errors.PendingSecretWithdrawn | None
+    notice: errors.PendingSecretWithdrawn | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,7 @@ class Promoted:
 
 
 def decide(
-    record: ClientRecord, secret: ClientSecret, facts: Facts, now: datetime
+    record: ClientRecord, secret: "ClientSecret", facts: Facts, now: datetime
 ) -> Keep | Withdraw | Prove:
     """Return what to do with the version that is pending, if one is."""
     stages = facts.stages.get(record.client, {})
@@ -65,18 +69,15 @@ def decide(
     if current is None or version is None:
         return Keep()
     if version == current:  # a run was ended between the two moves
-        return Withdraw(version=version, notice=None)
+        return Withdraw(version=version)
     if version == stages.get(PREVIOUS):
         why = f"{version} of client {record.client}'s secret has been current before"
         return Withdraw(version=version, notice=errors.PendingSecretWithdrawn(why))
     last = record.pending if record.pending and record.pending.version == version else None
     is_known = secret.refusal_of(version) or secret.proved_for(version)
     if last and _waits(last, now) and not (facts.invocation.force or is_known):
-        until = f"{last.next_attempt_at:%Y-%m-%dT%H:%M:%SZ}"
-        return Keep(
-            pending=last,
-            notice=errors.PendingSecretRefused(f"{last.detail}; tried again at {until}"),
-        )
+        again = f"{last.detail}; tried again at {shown(last.next_attempt_at or now)}"
+        return Keep(pending=last, notice=errors.PendingSecretRefused(again))
     tenant = _proof_tenant(secret, last.tried if last else None, facts)
     return Prove(version=version, current=current, tenant=tenant, last=last)
 
@@ -106,27 +107,25 @@ def still_pending(  # noqa: PLR0913  what a record says
 
 
 def fallback_of(
-    last: Fallback | None, secret: ClientSecret, stages: Mapping[str, str], now: datetime
+    last: Fallback | None, secret: "ClientSecret", stages: Mapping[str, str], now: datetime
 ) -> Fallback | None:
     """Return which version serves in place of the current one, as far as is known."""
     current = stages.get(CURRENT)
     if not secret.works:  # nothing new is known
-        is_over = last is not None and last.version == current
-        return None if is_over else last
+        return None if last and last.version == current else last
     if secret.failure is None or secret.stage == CURRENT:
         return None
-    goes_on = last is not None and last.version == secret.version
     return Fallback(
         version=secret.version,
         stage=secret.stage,
         current=current,
         detail=secret.failure.detail,
-        since=last.since if last and goes_on else now,
+        since=last.since if last and last.version == secret.version else now,
     )
 
 
 def lasting_reasons(
-    secret: ClientSecret,
+    secret: "ClientSecret",
     refusals: list[errors.IssuerError],
     pending: Pending | None,
     *,
@@ -148,12 +147,12 @@ def _waits(pending: Pending, now: datetime) -> bool:
 def notice_of(fallback: Fallback) -> errors.ClientSecretFallback:
     """Return what is told while another version serves."""
     return errors.ClientSecretFallback(
-        f"{fallback.detail}; since {fallback.since:%Y-%m-%dT%H:%M:%SZ}"
+        f"{fallback.detail}; since {shown(fallback.since)}"
         f" {fallback.stage} is used in place of AWSCURRENT"
     )
 
 
-def _proof_tenant(secret: ClientSecret, tried: str | None, facts: Facts) -> Tenant:
+def _proof_tenant(secret: "ClientSecret", tried: str | None, facts: Facts) -> Tenant:
     """Return the tenant that succeeded last, or the next by name after the one tried last."""
     records, configured = facts.memory.records, facts.configuration.tenants
 

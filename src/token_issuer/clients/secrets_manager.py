@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from token_issuer.clients.credentials import ClientCredentials, parse_credentials
+from token_issuer.clients.credentials import CURRENT, PENDING, ClientCredentials, parse_credentials
 from token_issuer.errors import ClientSecretUnreadable, PendingSecretUndecided
 from token_issuer.foreign_errors import AWS_ERRORS, aws_code
 from token_issuer.redaction import Quoted, quote
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 MISSING = "ResourceNotFoundException"  # the secret, or a version with this stage
 UNUSABLE = "InvalidRequestException"  # the secret, in the state that it is in
-CURRENT, PENDING, PREVIOUS = "AWSCURRENT", "AWSPENDING", "AWSPREVIOUS"
 
 
 class ClientSecrets:
@@ -46,9 +45,8 @@ class ClientSecrets:
         try:
             return _stages(self._secretsmanager.describe_secret(SecretId=secret_id))
         except AWS_ERRORS as error:
-            raise _unreadable(
-                f"Reading the versions of secret {secret_id}", aws_code(error)
-            ) from error
+            what = f"Reading the versions of secret {secret_id}"
+            raise _unreadable(what, aws_code(error)) from error
 
     def promote(self, client: str, pending: str, current: str) -> None:
         """Move AWSCURRENT from one version to another, which is pending no more.
@@ -69,9 +67,8 @@ class ClientSecrets:
             code = aws_code(error)
             is_elsewhere = code == "InvalidParameterException"  # than where it was
             if not is_elsewhere or self.stages(client).get(CURRENT) != pending:
-                raise PendingSecretUndecided(
-                    f"Promoting the pending version of secret {secret_id} failed: {code}", code=code
-                ) from error
+                why = f"Promoting the pending version of secret {secret_id} failed: {code}"
+                raise PendingSecretUndecided(why, code=code) from error
         self.unstage(client, pending)
 
     def unstage(self, client: str, version: str) -> None:
@@ -88,14 +85,11 @@ class ClientSecrets:
         with suppress(*AWS_ERRORS):  # then there is none, or nothing is known of it
             answer = self._secretsmanager.describe_secret(SecretId=secret_id)
             if answer.get("DeletedDate"):
-                raise ClientSecretUnreadable(
-                    f"Secret {secret_id} is scheduled for deletion",
-                    code=Quoted("ScheduledForDeletion"),
-                )
+                why = f"Secret {secret_id} is scheduled for deletion"
+                raise ClientSecretUnreadable(why, code=Quoted("ScheduledForDeletion"))
             if CURRENT not in _stages(answer):
-                raise ClientSecretUnreadable(
-                    f"Secret {secret_id} has no value yet", code=Quoted("NoValue")
-                )
+                why = f"Secret {secret_id} has no value yet"
+                raise ClientSecretUnreadable(why, code=Quoted("NoValue"))
 
 
 def _unreadable(what: str, code: Quoted) -> ClientSecretUnreadable:

@@ -1,8 +1,8 @@
 """The versions of a client's secret in one run: where one is refused, another serves."""
 
 from token_issuer import errors
-from token_issuer.clients.credentials import ClientCredentials
-from token_issuer.clients.secrets_manager import CURRENT, MISSING, PENDING, PREVIOUS, ClientSecrets
+from token_issuer.clients.credentials import CURRENT, PENDING, PREVIOUS, ClientCredentials
+from token_issuer.clients.secrets_manager import MISSING, ClientSecrets
 from token_issuer.foreign_errors import name_and_place
 
 CANDIDATES = (  # stages, in the order in which their versions are tried
@@ -69,9 +69,8 @@ class ClientSecret:
         """
         credentials = self._read(PENDING)
         if not self._is_ours(credentials):
-            raise errors.PendingClientDiffers(
-                f"The pending secret of client {self.client} has another client_id"
-            )
+            why = f"The pending secret of client {self.client} has another client_id"
+            raise errors.PendingClientDiffers(why)
         return credentials
 
     def _next(self) -> ClientCredentials:
@@ -127,10 +126,8 @@ class ClientSecret:
         except errors.ClientFailed as error:
             return error
         except Exception as error:  # noqa: BLE001  each tenant would meet a defect here anew
-            place = name_and_place(error)
-            return errors.ClientSecretUnreadable(
-                f"Reading the secret of client {self.client} failed: {place}"
-            )
+            why = f"Reading the secret of client {self.client} failed: {name_and_place(error)}"
+            return errors.ClientSecretUnreadable(why)
 
     def _is_ours(self, found: ClientCredentials) -> bool:
         """Tell whether a version is of the same application as the current one.

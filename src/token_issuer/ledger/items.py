@@ -18,7 +18,7 @@ from token_issuer.names import NAME
 from token_issuer.redaction import DETAIL_CHARACTERS, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
 
@@ -34,9 +34,8 @@ SPANS = (  # none of them is longer
     ("tried_at", "next_attempt_at"),
 )
 COUNT_OF_FORMER = {"count": 1}  # of failures: without it, a version to roll back to reads none
-RENAMED: dict[type, dict[str, str]] = {
-    Failure: {"refusals": "waits"}
-}  # members that schema 1 has by another name
+# members that schema 1 has by another name
+RENAMED: dict[type, dict[str, str]] = {Failure: {"refusals": "waits"}}
 SHOWN = {"reason", "code", "detail"}  # of a failure, to people
 TEXT_CHARACTERS = 16 * 1024  # of what is compared only: a purpose holds the scopes of a document
 
@@ -65,9 +64,7 @@ class _Foreign:
     typed: "AttributeValueTypeDef"
 
 
-def encode(
-    value: "str | int | datetime | dict[str, Any] | _Foreign",
-) -> "AttributeValueTypeDef":
+def encode(value: "str | int | datetime | dict[str, Any] | _Foreign") -> "AttributeValueTypeDef":
     """Return a value as DynamoDB has it."""
     if isinstance(value, _Foreign):
         return value.typed
@@ -119,63 +116,59 @@ def members_of_value(value: Issued | Failure | Pending | Fallback | Owner) -> di
 
 def parse_record(tenant: str, item: dict[str, Any]) -> Record | None:
     """Return what an item says; None where another version, or a person, wrote it."""
-    if item.get("schema") != SCHEMA:
-        return None
-    try:
-        failure, client = item.get("failure"), item.get("client")
-        return Record(
+    return _parsed(
+        item,
+        lambda: Record(
             tenant=_name(tenant),
-            client=_name(client),
+            client=_name(item.get("client")),
             attempted_at=_time(item.get("attempted_at")),
-            issued=Issued(**_checked(Issued, item)) if "version" in item else None,
-            failure=Failure(**_checked(Failure, failure)) if failure is not None else None,
-        )
-    except (AttributeError, TypeError, ValueError):
-        return None
+            issued=_value(Issued, item if "version" in item else None),
+            failure=_value(Failure, item.get("failure")),
+        ),
+    )
 
 
 def parse_owner(item: dict[str, Any]) -> Owner | None:
     """Return whose token was asked for last, as parse_record does."""
-    owner = item.get("owner")
-    if item.get("schema") != SCHEMA or not isinstance(owner, dict):
-        return None
-    try:
-        tenant_id = owner.get("tenant_id")
-        if not isinstance(tenant_id, str | None):
-            return None
-        return Owner(tenant_id=tenant_id, client=_name(owner.get("client")))
-    except ValueError:
-        return None
+    return _parsed(item, lambda: _value(Owner, item.get("owner")))
 
 
 def parse_client_record(client: str, item: dict[str, Any]) -> ClientRecord | None:
     """Return what an item says, as parse_record does."""
-    if item.get("schema") != SCHEMA:
-        return None
-    try:
-        pending, fallback = item.get("pending"), item.get("fallback")
-        return ClientRecord(
+    return _parsed(
+        item,
+        lambda: ClientRecord(
             client=_name(client),
-            pending=Pending(**_checked(Pending, pending)) if pending is not None else None,
-            fallback=Fallback(**_checked(Fallback, fallback)) if fallback is not None else None,
+            pending=_value(Pending, item.get("pending")),
+            fallback=_value(Fallback, item.get("fallback")),
             told_at={reason: _time(at) for reason, at in item.get("told_at", {}).items()},
-        )
+        ),
+    )
+
+
+def _parsed[T](item: dict[str, Any], parse: "Callable[[], T | None]") -> T | None:
+    try:
+        return parse() if item.get("schema") == SCHEMA else None
     except (AttributeError, TypeError, ValueError):
         return None
 
 
-def _checked(
-    kind: type[Issued | Failure | Pending | Fallback], item: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the members of an item, each of its type and in its range.
+def _value[T: Issued | Failure | Pending | Fallback | Owner](
+    kind: type[T], item: dict[str, Any] | None
+) -> T | None:
+    """Return the value, each member of its type and in its range; None where there is none.
 
     Raises AttributeError, TypeError or ValueError.
     """
+    if item is None:
+        return None
     members: dict[str, Any] = {}
     for name, expected in kind.__annotations__.items():
         value = item.get(RENAMED.get(kind, {}).get(name, name))
         if value is not None and expected in {datetime, datetime | None}:
             value = _time(value)
+        elif name == "client":
+            value = _name(value)
         elif isinstance(value, str):
             value = quote(value, DETAIL_CHARACTERS if name in SHOWN else TEXT_CHARACTERS)
         if not isinstance(value, expected):
@@ -185,4 +178,4 @@ def _checked(
         begin, end = members.get(first), members.get(last)
         if begin and end and end - begin > timedelta(hours=LONGEST_HOURS):
             raise ValueError(last)
-    return members
+    return kind(**members)

@@ -14,16 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from token_issuer.errors import LedgerUnreadable, LedgerUnwritable
 from token_issuer.foreign_errors import AWS_ERRORS, aws_code
-from token_issuer.ledger.items import (
-    SCHEMA,
-    decode,
-    encode,
-    members_of,
-    members_of_value,
-    parse_client_record,
-    parse_owner,
-    parse_record,
-)
+from token_issuer.ledger import items
 from token_issuer.ledger.records import ClientRecord, Issued, Memory, Owner, Record
 
 if TYPE_CHECKING:
@@ -52,22 +43,22 @@ class Ledger:
             TableName=self._table, ConsistentRead=True
         )
         try:
-            items = [decode(item) for page in pages for item in page["Items"]]
+            found = [items.decode(item) for page in pages for item in page["Items"]]
         except AWS_ERRORS as error:
             code = aws_code(error)
             raise LedgerUnreadable(f"Reading {self._table} failed: {code}", code=code) from error
         records, clients, owners, left_over = {}, {}, {}, []
         self._unusable = {}
-        for item in items:
+        for item in found:
             kind, _, name = str(item.get("key")).partition("#")
             if f"{kind}#" == TENANT:
-                if owner := parse_owner(item):
+                if owner := items.parse_owner(item):
                     owners[name] = owner
-                if record := parse_record(name, item):
+                if record := items.parse_record(name, item):
                     records[name] = record
                 else:
                     self._unusable[name] = item.get("version", 0)
-            elif f"{kind}#" == CLIENT and (of_client := parse_client_record(name, item)):
+            elif f"{kind}#" == CLIENT and (of_client := items.parse_client_record(name, item)):
                 clients[name] = of_client
             elif f"{kind}#" == DOCUMENT:
                 left_over.append(f"{DOCUMENT}{name}")
@@ -111,7 +102,7 @@ class Ledger:
 
         `previous` is the record as it was read: versions start anew after a deletion.
         """
-        members = members_of(record)
+        members = items.members_of(record)
         gone = {*Issued.__annotations__, *FORMER, "failure"} - members.keys()
         known = previous.issued.version if previous and previous.issued else 0
         self._update(
@@ -123,7 +114,7 @@ class Ledger:
 
     def record_failure(self, record: Record) -> None:
         """Record the last attempt, which failed; what is known of the token stays."""
-        key, members = f"{TENANT}{record.tenant}", members_of(replace(record, issued=None))
+        key, members = f"{TENANT}{record.tenant}", items.members_of(replace(record, issued=None))
         update, seen = _setting(members), self._unusable.get(record.tenant)
         anew = f"{update} REMOVE {_listed(Issued.__annotations__)}"
         unchanged = "attribute_not_exists(#version) OR #version = :seen"
@@ -137,7 +128,7 @@ class Ledger:
 
     def keep_owner(self, tenant: str, owner: Owner) -> None:
         """Note whose token was asked for last."""
-        members = {"schema": SCHEMA, "owner": members_of_value(owner)}
+        members = {"schema": items.SCHEMA, "owner": items.members_of_value(owner)}
         self._update(f"{TENANT}{tenant}", _setting(members), "", members)
 
     def mark_lost(self, record: Record, at: datetime, *, removing: bool = False) -> bool:
@@ -158,23 +149,23 @@ class Ledger:
         """Record what is remarkable of a client's secret, or forget it where nothing is."""
         key = f"{CLIENT}{record.client}"
         remarkable = {
-            "pending": record.pending and members_of_value(record.pending),
-            "fallback": record.fallback and members_of_value(record.fallback),
+            "pending": record.pending and items.members_of_value(record.pending),
+            "fallback": record.fallback and items.members_of_value(record.fallback),
             "told_at": record.told_at,
         }
         members: dict[str, Any] = {name: value for name, value in remarkable.items() if value}
         if not members:
-            self._delete(key, "", {})
+            self.drop(key)
             return
-        members["schema"] = SCHEMA
+        members["schema"] = items.SCHEMA
         gone = remarkable.keys() - members.keys()
         self._update(
             key, f"{_setting(members)}{f' REMOVE {_listed(gone)}' if gone else ''}", "", members
         )
 
-    def drop_left_over(self, key: str) -> None:
-        """Delete an item of an earlier version."""
-        self._delete(key, "", {})
+    def drop(self, key: str) -> None:
+        """Delete an item."""
+        self._send(self._dynamodb.delete_item, key, {}, LedgerUnwritable)
 
     def drop_record(self, record: Record, at: datetime) -> None:
         """Forget a tenant whose parameter is gone, but for its owner.
@@ -202,10 +193,6 @@ class Ledger:
         """Update one item, and tell whether the condition held."""
         request = {"UpdateExpression": update} | _expressions(update, condition, values)
         return self._send(self._dynamodb.update_item, key, request, failure)
-
-    def _delete(self, key: str, condition: str, values: Mapping[str, Any]) -> bool:
-        request = _expressions("", condition, values)
-        return self._send(self._dynamodb.delete_item, key, request, LedgerUnwritable)
 
     def _send(
         self,
@@ -244,5 +231,5 @@ def _expressions(update: str, condition: str, values: Mapping[str, Any]) -> dict
     if names := re.findall(r"#(\w+)", f"{update} {condition}"):
         request["ExpressionAttributeNames"] = {f"#{name}": name for name in names}
     if values:
-        request["ExpressionAttributeValues"] = {f":{n}": encode(v) for n, v in values.items()}
+        request["ExpressionAttributeValues"] = {f":{n}": items.encode(v) for n, v in values.items()}
     return request

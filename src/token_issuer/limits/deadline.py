@@ -13,7 +13,10 @@ RECORD = 7.0  # a call of DynamoDB or Secrets Manager: 2 attempts of 3, a second
 REPORT = 5.0  # at the end, events and what a run says; every need includes it
 GATHER = 5.0  # after the listing, before the first tenant starts
 KEEP = STORE + RECORD  # once a token is there, for all that follows
-TENANT = ASK + KEEP
+SERVE = ASK + KEEP  # a tenant
+REMOVE = 2 * RECORD  # to mark and delete parameters, or to forget a tenant
+PROMOTE = 3 * RECORD  # to read a pending secret and those that it is compared with, or to move it
+LAST_WORDS = 1.0  # what a run says when the events are put
 
 
 class Clock:
@@ -62,7 +65,7 @@ class Deadline:
     @property
     def listing(self) -> float:
         """Return how many seconds a listing must leave: half of all, or more for one tenant."""
-        last_start = self._total - REPORT - TENANT
+        last_start = self._total - REPORT - SERVE
         # a run that is shorter than any of the template's lists for a part of that time at least
         until = min(self._total / 2, max(last_start - GATHER, last_start / 2))
         return self._total - REPORT - until

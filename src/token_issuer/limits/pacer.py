@@ -15,7 +15,7 @@ SLOWEST = 0.1  # of the whole pace
 RECOVERY_SECONDS = 60.0  # from nothing to the whole pace
 THROTTLED = {"Throttling", "ThrottlingException", "RequestLimitExceeded"}
 BUSY = "TooManyUpdates"  # one parameter is, not the account
-SERVER_ERROR = 500
+FIRST_SERVER_ERROR = 500
 
 
 class Pacer:
@@ -103,4 +103,4 @@ class Pacer:
 
 
 def _is_servers(error: ClientError) -> bool:
-    return error.response["ResponseMetadata"]["HTTPStatusCode"] >= SERVER_ERROR
+    return error.response["ResponseMetadata"]["HTTPStatusCode"] >= FIRST_SERVER_ERROR

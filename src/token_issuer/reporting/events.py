@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from token_issuer.errors import EventUndelivered, IssuerError, TenantReassigned
 from token_issuer.foreign_errors import aws_code, known_code, name_and_place
-from token_issuer.redaction import Quoted, outgoing, quote
+from token_issuer.redaction import Quoted, outgoing, quote, shown
 from token_issuer.tenants.documents import Tenant
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 SOURCE = "token-issuer"
-TOGETHER = 10  # events in one request: the most that EventBridge takes
+EVENTS_AT_ONCE = 10  # events in one request: the most that EventBridge takes
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Event:
 
 def failing(tenant: Tenant, error: IssuerError, token_expires_at: datetime | None) -> Event:
     """Tell of a lasting failure, and until when there is a token."""
-    end = token_expires_at and _shown(token_expires_at)
+    end = token_expires_at and shown(token_expires_at)
     more = {"code": error.code, "token_expires_at": end}
     return Event("Token Issuance Failing", _of(tenant) | error.fields | more)
 
 
 def recovered(tenant: Tenant, token_expires_at: datetime) -> Event:
     """Tell that a tenant whose failing was told of has a new token."""
-    end = _shown(token_expires_at)
+    end = shown(token_expires_at)
     return Event("Token Issuance Recovered", _of(tenant) | {"token_expires_at": end})
 
 
@@ -106,7 +106,3 @@ class Events:
 
 def _undelivered(event: Event, code: Quoted) -> EventUndelivered:
     return EventUndelivered(f"Putting {event.kind} failed: {code}", code=code)
-
-
-def _shown(time: datetime) -> str:
-    return f"{time:%Y-%m-%dT%H:%M:%SZ}"

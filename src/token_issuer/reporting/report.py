@@ -99,25 +99,14 @@ class Report:
             if is_too_short(token, settings):
                 self.too_short.append(name)
 
-    @property
-    def fresh(self) -> int:
-        """Return how many tokens are good, and not due."""
-        return sum(isinstance(one, Fresh) for one in self.decisions)
+    def number_of(self, kind: type[Decision]) -> int:
+        """Return how many decisions of a kind there are."""
+        return sum(isinstance(one, kind) for one in self.decisions)
 
     @property
     def waiting(self) -> dict[str, errors.IssuerError]:
         """Return the failures of tenants that are not asked for yet."""
         return {one.name: one.failure for one in self.decisions if isinstance(one, Waiting)}
-
-    @property
-    def vanished(self) -> int:
-        """Return how many tenants no document has any more, while their tokens live."""
-        return sum(isinstance(one, Leaving) for one in self.decisions)
-
-    @property
-    def configured(self) -> int:
-        """Return how many tenants are to have a token."""
-        return sum(one.enabled for one in self.tenants.values())
 
     @property
     def failing(self) -> dict[str, errors.IssuerError]:
@@ -186,7 +175,7 @@ class Report:
         """Return the function's answer: exact counts, and the first of the failures."""
         answer: dict[str, Any] = {
             "issued": self.issued,
-            "fresh": self.fresh,
+            "fresh": self.number_of(Fresh),
             "failed": len(self.all_failures),
             "deferred": len(self.deferred),
             "removed": self.removed,

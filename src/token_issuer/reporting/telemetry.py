@@ -7,11 +7,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit, single_metric
 
 from token_issuer import errors
-from token_issuer.redaction import outgoing
+from token_issuer.redaction import outgoing, shown
 from token_issuer.reporting.report import Report
 from token_issuer.tenants.documents import Tenant
 from token_issuer.tokens.access_token import AccessToken
-from token_issuer.tokens.plan import Outcome, Removal
+from token_issuer.tokens.plan import Fresh, Leaving, Outcome, Removal
 from token_issuer.tokens.renewal import Renewal
 
 NAMESPACE = "TokenIssuer"
@@ -47,7 +47,7 @@ class Telemetry:
         missing = set(tenant.scope.split()) - token.scope if token.scope is not None else set()
         fields |= {
             "tenant": tenant.name,
-            "expires_at": _shown(token.expires_at),
+            "expires_at": shown(token.expires_at),
             "fingerprint": token.fingerprint,
         }
         if missing:
@@ -95,7 +95,7 @@ class Telemetry:
         self._info(
             "Run finished",
             issued=report.issued,
-            fresh=report.fresh,
+            fresh=report.number_of(Fresh),
             failed=len(report.all_failures),
             deferred=len(report.deferred),
             removed=report.removed,
@@ -129,12 +129,12 @@ class Telemetry:
         refused = sum(isinstance(one, errors.TenantRefused) for one in report.failing.values())
         for name, count in {
             "TokensIssued": report.issued,
-            "TokensFresh": report.fresh,
+            "TokensFresh": report.number_of(Fresh),
             "TokensFailed": len(report.all_failures),
             "TokensDeferred": len(report.deferred),
             "TokensRemoved": report.removed,
-            "TenantsConfigured": report.configured,
-            "TenantsVanished": report.vanished,
+            "TenantsConfigured": sum(one.enabled for one in report.tenants.values()),
+            "TenantsVanished": report.number_of(Leaving),
             "TenantsRefused": len(report.refused_now),  # in an outage, too
             "OwnFailures": len(report.all_failures) - refused,
             "DocumentsUnreadable": report.unreadable,
@@ -166,7 +166,3 @@ class Telemetry:
             default_dimensions={"service": self._stack, **dimensions},
         ) as metric:
             metric.set_timestamp(at)
-
-
-def _shown(time: datetime) -> str:
-    return f"{time:%Y-%m-%dT%H:%M:%SZ}"

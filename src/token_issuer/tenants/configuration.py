@@ -61,7 +61,7 @@ def parse_configuration(
     wrong: Counter[str] = Counter()
     one_of_many = cache(_one_of_many)
     for name, some in claims.items():
-        found, error = _decide(name, some, path, known.get(name))
+        found, error = _settle(name, some, path, known.get(name))
         if found:
             tenants[name] = found
         if error:
@@ -109,7 +109,7 @@ def _source(parameter: "ParameterTypeDef", path: str, at_home: Mapping[str, list
     return _Source(home=home, documents=[*names.items()], error=error)
 
 
-def _decide(
+def _settle(
     name: str, claims: list[_Claim], path: str, known: Tenant | None
 ) -> tuple[Tenant | None, DocumentInvalid | None]:
     """Return the tenant, and what is wrong with the places that it is in.

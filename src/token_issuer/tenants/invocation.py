@@ -10,9 +10,7 @@ from token_issuer.tenants.documents import Tenant
 
 MOST_NAMES = 10_000  # whoever means more means all
 MEMBERS = {"tenants", "force", "dry_run", "probe"}
-ENVELOPE = {
-    *("version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail")
-}
+ENVELOPE = {"version", "id", "source", "account", "time", "region", "resources", "detail"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +36,7 @@ def parse_invocation(event: object) -> Invocation:
     """
     if not isinstance(event, dict):
         raise errors.EventInvalid("The event is not a JSON object")
-    if event.get("detail-type") == "Scheduled Event" and event.keys() == ENVELOPE:
+    if event.keys() == {*ENVELOPE, "detail-type"} and event["detail-type"] == "Scheduled Event":
         return Invocation()
     if unknown := sorted(map(str, event.keys() - MEMBERS)):
         raise errors.EventInvalid(f"The event has unknown members: {', '.join(unknown)[:200]}")

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -64,28 +64,23 @@ def _decoded(part: str) -> str:
     return decode(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
-def company_of(claims: dict[str, Any]) -> object:
-    """Return the tenant_id that a token names, comparable."""
-    owner = claims.get("tenant_id")
-    return comparable(owner) if isinstance(owner, str) else None
-
-
-def check_owner(
-    claims: dict[str, Any], tenant: Tenant, credentials: ClientCredentials, secrets: list[str]
-) -> bool:
-    """Return whether a token says that it is the tenant's.
+def with_owner(
+    token: AccessToken, tenant: Tenant, credentials: ClientCredentials, secrets: list[str]
+) -> AccessToken:
+    """Return the token with what it says of its owner.
 
     Raises WrongTenant where it says that it is another tenant's, or another client's.
     """
+    claims = claims_of(token.value)
     owner, client_id = claims.get("tenant_id"), claims.get("client_id")
     if client_id is not None and client_id != credentials.client_id:
         raise WrongTenant("The token is for another client_id than the one that asked")
-    if tenant.tenant_id is None or owner is None:
-        return False
     theirs, ours = comparable(owner), comparable(tenant.tenant_id)
+    if tenant.tenant_id is None or owner is None:
+        return replace(token, company=theirs if isinstance(owner, str) else None)
     if theirs != ours:
         named: str = "of another kind"
         if isinstance(theirs, UUID):
             named = scrub(str(theirs), secrets, 60, known=str(theirs))
         raise WrongTenant(f"The token is for a tenant_id {named}, not {tenant.tenant_id}")
-    return True
+    return replace(token, names_tenant=True, company=theirs)

@@ -46,11 +46,8 @@ def look_up(host: str, port: int, deadline: float) -> list[Address]:
     try:
         return found.result(deadline - time.monotonic())
     except TimeoutError:
-        raise EndpointUnavailable(
-            "Looking up the token endpoint's host took too long",
-            code=Quoted("gaierror"),
-            is_timeout=True,
-        ) from None
+        why = "Looking up the token endpoint's host took too long"
+        raise EndpointUnavailable(why, code=Quoted("gaierror"), is_timeout=True) from None
 
 
 def connect(addresses: Iterable[Address], deadline: float) -> socket.socket:

@@ -6,7 +6,6 @@ import ssl
 import time
 from contextlib import closing
 from functools import cache, partial
-from http import HTTPStatus
 from typing import Any
 
 import requests
@@ -17,18 +16,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from token_issuer.errors import EndpointUnavailable
 from token_issuer.redaction import Quoted
+from token_issuer.tokens import receiving
 from token_issuer.tokens.connecting import connect, look_up
-from token_issuer.tokens.oauth import Answer
-from token_issuer.tokens.receiving import (
-    ANSWER_BYTES,
-    EARLY,
-    INTERIM,
-    INTERIM_HEADS,
-    LATE,
-    PIECE_BYTES,
-    Response,
-)
+from token_issuer.tokens.oauth import Answer, is_outage, is_redirect
 
+# the last two come from http.client, for a number that no server means
+FAILURES = requests.RequestException, urllib3.exceptions.HTTPError, ArithmeticError, ValueError
 CONNECT_SECONDS = 3.0  # to look the host up and to connect to one of its addresses; 3 more for TLS
 ANSWER_SECONDS = 8.0  # from the request's head to the last byte of the answer
 EARLY_SECONDS = 0.02  # beyond a round trip, before the body is sent: an answer until then is early
@@ -42,64 +35,45 @@ class TokenEndpoint:
     twice, ends with it, so that no request can get the answer to another one.
     """
 
-    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, url: str, tls: ssl.SSLContext | None = None, answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
         self._url = url
         self._tls = tls
+        self._timeout = CONNECT_SECONDS, answer_seconds
 
-    def post(
-        self,
-        form: dict[str, str],
-        headers: dict[str, str],
-        *,
-        answer_seconds: float = ANSWER_SECONDS,
-    ) -> Answer:
+    def post(self, form: dict[str, str], headers: dict[str, str]) -> Answer:
         """Post once.
 
         Raises EndpointUnavailable or AnswerInvalid, which show no cause: exceptions of requests
         carry the request, and with it the client secret.
         """
         headers = headers | {"Accept-Encoding": "identity"}
-        timeout = CONNECT_SECONDS, answer_seconds
         try:
             request = requests.Request("POST", self._url, headers, data=form).prepare()
             # without a requests.Session, which follows redirects (a 307 would post the secret
             # elsewhere), keeps cookies, and listens to .netrc and proxies of the environment
             with (
                 closing(_Adapter(self._tls or _public_authorities())) as adapter,
-                adapter.send(request, stream=True, timeout=timeout) as response,
+                adapter.send(request, stream=True, timeout=self._timeout) as response,
             ):
+                status = response.status_code
                 return Answer(
-                    status=response.status_code,
-                    body=b"" if _says_enough(response.status_code) else _read(response),
+                    status=status,
+                    body=b"" if is_outage(status) or is_redirect(status) else _read(response),
                     retry_after=response.headers.get("Retry-After"),
-                    is_early=EARLY in response.headers,
+                    is_early=receiving.EARLY in response.headers,
                 )
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
-            raise EndpointUnavailable(LATE, is_timeout=True) from None
-        # the last two come from http.client, for a number that no server means
-        except (
-            requests.RequestException,
-            urllib3.exceptions.HTTPError,
-            ArithmeticError,
-            ValueError,
-        ) as error:
+            raise EndpointUnavailable(receiving.LATE, is_timeout=True) from None
+        except FAILURES as error:
             kind = Quoted(type(_root(error)).__name__)  # no more of it: its text quotes URLs
             failed = f"The connection to the token endpoint failed: {kind}"
             raise EndpointUnavailable(failed, code=kind) from None
 
 
-def _says_enough(status: int) -> bool:
-    """Return True if the body need not be read: a redirect is not followed, an outage is one."""
-    is_redirect = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
-    return (
-        is_redirect
-        or status == HTTPStatus.TOO_MANY_REQUESTS
-        or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    )
-
-
 def _read(response: requests.Response) -> bytes:
-    read = partial(response.raw.read1, PIECE_BYTES, decode_content=False)
+    read = partial(response.raw.read1, receiving.PIECE_BYTES, decode_content=False)
     return b"".join(iter(read, b""))
 
 
@@ -137,10 +111,10 @@ class _Connection(HTTPConnection):
         super().endheaders(*args, **options)
         asked_at = time.monotonic()
         early = _early(self.sock, asked_at + self._round_trip + EARLY_SECONDS)
-        answer = INTERIM_HEADS.sub(b"", early, 1)
-        self._is_answered = bool(answer) and not INTERIM.match(answer)
+        answer = receiving.INTERIM_HEADS.sub(b"", early, 1)
+        self._is_answered = bool(answer) and not receiving.INTERIM.match(answer)
         self.response_class = partial(  # type: ignore[assignment]
-            Response, early=early, is_early=self._is_answered, asked_at=asked_at
+            receiving.Response, early=early, is_early=self._is_answered, asked_at=asked_at
         )
 
     def send(self, data: Any) -> None:  # noqa: ANN401  bytes of the head, then of the body
@@ -152,9 +126,9 @@ def _early(sock: socket.socket, until: float) -> bytes:
     """Return what a server sends until then."""
     seconds, early = sock.gettimeout(), b""
     try:
-        while len(early) <= ANSWER_BYTES:
+        while len(early) <= receiving.ANSWER_BYTES:
             sock.settimeout(max(1e-6, until - time.monotonic()))
-            if not (piece := sock.recv(PIECE_BYTES)):
+            if not (piece := sock.recv(receiving.PIECE_BYTES)):
                 break  # whoever sends on hears of it
             early += piece
     except TimeoutError:

@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -14,13 +14,7 @@ from token_issuer import errors
 from token_issuer.clients.credentials import ClientCredentials
 from token_issuer.redaction import READ_CHARACTERS, WITHHELD, Quoted, plain_words, quotes_secret
 from token_issuer.tenants.documents import Tenant
-from token_issuer.tokens.access_token import (
-    TOKEN_BYTES,
-    AccessToken,
-    check_owner,
-    claims_of,
-    company_of,
-)
+from token_issuer.tokens.access_token import TOKEN_BYTES, AccessToken, claims_of, with_owner
 from token_issuer.tokens.strict_json import decode, unique_members
 
 DELAY_SECONDS = re.compile(r"[0-9]+")
@@ -35,8 +29,8 @@ KNOWN_ERRORS = PASSING_ERRORS | {  # RFC 6749 §5.2, and Visma's own
     "invalid_scope",
     "invalid_tenant",
 }
-TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
-SUCCESS, REDIRECTION = 2, 3  # the hundreds of a status
+TOO_MANY_REQUESTS = 429
+SUCCESS, REDIRECTION, SERVER_ERROR = 2, 3, 5  # the hundreds of a status
 GZIP = b"\x1f\x8b"  # RFC 1952 §2.3.1
 CODE_CHARACTERS, DESCRIPTION_CHARACTERS = 60, 200  # that are shown
 NEITHER = "neither a token nor an OAuth error"
@@ -60,6 +54,16 @@ class Answer:
     is_early: bool = False
 
 
+def is_outage(status: int) -> bool:
+    """Tell whether a server says that it can't answer now, whatever else it says."""
+    return status == TOO_MANY_REQUESTS or status // 100 >= SERVER_ERROR
+
+
+def is_redirect(status: int) -> bool:
+    """Tell whether a server sends us elsewhere, where we don't go."""
+    return status // 100 == REDIRECTION
+
+
 type Post = Callable[[dict[str, str], dict[str, str]], Answer]
 
 
@@ -76,11 +80,7 @@ class TokenResponse:
 
 
 def fetch_token(
-    tenant: Tenant,
-    credentials: ClientCredentials,
-    *,
-    post: Post,
-    now: Callable[[], datetime],
+    tenant: Tenant, credentials: ClientCredentials, *, post: Post, now: Callable[[], datetime]
 ) -> AccessToken:
     """Ask once for a token and check the answer; `post` takes form and headers.
 
@@ -103,10 +103,7 @@ def fetch_token(
         raise _refusal(response.error, response.error_description, retry_after, tenant)
     if "access_token" not in members or answer.status // 100 != SUCCESS:
         raise errors.AnswerInvalid(f"The answer, HTTP {answer.status}, is {NEITHER}")
-    token = parse_token(response, issued_at=issued_at)
-    claims = claims_of(token.value)
-    names_tenant = check_owner(claims, tenant, credentials, secrets)
-    return replace(token, names_tenant=names_tenant, company=company_of(claims))
+    return with_owner(parse_token(response, issued_at=issued_at), tenant, credentials, secrets)
 
 
 def token_request(
@@ -147,16 +144,12 @@ def parse_retry_after(text: str | None, now: datetime) -> float | None:
 
 
 def _parse_answer(status: int, body: bytes, retry_after: float | None) -> dict[str, Any]:
-    if status == TOO_MANY_REQUESTS or status >= SERVER_ERROR:
-        raise errors.EndpointUnavailable(
-            f"The token endpoint answered HTTP {status}",
-            code=Quoted(status),
-            retry_after=retry_after,
-        )
-    if status // 100 == REDIRECTION:
-        raise errors.AnswerInvalid(
-            f"The answer, HTTP {status}, is a redirect, and none is followed"
-        )
+    if is_outage(status):
+        why = f"The token endpoint answered HTTP {status}"
+        raise errors.EndpointUnavailable(why, code=Quoted(status), retry_after=retry_after)
+    if is_redirect(status):
+        why = f"The answer, HTTP {status}, is a redirect, and none is followed"
+        raise errors.AnswerInvalid(why)
     try:
         answer = json.loads(decode(body), object_pairs_hook=unique_members)
     except (ValueError, RecursionError):
@@ -233,9 +226,8 @@ def _refusal(
     """Return the failure that an OAuth error stands for; the status says less than the error."""
     detail = f"{error}: {description}" if description else error
     if error in PASSING_ERRORS:
-        return errors.EndpointUnavailable(
-            f"The token endpoint answered {detail}", retry_after=retry_after
-        )
+        why = f"The token endpoint answered {detail}"
+        return errors.EndpointUnavailable(why, retry_after=retry_after)
     if error == "invalid_client":
         return errors.ClientRefused(f"Client {tenant.client}: {detail}")
     return errors.TokenRefused(detail, code=error)
@@ -282,7 +274,6 @@ def _lifetime(expires_in: object) -> float:
         raise errors.TokenInvalid("expires_in is not a positive whole number of seconds")
     seconds = float(str(expires_in))
     if not 0 < seconds <= LIFETIME_SECONDS:
-        raise errors.TokenInvalid(
-            f"expires_in is {seconds:.0f}, not between 1 and {LIFETIME_SECONDS}"
-        )
+        why = f"expires_in is {seconds:.0f}, not between 1 and {LIFETIME_SECONDS}"
+        raise errors.TokenInvalid(why)
     return seconds

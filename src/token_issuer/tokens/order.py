@@ -15,7 +15,6 @@ Then a scout, a tenant that has not failed, goes before each four of its client 
 
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from token_issuer.errors import ParameterUnwritable
@@ -36,42 +35,18 @@ def in_order(
 ) -> list[Renewal]:
     """Return the most urgent first, as the table above says, with scouts among them."""
     served = frozenset((one.client, one.attempted_at) for one in records if one.failure is None)
-    places = [_place(one, served, now, settings) for one in renewals]
-    return _with_scouts(
-        [one.renewal for one in sorted(places, key=_Place.key)],
-        [one.renewal for one in sorted(places, key=_Place.drawn)],
-    )
+    by_lot = sorted(renewals, key=lambda one: fraction(f"{one.name} {now}"))
+    return _with_scouts(sorted(by_lot, key=lambda one: _place(one, served, now, settings)), by_lot)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    """Where a renewal stands: the columns of the table."""
-
-    renewal: Renewal
-    broken: bool
-    rank: int
-    minutes: int
-    tried: bool
-    lot: float
-
-    def key(self) -> tuple[bool, int, int, bool, float]:
-        return self.broken, self.rank, self.minutes, self.tried, self.lot
-
-    def drawn(self) -> float:
-        return self.lot
-
-
-def _place(renewal: Renewal, served: frozenset[Run], now: datetime, settings: Settings) -> _Place:
+def _place(
+    renewal: Renewal, served: frozenset[Run], now: datetime, settings: Settings
+) -> tuple[bool, int, int, bool]:
+    """Return the columns of the table, but for the lot."""
     life = renewal.issued.expires_at - now if renewal.issued else timedelta(0)
-    rank = _rank(renewal, life, now, settings)
-    return _Place(
-        renewal=renewal,
-        broken=_is_broken(renewal.record, served, now, settings),
-        rank=rank,
-        minutes=life // timedelta(minutes=1),
-        tried=rank == WITHOUT_TOKEN and renewal.failure is not None,
-        lot=fraction(f"{renewal.name} {now}"),
-    )
+    broken = _is_broken(renewal.record, served, now, settings)
+    rank, minutes = _rank(renewal, life, now, settings), life // timedelta(minutes=1)
+    return broken, rank, minutes, rank == WITHOUT_TOKEN and renewal.failure is not None
 
 
 def _rank(renewal: Renewal, life: timedelta, now: datetime, settings: Settings) -> int:

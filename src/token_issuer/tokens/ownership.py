@@ -34,9 +34,8 @@ class Ownership:
         known = self._owner_in_ledger(token) or tenant
         owner = self._owners.setdefault(token.fingerprint, known)
         if not owner.owner.is_same(tenant.owner):
-            raise WrongTenant(
-                f"The token is the one that was issued to {owner.name}, for {owner.owner}"
-            )
+            why = f"The token is the one that was issued to {owner.name}, for {owner.owner}"
+            raise WrongTenant(why)
 
     def _owner_in_ledger(self, token: AccessToken) -> Tenant | None:
         record = self._recorded.get(token.fingerprint)

@@ -1,19 +1,21 @@
 """Pure: what a run does with each tenant, and why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from token_issuer import errors
+from token_issuer.clients.credentials import CURRENT
 from token_issuer.facts import Facts
 from token_issuer.ledger.records import Failure, Issued, Memory, Record
+from token_issuer.redaction import shown
 from token_issuer.settings import Settings
 from token_issuer.tenants.documents import Tenant
 from token_issuer.tenants.recall import last_tenant
 from token_issuer.tokens.access_token import AccessToken
 from token_issuer.tokens.order import in_order
-from token_issuer.tokens.renewal import Reason, Renewal, purpose_of, renew_at
+from token_issuer.tokens.renewal import OfTenant, Reason, Renewal, purpose_of, renew_at
 
-OF_THE_TENANT = (
+RECORDED = (  # failures of a tenant; the others are its client's, or the store's
     errors.TenantRefused,
     errors.EndpointFailed,
     errors.ParameterUnwritable,
@@ -22,21 +24,15 @@ OF_THE_TENANT = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fresh:
+class Fresh(OfTenant):
     """A tenant whose token is good, and not due yet.
 
     `reassigned` where nobody was told yet that it is another owner's than the one before.
     """
 
-    tenant: Tenant
     due: datetime
     reassigned: errors.TenantReassigned | None = None
     action = "fresh"
-
-    @property
-    def name(self) -> str:
-        """Return the tenant's name."""
-        return self.tenant.name
 
     @property
     def because(self) -> str:
@@ -45,18 +41,12 @@ class Fresh:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waiting:
+class Waiting(OfTenant):
     """A tenant that was refused, and is not asked for yet: its failure, again."""
 
-    tenant: Tenant
     failure: errors.IssuerError
     told_at: datetime | None = None  # when an event last said so
     action = "wait"
-
-    @property
-    def name(self) -> str:
-        """Return the tenant's name."""
-        return self.tenant.name
 
     @property
     def because(self) -> str:
@@ -107,7 +97,7 @@ class Outcome:
     @property
     def is_recorded(self) -> bool:
         """Tell whether the ledger keeps a failure: not where its client or the store has failed."""
-        return isinstance(self.failure, OF_THE_TENANT)
+        return isinstance(self.failure, RECORDED)
 
     @property
     def reassigned(self) -> errors.TenantReassigned | None:
@@ -121,19 +111,16 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class _Case:
-    """A tenant that is to have a token, and what is known of it."""
+    """A tenant that is to have a token, as it would be renewed, and the facts."""
 
-    tenant: Tenant
-    record: Record | None
-    parameter: str
-    purpose: str
+    renewal: Renewal
     facts: Facts
     now: datetime
     settings: Settings
 
     @property
     def issued(self) -> Issued | None:
-        return self.record.issued if self.record else None
+        return self.renewal.issued
 
 
 def decide(facts: Facts, *, now: datetime, settings: Settings) -> list[Decision]:
@@ -142,20 +129,7 @@ def decide(facts: Facts, *, now: datetime, settings: Settings) -> list[Decision]
     A full run is also about the tenants that are in the ledger, and are disabled or gone.
     """
     records, configured = facts.memory.records, facts.configuration.tenants
-    served = [
-        _decide(
-            _Case(
-                tenant=tenant,
-                record=records.get(tenant.name),
-                parameter=settings.token_parameter(tenant.name),
-                purpose=purpose_of(tenant, settings),
-                facts=facts,
-                now=now,
-                settings=settings,
-            )
-        )
-        for tenant in facts.tenants
-    ]
+    served = [_decide(tenant, facts, now, settings) for tenant in facts.tenants]
     gone = [
         _of_gone(record, configured.get(name), facts, now, settings)
         for name, record in records.items()
@@ -176,7 +150,7 @@ def _of_gone(
     parameter, issued = settings.token_parameter(record.tenant), record.issued
     is_ours = issued is not None and issued.parameter == parameter
     end = _end_of(record, facts, now)
-    is_seen = record.tenant in facts.compared or not is_ours
+    is_seen = record.tenant in facts.compared or not is_ours  # else a newer token may be there
     if not tenant and (now < end or not is_seen):
         return Leaving(name=record.tenant, until=end)
     return Removal(
@@ -186,28 +160,31 @@ def _of_gone(
     )
 
 
-def _decide(case: _Case) -> Renewal | Waiting | Fresh:
+def _decide(
+    tenant: Tenant, facts: Facts, now: datetime, settings: Settings
+) -> Renewal | Waiting | Fresh:
     """Renew for the first of the reasons that holds, unless a refusal is waited for."""
-    facts = case.facts
     is_recalled = not facts.configuration.is_complete
-    reassigned = None if is_recalled else _reassigned(case.tenant, facts.memory)
+    reassigned = None if is_recalled else _reassigned(tenant, facts.memory)
+    renewal = Renewal(
+        tenant=tenant,
+        reason=Reason.FORCED,  # until one of REASONS takes its place
+        parameter=settings.token_parameter(tenant.name),
+        purpose=purpose_of(tenant, settings),
+        record=facts.memory.records.get(tenant.name),
+        reassigned=reassigned,
+        owner=None if is_recalled or reassigned else tenant.owner,
+    )
+    case = _Case(renewal=renewal, facts=facts, now=now, settings=settings)
     reason = next((reason for reason, holds in REASONS.items() if holds(case)), None)
     if reason is None:
-        return Fresh(tenant=case.tenant, due=_due_at(case), reassigned=reassigned)
-    failure = waited_for(case.record, case.now) if case.record else None
-    if failure and reason != Reason.FORCED and not _is_news(failure, case):
-        again = f"{failure.detail}; backing off until {shown(failure.next_attempt_at or case.now)}"
+        return Fresh(tenant=tenant, due=_due_at(case), reassigned=reassigned)
+    failure = waited_for(renewal.record, now) if renewal.record else None
+    if failure and reason != Reason.FORCED and not _has_changed_since(failure, case):
+        again = f"{failure.detail}; backing off until {shown(failure.next_attempt_at or now)}"
         error = errors.TenantRefused.recall(failure.reason, again, failure.code)
-        return Waiting(tenant=case.tenant, failure=error, told_at=failure.told_at)
-    return Renewal(
-        tenant=case.tenant,
-        reason=reason,
-        parameter=case.parameter,
-        purpose=case.purpose,
-        record=case.record,
-        reassigned=reassigned,
-        is_recalled=is_recalled,
-    )
+        return Waiting(tenant=tenant, failure=error, told_at=failure.told_at)
+    return replace(renewal, reason=reason)
 
 
 def _is_forced(case: _Case) -> bool:
@@ -219,12 +196,12 @@ def _is_missing(case: _Case) -> bool:
 
 
 def _is_lost(case: _Case) -> bool:
-    return case.tenant.name in case.facts.lost or bool(case.issued and case.issued.lost_at)
+    return case.renewal.name in case.facts.lost or bool(case.issued and case.issued.lost_at)
 
 
 def _is_changed(case: _Case) -> bool:
     known = case.issued and (case.issued.purpose, case.issued.parameter)
-    return known != (case.purpose, case.parameter)
+    return known != (case.renewal.purpose, case.renewal.parameter)
 
 
 def _is_due(case: _Case) -> bool:
@@ -242,14 +219,22 @@ REASONS = {  # in this order: the first that holds counts
 
 
 def _due_at(case: _Case) -> datetime:
-    return renew_at(case.tenant.name, case.issued, case.settings) if case.issued else case.now
+    return renew_at(case.renewal.name, case.issued, case.settings) if case.issued else case.now
 
 
-def _is_news(failure: Failure, case: _Case) -> bool:
+def _has_changed_since(failure: Failure, case: _Case) -> bool:
     """Tell whether there is a new document or client secret to try."""
     known = failure.client_secret_version
-    version = case.facts.secret_versions.get(case.tenant.client, known)
-    return (failure.purpose, known) != (case.purpose, version)
+    version = _asked_with(case.renewal.tenant.client, case.facts) or known
+    return (failure.purpose, known) != (case.renewal.purpose, version)
+
+
+def _asked_with(client: str, facts: Facts) -> str | None:
+    """Return the version that tokens are asked for with: another one where that is refused."""
+    current, record = facts.stages.get(client, {}).get(CURRENT), facts.memory.clients.get(client)
+    if current and record and record.fallback and record.fallback.current == current:
+        return record.fallback.version
+    return current
 
 
 def _end_of(record: Record, facts: Facts, now: datetime) -> datetime:
@@ -283,8 +268,3 @@ def waited_for(record: Record, now: datetime) -> Failure | None:
     if failure and failure.next_attempt_at and failure.failed_at <= now < failure.next_attempt_at:
         return None if record.issued and record.issued.lives(now) else failure
     return None
-
-
-def shown(time: datetime) -> str:
-    """Return a time for people, in UTC."""
-    return f"{time:%Y-%m-%dT%H:%M:%SZ}"

@@ -32,26 +32,32 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Renewal:
-    """A tenant to ask a token for, why, for what, and what the ledger knew of it.
-
-    `reassigned` says that its last token was another owner's, until that is told. Nothing is told
-    or remembered of the owner where `is_recalled`: no document says whose token it is to be.
-    """
+class OfTenant:
+    """What is decided of a configured tenant."""
 
     tenant: Tenant
-    reason: Reason
-    parameter: str
-    purpose: str
-    record: Record | None
-    reassigned: TenantReassigned | None = None
-    is_recalled: bool = False
-    action = "issue"
 
     @property
     def name(self) -> str:
         """Return the tenant's name."""
         return self.tenant.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewal(OfTenant):
+    """A tenant to ask a token for, why, for what, and what the ledger knew of it.
+
+    `reassigned` says that its last token was another owner's, until that is told. `owner` is to be
+    remembered: not before that, and not where no document says whose token it is to be.
+    """
+
+    reason: Reason
+    parameter: str
+    purpose: str
+    record: Record | None
+    reassigned: TenantReassigned | None = None
+    owner: Owner | None = None
+    action = "issue"
 
     @property
     def issued(self) -> Issued | None:
@@ -83,7 +89,7 @@ class Renewal:
             tenant=self.tenant.name,
             client=self.tenant.client,
             attempted_at=attempted_at,
-            owner=self._owner,
+            owner=self.owner,
             issued=Issued(
                 issued_at=token.issued_at,
                 expires_at=token.expires_at,
@@ -96,11 +102,6 @@ class Renewal:
                 document=self.tenant.document,
             ),
         )
-
-    @property
-    def _owner(self) -> Owner | None:
-        """Return whose token was asked for; None where a change is to be told of first."""
-        return None if self.is_recalled or self.reassigned else self.tenant.owner
 
     def live_until(self, now: datetime) -> datetime | None:
         """Return until when consumers have a token, None where they have none."""
@@ -128,7 +129,7 @@ class Renewal:
             tenant=self.tenant.name,
             client=self.tenant.client,
             attempted_at=attempted_at,
-            owner=self._owner,
+            owner=self.owner,
             issued=self.issued,
             failure=Failure(
                 reason=error.reason,

@@ -11,19 +11,16 @@ from botocore.exceptions import ClientError
 from token_issuer import errors
 from token_issuer.foreign_errors import AWS_ERRORS, aws_code
 from token_issuer.limits.pacer import Pacer
-from token_issuer.redaction import Quoted
+from token_issuer.redaction import Quoted, shown
 from token_issuer.tokens.access_token import AccessToken
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 
-TEN = 10  # names that Parameter Store takes in one request
-DENIED = {
-    "AccessDeniedException",
-    "InvalidKeyId",
-    "ParameterLimitExceeded",
-}
+READING = "Reading the versions of tokens"
+NAMES_AT_ONCE = 10  # names that Parameter Store takes in one request
+DENIED = {"AccessDeniedException", "InvalidKeyId", "ParameterLimitExceeded"}
 UNWRITABLE = {
     "HierarchyLevelLimitExceededException",
     "HierarchyTypeMismatchException",
@@ -59,7 +56,7 @@ class TokenStore:
             KeyId=self._key_id,  # left out, it silently becomes the account's default key
             Tier="Intelligent-Tiering",  # 4 KB for nothing, up to 8 KB where it must be
             Overwrite=True,
-            Description=f"expires {token.expires_at:%Y-%m-%dT%H:%M:%SZ}",
+            Description=f"expires {shown(token.expires_at)}",
         )
         try:
             return int(self.writes.send(put)["Version"])
@@ -78,18 +75,15 @@ class TokenStore:
         """
         versions: dict[str, int] = {}
         try:
-            for names in batched(parameters, TEN, strict=False):
+            for names in batched(parameters, NAMES_AT_ONCE, strict=False):
                 get = partial(self._ssm.get_parameters, Names=list(names), WithDecryption=False)
                 answer = self._reads.send(get)
                 versions |= {one["Name"]: one["Version"] for one in answer.get("Parameters", [])}
         except errors.NoTimeLeft as error:
-            raise errors.TokensUnchecked(
-                f"Reading the versions of tokens: {error.detail}"
-            ) from None
+            raise errors.TokensUnchecked(f"{READING}: {error.detail}") from None
         except AWS_ERRORS as error:
             code = aws_code(error)
-            detail = f"Reading the versions of tokens failed: {code}"
-            raise errors.TokensUnchecked(detail, code=code) from None
+            raise errors.TokensUnchecked(f"{READING} failed: {code}", code=code) from None
         return versions
 
     def delete(self, parameters: Collection[str]) -> dict[str, errors.IssuerError]:
@@ -99,7 +93,7 @@ class TokenStore:
         https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DeleteParameters.html
         """
         failures: dict[str, errors.IssuerError] = {}
-        for names in batched(parameters, TEN, strict=False):
+        for names in batched(parameters, NAMES_AT_ONCE, strict=False):
             try:
                 answer = self.writes.send(partial(self._ssm.delete_parameters, Names=list(names)))
                 gone = {*answer.get("DeletedParameters", []), *answer.get("InvalidParameters", [])}

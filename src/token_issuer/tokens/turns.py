@@ -9,8 +9,8 @@ from token_issuer.limits.breaker import UNANSWERED, Breaker, asks_for_long
 from token_issuer.tokens.plan import Outcome
 from token_issuer.tokens.renewal import Renewal
 
-UNSTORED = 3  # tokens in a row, after which no more are asked for at all
-UNWRITABLE = 20  # parameters before any token could be stored, likewise
+MOST_UNSTORED = 3  # tokens in a row, after which no more are asked for at all
+MOST_UNWRITABLE = 20  # parameters before any token could be stored, likewise
 OF_THE_NAME = {  # codes for a name that Parameter Store doesn't take: the path is in all of them
     "HierarchyLevelLimitExceededException",
     "ParameterPatternMismatchException",
@@ -27,7 +27,7 @@ class StoreTurns:
     def __init__(self) -> None:
         self.stopped: errors.StoreBreakerOpen | None = None
         self._has_stored = False
-        self._breaker, self._unwritable = Breaker(UNSTORED), Breaker(UNWRITABLE)
+        self._breaker, self._unwritable = Breaker(MOST_UNSTORED), Breaker(MOST_UNWRITABLE)
 
     def settle(self, outcome: Outcome) -> None:
         """Count what came of a tenant."""

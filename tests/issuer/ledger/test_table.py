@@ -579,7 +579,7 @@ def test_what_cannot_be_read_or_written_is_said(code: str) -> None:
         with pytest.raises(LedgerUnwritable, match=f"Writing tenant#acme to .* failed: {code}"):
             ledger.record_token(RECORD, None)
         with pytest.raises(LedgerUnwritable, match="document#/a"):
-            ledger.drop_left_over("document#/a")
+            ledger.drop("document#/a")
 
 
 def test_an_unreachable_ledger_is_named() -> None:

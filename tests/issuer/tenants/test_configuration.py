@@ -30,6 +30,7 @@ from token_issuer.tenants.configuration import parse_configuration
 from token_issuer.tenants.documents import Tenant
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tenants.recall import tenant_of
+from token_issuer.tokens.plan import Leaving
 
 
 def document(owner: str, **members: object) -> dict[str, object]:
@@ -305,7 +306,7 @@ def test_without_a_listing_the_tenants_of_the_ledger_are_served_as_before(
 
     report = unlisted.run_later(31)
 
-    assert (report.issued, report.unreadable, report.configured) == (3, 1, 3)
+    assert (report.issued, report.unreadable, len(report.tenants)) == (3, 1, 3)
     [failure] = report.as_dict()["failures"]
     assert (failure["tenant"], failure["reason"]) == (PATH, "TenantsUnreadable")
     assert "reads Parameter Store in a loop" in failure["remedy"]
@@ -327,7 +328,7 @@ def test_nobody_is_removed_without_a_listing(unlisted: Unlisted) -> None:
 
     reports = [unlisted.run_later(200), unlisted.run_later(205)]
 
-    assert [(one.removed, one.vanished) for one in reports] == [(0, 0)] * 2
+    assert [(one.removed, one.number_of(Leaving)) for one in reports] == [(0, 0)] * 2
     assert unlisted.stored.keys() == {"acme", "globex", "hooli"}
 
 

@@ -40,7 +40,7 @@ from token_issuer.tokens.renewal import Reason
 
 ACME = make_tenant("acme")
 FORCE, PROBE = Invocation(force=True), Invocation(tenants=("acme",), probe=True)
-V2 = {"secret_versions": {"default": "v2"}}
+V2 = {"stages": {"default": {"AWSCURRENT": "v2"}}}
 LOST = {"lost": frozenset(["acme"])}
 
 
@@ -144,7 +144,8 @@ def test_who_asks_for_another_company_than_last_is_reassigned() -> None:
     assert second.because == f"due. TenantReassigned: {second.reassigned.detail}"
     recalled = replace(remembered, configuration=unlisted)
     [third] = renewals_in(decide(recalled, now=NOW + minutes(30), settings=SETTINGS))
-    assert (third.reassigned, third.is_recalled) == (None, True)
+    assert third.reassigned is None
+    assert [one.owner for one in (first, second, third)] == [ACME.owner, None, None]
 
 
 # Waiting

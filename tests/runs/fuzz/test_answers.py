@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 
 import pytest
 from hypothesis import given
@@ -122,7 +121,7 @@ def server() -> Iterator[RawServer]:
 @given(sent=sent())
 def test_a_server_may_send_any_bytes(sent: Sent, server: RawServer) -> None:
     server.sent = sent
-    post = partial(TokenEndpoint(server.url).post, answer_seconds=ANSWER_SECONDS)
+    post = TokenEndpoint(server.url, answer_seconds=ANSWER_SECONDS).post
     began = time.monotonic()
 
     token = None

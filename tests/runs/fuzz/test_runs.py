@@ -11,7 +11,7 @@ from tests.helpers.fuzzed_inputs import changed, changes, client_secrets, events
 from tests.helpers.fuzzed_table import Value
 from tests.helpers.fuzzed_world import SECRET, TENANTS, World, configured, later
 from tests.runs.fuzz import cases
-from token_issuer.clients.secrets_manager import CURRENT, PENDING, PREVIOUS
+from token_issuer.clients.credentials import CURRENT, PENDING, PREVIOUS
 from token_issuer.errors import EventInvalid
 from token_issuer.tenants.invocation import Invocation, parse_invocation
 from token_issuer.tokens.oauth import Answer

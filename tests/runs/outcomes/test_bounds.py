@@ -6,7 +6,6 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from itertools import cycle
 
 import pytest
@@ -85,14 +84,9 @@ def ask(server: BrokenServer, fault: Break) -> str:
     """Return the reason why no token was had."""
     server.reset()
     server.faults[tenant_id("acme")] = fault
-    endpoint = TokenEndpoint(f"{server.url}/connect/token")
+    endpoint = TokenEndpoint(f"{server.url}/connect/token", answer_seconds=0.5)
     with pytest.raises(IssuerError) as caught:
-        fetch_token(
-            TENANT,
-            CREDENTIALS,
-            post=partial(endpoint.post, answer_seconds=0.5),
-            now=lambda: datetime.now(UTC),
-        )
+        fetch_token(TENANT, CREDENTIALS, post=endpoint.post, now=lambda: datetime.now(UTC))
     return caught.value.reason
 
 
