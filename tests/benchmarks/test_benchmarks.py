@@ -21,8 +21,8 @@ from benchmarks.figures import Figure, done
 from benchmarks.measuring import Call, Run, calls_of, function_environment, measure, serving
 from benchmarks.prices import ALARM_METRICS, METRICS, Counted, bill
 from tests.conftest import PROJECT
-from tests.contract.test_template import RESOURCES
 from tests.helpers.day import MIDNIGHT, WARM_UP, simulate
+from tests.helpers.template import RESOURCES
 
 FIGURE = Figure(name="a tick", shown="108", beside="7 Scan", value=108, most=120)
 COUNTED = Counted(

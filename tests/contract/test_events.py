@@ -14,9 +14,9 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.stub import Stubber
 
-from local.authorization_server import Client, Fault, VismaConnect
+from local.authorization_server import Client, VismaConnect
 from tests.conftest import PROJECT, Event, counts
-from tests.helpers.account import CLIENT_SECRET, Account, Log, Run, tenant_id
+from tests.helpers.account import Account, Log, Run, tenant_id
 from tests.helpers.event_bus import EventBus
 from token_issuer.errors import EventUndelivered
 from token_issuer.handler import events_client
@@ -55,11 +55,9 @@ def received(account: Account) -> Received:
     return receive
 
 
-def test_a_tenant_fails_and_recovers(
-    account: Account, run: Run, received: Received, visma_connect: VismaConnect
-) -> None:
+def test_a_tenant_fails_and_recovers(account: Account, run: Run, received: Received) -> None:
     account.configure("acme")
-    visma_connect.clients["default-id"].tenants.discard(tenant_id("acme"))
+    account.revoke("acme")
     run()
     run({"force": True})
 
@@ -70,34 +68,13 @@ def test_a_tenant_fails_and_recovers(
     assert detail["token_expires_at"] is None
     assert "grant the application" in detail["remedy"]
 
-    visma_connect.clients["default-id"].tenants.add(tenant_id("acme"))
+    account.app.tenants.add(tenant_id("acme"))
     run({"force": True})
     run({"force": True})
 
     [(kind, detail)] = received()
     assert kind == "Token Issuance Recovered"
     assert (detail["tenant"], detail["client"]) == ("acme", "default")
-
-
-def test_what_passes_is_not_told(
-    account: Account, run: Run, received: Received, visma_connect: VismaConnect
-) -> None:
-    account.configure("acme")
-    visma_connect.faults[tenant_id("acme")] = Fault(status=503)
-
-    run()
-
-    assert received() == []
-
-
-def test_a_removed_token_is_told(account: Account, run: Run, received: Received) -> None:
-    account.configure("acme")
-    run()
-    account.configure("acme", enabled=False)
-
-    run()
-
-    assert received() == [("Token Removed", {"tenant": "acme", "because": "disabled"})]
 
 
 def test_a_token_for_another_company_is_told(
@@ -131,20 +108,6 @@ def app(account: Account, visma_connect: VismaConnect) -> Client:
     return visma_connect.clients["default-id"]
 
 
-def test_a_promoted_client_secret_is_told(
-    account: Account, app: Client, run: Run, received: Received
-) -> None:
-    app.client_secrets.add(NEW)
-    put_secret(account, NEW, "AWSPENDING")
-
-    run()
-
-    [(kind, detail)] = received()
-    assert kind == "Client Secret Promoted"
-    assert (detail["client"], detail["tenant"]) == ("default", "acme")
-    assert NEW not in str(detail)
-
-
 def test_a_refused_client_secret_is_told_once_and_when_it_is_refused_again(
     account: Account, app: Client, run: Run, received: Received
 ) -> None:
@@ -170,19 +133,6 @@ def test_a_refused_client_secret_is_told_once_and_when_it_is_refused_again(
     assert [detail["reason"] for _, detail in received()] == ["ClientRefused"]
 
 
-def test_a_pending_client_secret_that_is_refused_is_told(
-    account: Account, app: Client, run: Run, received: Received
-) -> None:
-    put_secret(account, NEW, "AWSPENDING")
-
-    run()
-    run()
-
-    assert app.client_secrets == {CLIENT_SECRET}
-    [(kind, detail)] = received()
-    assert (kind, detail["reason"]) == ("Client Secret Refused", "PendingSecretRefused")
-
-
 @pytest.mark.parametrize("name", ["dry_run", "probe"])
 def test_a_dry_run_and_a_probe_tell_nothing(
     name: str, app: Client, run: Run, event: Event, received: Received
@@ -201,8 +151,7 @@ REFUSED = {"FailedEntryCount": 2, "Entries": [{"ErrorCode": "InternalFailure"}] 
 def test_without_events_a_run_goes_on_and_says_so(
     account: Account, app: Client, run: Run, log: Log, *, is_call: bool
 ) -> None:
-    account.configure("globex")
-    account.configure("hooli")
+    account.configure("globex", "hooli")
     app.tenants.difference_update({tenant_id("acme"), tenant_id("hooli")})
 
     with Stubber(events_client()) as stubber:

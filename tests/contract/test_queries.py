@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from local.authorization_server import VismaConnect
-from tests.contract.test_template import RESOURCES
 from tests.helpers.account import Account, Log, Run, tenant_id
 from tests.helpers.dashboard import read_widgets
 from tests.helpers.insights import parse_query
+from tests.helpers.template import RESOURCES
 
 STAMP = "@timestamp"  # CloudWatch's own
 QUERIES = {
@@ -27,8 +27,7 @@ def lines(
     account: Account, run: Run, log: Log, visma_connect: VismaConnect
 ) -> list[dict[str, Any]]:
     """Return what two runs say, in the second of which acme is refused."""
-    account.configure("acme")
-    account.configure("globex")
+    account.configure("acme", "globex")
     run()
     visma_connect.clients["default-id"].tenants.discard(tenant_id("acme"))
     run({"force": True})

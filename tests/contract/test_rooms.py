@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
-from tests.helpers.imports import imports, parsed
+from tests.helpers.imports import assert_no_circle, imports, parsed, too_long
 
 SRC = PROJECT / "src/token_issuer"
 MODULES = sorted(one for one in SRC.rglob("*.py") if one.name != "__init__.py")
@@ -88,11 +88,7 @@ def test_imports_point_downwards(module: Path) -> None:
 
 
 def test_no_imports_go_in_a_circle() -> None:
-    below = {named(module): ours(module) for module in MODULES}
-    while below:
-        ground = {name for name, some in below.items() if not some & below.keys()}
-        assert ground, f"a circle of {sorted(below)}"
-        below = {name: some for name, some in below.items() if name not in ground}
+    assert_no_circle({named(module): ours(module) for module in MODULES})
 
 
 @pytest.mark.parametrize("name", sorted(PURE))
@@ -224,8 +220,4 @@ def test_only_the_function_is_in_src() -> None:
 
 
 def test_no_file_is_longer_than_a_newcomer_reads() -> None:
-    long = {named(module) for module in MODULES if len(module.read_text().splitlines()) > 300} - {
-        "errors"
-    }
-
-    assert long == set()
+    assert too_long({named(module): module for module in MODULES}) <= {"errors"}

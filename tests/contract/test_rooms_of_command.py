@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 
 from tests.conftest import PROJECT
-from tests.helpers.imports import imports
+from tests.helpers.imports import assert_no_circle, imports, too_long
 
 SHARED = {
     "clients",
@@ -24,22 +24,16 @@ NEEDED = {"requests", "urllib3", "aws_lambda_powertools"}  # by the function, an
 
 def imported(module: Path, package: str) -> set[str]:
     """Return the modules of a package that one imports, wherever in it."""
-    names = imports(module)
-    return {one.partition(".")[2] for one in names if one.partition(".")[0] == package}
+    names = (one.partition(".") for one in imports(module))
+    return {name for first, _, name in names if first == package}
 
 
 def test_no_imports_go_in_a_circle() -> None:
-    below = {name: imported(module, "visma_tokens_cli") for name, module in MODULES.items()}
-    while below:
-        ground = {name for name, some in below.items() if not some & below.keys()}
-        assert ground, f"a circle of {sorted(below)}"
-        below = {name: some for name, some in below.items() if name not in ground}
+    assert_no_circle({name: imported(one, "visma_tokens_cli") for name, one in MODULES.items()})
 
 
 def test_no_file_is_longer_than_a_newcomer_reads() -> None:
-    lines = {name: len(module.read_text().splitlines()) for name, module in MODULES.items()}
-
-    assert {name for name, count in lines.items() if count > 300} == set()
+    assert too_long(MODULES) == set()
 
 
 def test_the_command_shares_documents_ledger_and_secrets_with_the_function() -> None:

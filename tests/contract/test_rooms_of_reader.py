@@ -1,6 +1,5 @@
 """The reader depends on boto3 alone, its authentication classes on one library more each."""
 
-import ast
 import re
 import sys
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import PROJECT
+from tests.helpers.imports import imports
 
 MODULES = sorted((PROJECT / "reader/visma_tokens").glob("*.py"))
 OURS = {  # who imports whom
@@ -33,17 +33,7 @@ LIBRARIES = {
 
 def imported(module: Path) -> set[str]:
     """Return the full names of modules that one imports to run, not for types only."""
-    tree = ast.parse(module.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-    return names
+    return imports(module, at_work=True)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.stem)

@@ -137,9 +137,14 @@ def test_a_path_that_parameter_store_takes_is_taken(path: str) -> None:
         f"https://{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 61}/",
         "https://10.0.0.1/token",
         "https://[2001:db8::1]:8443/token",
+        "http://127.0.0.1:4000/connect/token",
+        "http://localhost:4000/connect/token",
+        "http://[::1]:4000/connect/token",
     ],
 )
-def test_an_endpoint_that_can_be_asked_is_taken(endpoint: str) -> None:
+def test_an_endpoint_that_can_be_asked_is_taken_on_loopback_by_plain_http_too(
+    endpoint: str,
+) -> None:
     assert parse_settings(ENVIRONMENT | {"TOKEN_ENDPOINT": endpoint}).token_endpoint == endpoint
 
 
@@ -160,18 +165,6 @@ def test_what_is_taken_can_be_asked(text: str) -> None:
 
         assert host
         assert str(host).encode("idna")
-
-
-@pytest.mark.parametrize(
-    "endpoint",
-    [
-        "http://127.0.0.1:4000/connect/token",
-        "http://localhost:4000/connect/token",
-        "http://[::1]:4000/connect/token",
-    ],
-)
-def test_plain_http_is_for_loopback(endpoint: str) -> None:
-    assert parse_settings(ENVIRONMENT | {"TOKEN_ENDPOINT": endpoint}).token_endpoint == endpoint
 
 
 @pytest.mark.parametrize("fraction", ["0.2", ".333", "0.500", "0.9"])

@@ -4,17 +4,15 @@ import re
 from typing import Any
 
 import pytest
-from cfnlint.decode import cfn_yaml
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from tests.conftest import PROJECT
+from tests.helpers.template import RESOURCES, TEMPLATE
 from token_issuer.limits.deadline import REPORT, SERVE
 from token_issuer.reporting.events import SOURCE
 from token_issuer.settings import PATH, TOKEN_ENDPOINT, parse_settings
 
 SSM = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter"
-TEMPLATE: Any = cfn_yaml.load(str(PROJECT / "template.yaml"))
-RESOURCES = TEMPLATE["Resources"]
 FUNCTION = RESOURCES["Function"]["Properties"]
 OWN_KEY = {"Fn::GetAtt": ["TokenKey", "Arn"]}
 KEY_IN_USE = {"Fn::If": ["HasTokenKeyArn", {"Ref": "TokenKeyArn"}, OWN_KEY]}
@@ -131,17 +129,6 @@ def test_the_function_may_do_this_and_nothing_else() -> None:
     assert "Policies" not in FUNCTION
 
 
-def test_the_function_may_read_versions_of_tokens_and_decrypt_none() -> None:
-    actions = [one["Action"] for one in of_role("FunctionRole")]
-    flat = {name for one in actions for name in ([one] if isinstance(one, str) else one)}
-
-    assert {name for name in flat if name.startswith("kms:")} == {
-        "kms:Encrypt",
-        "kms:GenerateDataKey",
-    }
-    assert not {name for name in flat if "*" in name}
-
-
 def test_the_ledger_is_on_demand_encrypted_and_goes_with_the_stack() -> None:
     ledger = RESOURCES["Ledger"]
 
@@ -236,12 +223,9 @@ def test_the_key_outlives_the_stack() -> None:
     }
 
 
-def test_the_key_in_use_is_written_with_and_told() -> None:
+def test_the_key_in_use_is_told_and_written_with_once_readers_may_decrypt_with_it() -> None:
     assert FUNCTION["Environment"]["Variables"]["TOKEN_KEY_ARN"] == KEY_IN_USE
     assert TEMPLATE["Outputs"]["TokenKeyArn"]["Value"] == KEY_IN_USE
-
-
-def test_readers_may_decrypt_with_a_key_before_it_is_written_with() -> None:
     assert RESOURCES["Function"]["DependsOn"] == "ReadTokensPolicy"
 
 

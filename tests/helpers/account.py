@@ -5,6 +5,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
@@ -15,23 +16,27 @@ from uuid import NAMESPACE_DNS, uuid5
 import boto3
 import pytest
 from aws_lambda_powertools import Logger
+from botocore.config import Config
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from local.authorization_server import SCOPES, Client, VismaConnect
+from local.authorization_server import SCOPES, Client, Fault, VismaConnect
 from token_issuer.clients.credentials import ClientCredentials
 from token_issuer.errors import ClientRefused, ClientSecretUnreadable
-from token_issuer.handler import lambda_handler
+from token_issuer.handler import aws_clients, events_client, lambda_handler
 from token_issuer.ledger.table import Ledger
 from token_issuer.limits.deadline import Clock, Deadline
 from token_issuer.limits.pacer import Pacer
 from token_issuer.redaction import Quoted
 from token_issuer.settings import Settings
+from token_issuer.tokens.oauth import Answer
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_ssm.literals import ParameterTypeType
+    from mypy_boto3_ssm.type_defs import ParameterMetadataTypeDef
 
 type Log = Callable[[], list[dict[str, Any]]]
 type Run = Callable[..., dict[str, Any]]
@@ -55,6 +60,7 @@ ENVIRONMENT = {  # as template.yaml sets it, but for the token endpoint
 
 NO_VERSION = ClientSecretUnreadable("no such stage", code=Quoted("ResourceNotFoundException"))
 REFUSED = ClientRefused("Client default: invalid_client")
+NOBODY = "http://127.0.0.1:1"  # where nothing answers
 
 ENDPOINT = "AWS_ENDPOINT_URL"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
@@ -84,6 +90,24 @@ def credentials(version: str, client_id: str = "id") -> ClientCredentials:
     )
 
 
+def client_error(code: str, operation: str = "PutParameter", status: int = 400) -> ClientError:
+    """Return what boto3 raises for an answer of AWS."""
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, operation)
+
+
+def make_client(service: Any, endpoint_url: str | None = None) -> Any:  # noqa: ANN401  boto3's
+    """Return a client that tries once, without the environment."""
+    return boto3.client(
+        service,
+        endpoint_url=endpoint_url,
+        region_name=ENVIRONMENT["AWS_DEFAULT_REGION"],
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+
 def fast_pacer() -> Pacer:
     return Pacer(1000, Deadline(math.inf, Clock()))
 
@@ -97,6 +121,10 @@ def lambda_context(milliseconds: int = 290_000) -> Any:  # noqa: ANN401  a part 
     return SimpleNamespace(
         aws_request_id="c0ffee00-request", get_remaining_time_in_millis=lambda: milliseconds
     )
+
+
+def names(count: int) -> list[str]:
+    return [f"t{number}" for number in range(count)]
 
 
 def tenant_id(name: str) -> str:
@@ -141,6 +169,15 @@ class Account:
         return self.visma_connect.add_client(secret["client_id"], secret["client_secret"])
 
     @property
+    def app(self) -> Client:
+        """Return the application of the client `default`."""
+        return self.visma_connect.clients["default-id"]
+
+    def revoke(self, *names: str) -> None:
+        """Have these tenants take back what they have granted that application."""
+        self.app.tenants.difference_update(map(tenant_id, names))
+
+    @property
     def ledger(self) -> Ledger:
         return Ledger(self.dynamodb, "ledger")
 
@@ -148,13 +185,14 @@ class Account:
         kind = "SecretString" if isinstance(value, str) else "SecretBinary"
         self.secretsmanager.create_secret(Name=f"visma/clients/{name}", **{kind: value})  # type: ignore[arg-type]
 
-    def configure(self, name: str, **members: object) -> None:
-        """Configure a tenant that has granted its client's application."""
-        document = {"tenant_id": tenant_id(name), "scope": SCOPES[0]} | members
-        self.put_document(name, json.dumps(document))
-        client = self.visma_connect.clients.get(f"{document.get('client', 'default')}-id")
-        if client:
-            client.tenants.add(tenant_id(name))
+    def configure(self, *names: str, **members: object) -> None:
+        """Configure tenants that have granted their client's application."""
+        client = self.visma_connect.clients.get(f"{members.get('client', 'default')}-id")
+        for name in names:
+            document = {"tenant_id": tenant_id(name), "scope": SCOPES[0]} | members
+            self.put_document(name, json.dumps(document))
+            if client:
+                client.tenants.add(tenant_id(name))
 
     def put_document(self, name: str, text: str, kind: "ParameterTypeType" = "String") -> None:
         self.ssm.put_parameter(Name=f"/visma/tenants/{name}", Value=text, Type=kind, Overwrite=True)
@@ -164,11 +202,12 @@ class Account:
             Name=f"/visma/tokens/{name}", Value=value, Type="SecureString", Overwrite=True
         )
 
-    def description_of(self, name: str) -> str:
+    def describe(self, name: str) -> "ParameterMetadataTypeDef":
+        """Return what is known of the parameter of a token."""
         [parameter] = self.ssm.describe_parameters(
             ParameterFilters=[{"Key": "Name", "Values": [f"/visma/tokens/{name}"]}]
         )["Parameters"]
-        return parameter.get("Description", "")
+        return parameter
 
     def token_of(self, name: str) -> str | None:
         return self.tokens().get(name)
@@ -182,6 +221,24 @@ class Account:
             for page in pages
             for parameter in page["Parameters"]
         }
+
+
+def set_all(environment: pytest.MonkeyPatch, aws_url: str, token_endpoint: str) -> None:
+    """Set the function's environment, for servers on loopback."""
+    urls = {ENDPOINT: aws_url, "TOKEN_ENDPOINT": token_endpoint}
+    for name, value in (ENVIRONMENT | CREDENTIALS | urls).items():
+        environment.setenv(name, value)
+
+
+@contextmanager
+def behind(aws_url: str, environment: pytest.MonkeyPatch, token_endpoint: str) -> Iterator[None]:
+    """Have the function use these servers until the block ends."""
+    set_all(environment, aws_url, token_endpoint)
+    with ExitStack() as stack:
+        for made in (aws_clients, events_client):
+            made.cache_clear()  # they know the endpoint that was set when they were made
+            stack.callback(made.cache_clear)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -219,6 +276,20 @@ def account(empty_account: Account) -> Account:
     return empty_account
 
 
+def token_body(token: str, **members: object) -> bytes:
+    """Return what a token endpoint says that gives this token."""
+    answer = {"access_token": token, "token_type": "Bearer", "expires_in": 3600} | members
+    return json.dumps(answer).encode()
+
+
+def token_answer(token: str) -> Answer:
+    return Answer(status=200, body=token_body(token))
+
+
+def token_fault(token: str, **members: object) -> Fault:
+    return Fault(status=200, body=token_body(token, **members))
+
+
 def log_to(stream: io.StringIO) -> None:
     """Have the function log there; setStream would flush the stream before, which may be closed."""
     # the same logger as the handler's: Powertools keeps one for each service
@@ -236,6 +307,17 @@ def log_stream() -> io.StringIO:
 def log(log_stream: io.StringIO) -> Log:
     """Return a reader of the lines that were logged so far."""
     return lambda: [json.loads(line) for line in log_stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+def measured(capsys: pytest.CaptureFixture[str]) -> Log:
+    """Return a reader of the lines of metrics that came since it was last called."""
+
+    def read() -> list[dict[str, Any]]:
+        lines = capsys.readouterr().out.splitlines()
+        return [json.loads(line) for line in lines if "CloudWatchMetrics" in line]
+
+    return read
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import socket
+from socketserver import BaseServer
 from urllib.parse import parse_qs, urlsplit
 
 from local.authorization_server import VismaConnect
@@ -60,6 +61,18 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
+def running(server: BaseServer) -> Iterator[None]:
+    """Have a server serve in a thread until the block ends."""
+    thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+@contextmanager
 def broken_server(
     upstream: VismaConnect, tls: ssl.SSLContext | None = None
 ) -> Iterator[BrokenServer]:
@@ -67,11 +80,8 @@ def broken_server(
         server.daemon_threads = True
         if tls:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
-        thread.start()
         try:
-            yield server
+            with running(server):
+                yield server
         finally:
             server.reset()
-            server.shutdown()
-            thread.join()

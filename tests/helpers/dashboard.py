@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from cfnlint.decode import cfn_yaml
-
-from tests.conftest import PROJECT
 from tests.helpers.insights import Query, parse_query
+from tests.helpers.template import RESOURCES, TEMPLATE
 from tests.helpers.world import STACK
 
 PSEUDO = {"AWS::StackName": STACK, "AWS::Region": "eu-north-1", "LogGroup": "the function's"}
@@ -67,13 +65,12 @@ class Table:
 
 def read_widgets() -> list[dict[str, Any]]:
     """Return the widgets of template.yaml, its parameters having their defaults."""
-    template: Any = cfn_yaml.load(str(PROJECT / "template.yaml"))
-    defaults = {name: str(one["Default"]) for name, one in template["Parameters"].items()}
-    text, variables = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    defaults = {name: str(one["Default"]) for name, one in TEMPLATE["Parameters"].items()}
+    text, variables = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     values = defaults | PSEUDO
     for name, value in variables.items():
         mapping, reference, key = value["Fn::FindInMap"]
-        values[name] = str(template["Mappings"][mapping][defaults[reference["Ref"]]][key])
+        values[name] = str(TEMPLATE["Mappings"][mapping][defaults[reference["Ref"]]][key])
     body = json.loads(re.sub(r"\$\{([\w:]+)\}", lambda found: values[found[1]], text))
     return list(_taken(body, "widgets")["widgets"])
 

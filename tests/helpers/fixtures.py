@@ -6,6 +6,7 @@ from tests.helpers.account import (
     environment,
     log,
     log_stream,
+    measured,
     nobodys_settings,
     run,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "environment",
     "log",
     "log_stream",
+    "measured",
     "nobodys_settings",
     "run",
 ]

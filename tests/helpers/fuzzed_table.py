@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, cast
 
-from botocore.exceptions import ClientError
-
+from tests.helpers.account import client_error
 from token_issuer.ledger.table import Ledger
 
 TERM = re.compile(
@@ -48,7 +47,7 @@ class Table:
             kept = before.get(unless) if unless else None
             value = kept or operand(default or plain)
             if member and "M" not in item[name]:
-                raise _error("ValidationException")
+                raise client_error("ValidationException")
             item[name] = {"M": item[name]["M"] | {member: value}} if member else value
         for name in re.findall(r"#(\w+)", removed):
             item.pop(name, None)
@@ -66,12 +65,8 @@ class Table:
             for name, value in request.get("ExpressionAttributeValues", {}).items()
         }
         if condition and not any(_holds(term, item, values) for term in condition.split(" OR ")):
-            raise _error("ConditionalCheckFailedException")
+            raise client_error("ConditionalCheckFailedException")
         return item
-
-
-def _error(code: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": ""}}, "UpdateItem")
 
 
 def _holds(term: str, item: Mapping[str, Value], values: Mapping[str, Value]) -> bool:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from tests.helpers.account import CLIENT_SECRET, fast_pacer, log_to, make_settings
+from tests.helpers.account import CLIENT_SECRET, fast_pacer, log_to, make_settings, token_answer
 from tests.helpers.fuzzed_table import Table, Value
 from tests.helpers.outside import make_outside
 from token_issuer.clients.credentials import CURRENT, PENDING, ClientCredentials, parse_credentials
@@ -22,7 +22,6 @@ from token_issuer.reporting.report import Report
 from token_issuer.run import run
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.access_token import AccessToken
-from token_issuer.tokens.oauth import Answer
 from token_issuer.tokens.store import TokenStore
 
 BEGIN = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -61,10 +60,7 @@ class World:
         self.parameters = list(parameters)
         self.secrets: dict[str, object] = dict(secrets or {CURRENT: SECRET})  # by stage
         self.versions: dict[str, int] = {}  # of stored tokens
-        self.answer = Answer(
-            status=200,
-            body=b'{"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600}',
-        )
+        self.answer = token_answer("opaque")
         self.said = io.StringIO()
         log_to(self.said)
 

@@ -39,3 +39,15 @@ def _module(package: str, name: str) -> str:
     path = f"{package}.{name}".replace(".", "/")
     is_module = any((root / f"{path}.py").exists() for root in ROOTS)
     return f"{package}.{name}" if is_module else package
+
+
+def assert_no_circle(below: dict[str, set[str]]) -> None:
+    while below:
+        ground = {name for name, some in below.items() if not some & below.keys()}
+        assert ground, f"a circle of {sorted(below)}"
+        below = {name: some for name, some in below.items() if name not in ground}
+
+
+def too_long(modules: dict[str, Path]) -> set[str]:
+    """Return those that are longer than a newcomer reads."""
+    return {name for name, one in modules.items() if len(one.read_text().splitlines()) > 300}

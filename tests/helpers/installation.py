@@ -3,17 +3,13 @@
 import random
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from cfnlint.decode import cfn_yaml
-
-from tests.conftest import PROJECT
 from tests.helpers.account import make_settings
 from tests.helpers.cloudwatch import Alarm, Fired, Metric, Metrics, parse_alarms, watch
+from tests.helpers.template import TEMPLATE
 from tests.helpers.world import STACK, START, World
 from token_issuer.errors import RunFailed
 
-TEMPLATE: Any = cfn_yaml.load(str(PROJECT / "template.yaml"))
 FUNCTION, QUEUE = "function", "failed-invocations"
 ERRORS = Metric("AWS/Lambda", "Errors", frozenset({("FunctionName", FUNCTION)}))
 MESSAGES = Metric(

@@ -4,9 +4,9 @@ import secrets
 import select
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -14,18 +14,17 @@ import pytest
 from local.authorization_server import Fault, VismaConnect, serving
 from tests.helpers.account import (
     CLIENT_SECRET,
-    CREDENTIALS,
-    ENDPOINT,
-    ENVIRONMENT,
     Account,
+    behind,
     lambda_context,
+    set_all,
     tenant_id,
 )
 from tests.helpers.broken_server import Break, BrokenServer, broken_server
 from tests.helpers.observation import Observed, observe
 from tests.helpers.scripted_aws import ScriptedAws, serving_aws
 from token_issuer.errors import IssuerError
-from token_issuer.handler import aws_clients, events_client, lambda_handler
+from token_issuer.handler import lambda_handler
 
 CLIENT_OF = {"acme": "default", "globex": "default", "hooli": "sales"}
 ALL = frozenset(CLIENT_OF)
@@ -48,6 +47,34 @@ class Case:
     raises: bool = False
     warning: str | None = None
     lifetime: int = 3600  # seconds, of acme's new token
+
+
+type Arrange = Callable[["Scene"], object]
+
+
+def hitting(  # noqa: PLR0913  all of them words of a table
+    tenants: Iterable[str],
+    words: str,
+    arrange: Arrange,
+    reason: str,
+    detail: str,
+    *,
+    named: Iterable[str] | None = None,
+) -> Case:
+    """Return a case in which these get no token; the report has them, or what is named."""
+    return Case(
+        words=words,
+        arrange=arrange,
+        reason=reason,
+        detail=detail,
+        failures=frozenset(tenants if named is None else named),
+        kept=frozenset(tenants),
+    )
+
+
+def raising(words: str, arrange: Arrange, reason: str, detail: str) -> Case:
+    """Return a case in which the run fails as a whole."""
+    return replace(hitting(ALL, words, arrange, reason, detail, named=[]), raises=True)
 
 
 class RecordingVismaConnect(VismaConnect):
@@ -85,8 +112,7 @@ class Scene:
         self.opaque = [LOOSE_TOKEN]
         self.more = set()
         self.secrets = [CLIENT_SECRET]
-        set_all(self.environment, self.aws.url)
-        self.environment.setenv("TOKEN_ENDPOINT", self.visma_connect.token_endpoint)
+        set_all(self.environment, self.aws.url, self.visma_connect.token_endpoint)
         self.account.make_ledger()
         for client in set(CLIENT_OF.values()):
             self.account.add_client(client)
@@ -185,7 +211,7 @@ def play(scene: Scene, case: Case) -> Outcome:
         configured=ALL | scene.more,
         calls=calls,
         told=[one for request in requests for one in request.told()],
-        description=scene.account.description_of("acme"),
+        description=scene.account.describe("acme").get("Description", ""),
         went_elsewhere=bool(select.select([scene.elsewhere], [], [], 0)[0]),
     )
 
@@ -198,21 +224,13 @@ def reason_of(error: BaseException | None) -> str:
     return error.reason if isinstance(error, IssuerError) else repr(error)
 
 
-def set_all(environment: pytest.MonkeyPatch, endpoint_url: str) -> None:
-    for name, value in (ENVIRONMENT | CREDENTIALS | {ENDPOINT: endpoint_url}).items():
-        environment.setenv(name, value)
-
-
 @contextmanager
 def opened_scene() -> Iterator[Scene]:
     with ExitStack() as stack:
         environment = stack.enter_context(pytest.MonkeyPatch.context())
         visma_connect = stack.enter_context(serving(RecordingVismaConnect()))
         aws = stack.enter_context(serving_aws(ScriptedAws()))
-        set_all(environment, aws.url)
-        for made in (aws_clients, events_client):
-            made.cache_clear()  # they know the endpoint that was set when they were made
-            stack.callback(made.cache_clear)
+        stack.enter_context(behind(aws.url, environment, visma_connect.token_endpoint))
         yield Scene(
             visma_connect=visma_connect,
             elsewhere=stack.enter_context(socket.create_server(("127.0.0.1", 0))),

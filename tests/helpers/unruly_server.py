@@ -1,6 +1,5 @@
 """A token endpoint that keeps connections, and sends on them what nobody has asked for."""
 
-import json
 import secrets
 import socketserver
 import threading
@@ -9,6 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.client import parse_headers
 from urllib.parse import parse_qs
+
+from tests.helpers.account import token_body
+from tests.helpers.broken_server import running
 
 type Answers = Callable[[bytes, Callable[[], bytes]], Iterator[bytes]]
 
@@ -133,8 +135,7 @@ class UnrulyServer(socketserver.ThreadingTCPServer):
     def answer(self, tenant_id: str) -> bytes:
         token = secrets.token_urlsafe(24)
         self.issued[token] = tenant_id
-        members = {"access_token": token, "token_type": "Bearer", "expires_in": 3600}
-        body = json.dumps(members).encode()
+        body = token_body(token)
         return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
 
@@ -164,11 +165,5 @@ class Handler(socketserver.StreamRequestHandler):
 
 @contextmanager
 def unruly_server(ways: Iterator[Answers]) -> Iterator[UnrulyServer]:
-    with UnrulyServer(ways) as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.02], daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with UnrulyServer(ways) as server, running(server):
+        yield server

@@ -13,9 +13,8 @@ from math import ceil
 from typing import Any
 
 from aws_lambda_powertools import Logger
-from botocore.exceptions import ClientError
 
-from tests.helpers.account import make_settings
+from tests.helpers.account import client_error, make_settings
 from tests.helpers.memory_ledger import MemoryLedger
 from token_issuer.clients.credentials import CURRENT
 from token_issuer.errors import EndpointUnavailable
@@ -163,7 +162,7 @@ class World:
     def get_secret_value(self, *, VersionStage: str, **_: object) -> dict[str, str]:  # noqa: N803
         self.let_pass(AWS)
         if VersionStage not in self.secrets:
-            raise _error("ResourceNotFoundException", "GetSecretValue")
+            raise client_error("ResourceNotFoundException", "GetSecretValue")
         version = self.secrets[VersionStage]
         text = json.dumps({"client_id": "id", "client_secret": version})
         return {"SecretString": text, "VersionId": version}
@@ -209,7 +208,7 @@ class World:
         self.saved, self.saved_at = min(self.quota, saved), self.now
         if self.saved < 1:
             self.throttled += 1
-            raise _error("ThrottlingException", "PutParameter")
+            raise client_error("ThrottlingException")
         self.saved -= 1
 
     def get_parameters_by_path(self, *, NextToken: str = "0", **_: object) -> dict[str, Any]:  # noqa: N803
@@ -224,7 +223,7 @@ class World:
     def get_parameters(self, *, Names: list[str], **_: object) -> dict[str, Any]:  # noqa: N803
         self.let_pass(AWS)
         if self.is_unchecked:
-            raise _error("AccessDeniedException", "GetParameters")
+            raise client_error("AccessDeniedException", "GetParameters")
         found = {name: self.stored.get(name.removeprefix(PREFIX)) for name in Names}
         return {
             "Parameters": [
@@ -249,11 +248,6 @@ class WorldClock(Clock):
 
 def _answer(status: int, **members: object) -> Answer:
     return Answer(status=status, body=json.dumps(members).encode())
-
-
-def _error(code: str, operation: str) -> ClientError:
-    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 400}}
-    return ClientError(answer, operation)
 
 
 class Captured(Telemetry):

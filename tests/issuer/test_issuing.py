@@ -1,16 +1,15 @@
-import json
 import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from tests.helpers.account import NO_VERSION, make_settings
-from tests.helpers.facts import make_facts
+from tests.helpers.account import NO_VERSION, credentials, make_settings, names, token_answer
+from tests.helpers.facts import make_facts, make_tenant
 from tests.helpers.memory_ledger import MemoryLedger
 from tests.helpers.outside import make_outside
 from tests.helpers.virtual_clock import NOON, VirtualClock
@@ -38,7 +37,6 @@ from token_issuer.limits.deadline import ASK, KEEP, REPORT
 from token_issuer.limits.pacer import Pacer
 from token_issuer.outside import Outside
 from token_issuer.redaction import Quoted
-from token_issuer.tenants.documents import Tenant
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.access_token import AccessToken
 from token_issuer.tokens.oauth import Answer
@@ -49,9 +47,7 @@ PROBE = Invocation(tenants=("acme",), probe=True)
 
 
 def renewal(name: str, client: str = "default", record: Record | None = None) -> Renewal:
-    tenant = Tenant(
-        name=name, tenant_id=name, scope="", client=client, enabled=True, document=f"/t/{name}"
-    )
+    tenant = make_tenant(name, tenant_id=name, scope="", client=client, document=f"/t/{name}")
     return Renewal(
         tenant=tenant, reason=Reason.MISSING, parameter=name, purpose="{}", record=record
     )
@@ -99,8 +95,7 @@ class World(VirtualClock):
         if passing := self.in_passing.get(name):
             raise passing.pop(0)
         self.meet(name)
-        token = {"access_token": f"t-{name}", "token_type": "Bearer", "expires_in": 3600}
-        return Answer(status=200, body=json.dumps(token).encode())
+        return token_answer(f"t-{name}")
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -142,12 +137,7 @@ class Secrets(ClientSecrets):
             raise NO_VERSION
         world.credentials_read[client] += stage == CURRENT
         world.meet(f"secret of {client}" if stage == CURRENT else stage)
-        return ClientCredentials(
-            client_id=client,
-            client_secret="s",
-            auth_method="client_secret_post",
-            version=world.versions[stage],
-        )
+        return credentials(world.versions[stage], client)
 
 
 class Tokens(TokenStore):
@@ -196,7 +186,7 @@ def test_nobody_to_serve_is_no_trouble() -> None:
 def test_tenants_run_side_by_side_and_no_more_than_may() -> None:
     world = World()
 
-    world.issue([renewal(f"t{number}") for number in range(12)], concurrency=3)
+    world.issue(map(renewal, names(12)), concurrency=3)
 
     assert max(map(len, world.together)) == 3
 
@@ -224,7 +214,7 @@ def test_the_first_of_each_client_goes_alone() -> None:
 def test_the_secret_of_a_client_is_read_once() -> None:
     world = World()
 
-    world.issue([renewal(f"t{number}") for number in range(9)])
+    world.issue(map(renewal, names(9)))
 
     assert world.credentials_read == {"default": 1}
 
@@ -239,7 +229,7 @@ def test_the_secret_of_a_client_is_read_once() -> None:
 def test_a_dead_client_costs_one_attempt_and_no_other_client(error: IssuerError) -> None:
     source = "t0" if isinstance(error, ClientRefused) else "secret of default"
     world = World({source: [error]})
-    tenants = [*(renewal(f"t{number}") for number in range(20)), renewal("other", "other")]
+    tenants = [*map(renewal, names(20)), renewal("other", "other")]
 
     outcomes = world.issue(tenants)
 
@@ -254,7 +244,7 @@ def test_a_dead_client_costs_one_attempt_and_no_other_client(error: IssuerError)
 def test_a_refusal_that_comes_later_stops_the_rest() -> None:
     world = World({"t1": [ClientRefused("invalid_client")]})
 
-    outcomes = world.issue([renewal(f"t{number}") for number in range(30)], concurrency=2)
+    outcomes = world.issue(map(renewal, names(30)), concurrency=2)
 
     refused = [name for name, outcome in outcomes.items() if isinstance(outcome, ClientRefused)]
     assert len(outcomes) == 30
@@ -267,7 +257,7 @@ def test_a_refusal_that_comes_later_stops_the_rest() -> None:
 def test_without_an_oauth_answer_the_next_goes_alone_too(error: IssuerError) -> None:
     world = World({"t0": [error], "t1": [error], "t2": [error]})
 
-    world.issue([renewal(f"t{number}") for number in range(20)])
+    world.issue(map(renewal, names(20)))
 
     assert world.together[:4] == [{"t0"}, {"t1"}, {"t2"}, {"t3"}]
     assert max(map(len, world.together)) == 8  # once one has had an answer
@@ -284,7 +274,7 @@ def test_without_an_oauth_answer_the_next_goes_alone_too(error: IssuerError) -> 
 def test_any_oauth_answer_lets_the_rest_follow(source: str, error: IssuerError) -> None:
     world = World({source: [error]})
 
-    outcomes = world.issue([renewal(f"t{number}") for number in range(5)])
+    outcomes = world.issue(map(renewal, names(5)))
 
     assert outcomes["t0"] is error
     assert max(map(len, world.together)) == 4
@@ -340,7 +330,7 @@ def test_a_defect_in_any_step_costs_its_tenant_alone_and_is_not_quoted(
 def test_a_defect_in_reading_a_secret_is_met_once() -> None:
     world = World({"secret of default": [TypeError("the secret is s")]})
 
-    outcomes = world.issue([renewal(f"t{number}") for number in range(9)])
+    outcomes = world.issue(map(renewal, names(9)))
 
     assert world.credentials_read == {"default": 1}
     assert {
@@ -390,21 +380,20 @@ def test_a_failure_that_passes_is_asked_for_again_at_once() -> None:
     assert 0.1 <= first <= 0.5 <= second <= 1.5
 
 
-def test_it_is_asked_for_three_times_at_most() -> None:
-    world = World({"t1": [EndpointUnavailable("HTTP 503")]})
+@pytest.mark.parametrize(
+    ("error", "times"),
+    [(EndpointUnavailable("HTTP 503"), 3), (EndpointUnavailable("late", is_timeout=True), 1)],
+    ids=["no time-out", "a time-out"],
+)
+def test_it_is_asked_for_three_times_at_most_and_once_after_a_time_out(
+    error: IssuerError, times: int
+) -> None:
+    world = World({"t1": [error]})
 
     outcomes = world.issue([renewal("t0"), renewal("t1")])
 
-    assert world.asked.count("t1") == 3
-    assert isinstance(outcomes["t1"], EndpointUnavailable)
-
-
-def test_a_time_out_is_not_repeated() -> None:
-    world = World({"t1": [EndpointUnavailable("late", is_timeout=True)]})
-
-    world.issue([renewal("t0"), renewal("t1")])
-
-    assert world.asked == ["t0", "t1"]
+    assert world.asked == ["t0", *["t1"] * times]
+    assert outcomes["t1"] is error
 
 
 def test_a_retry_after_is_waited_for() -> None:
@@ -433,7 +422,7 @@ def test_the_first_of_a_client_is_not_repeated_and_the_next_waits_for_its_retry_
 
 def test_after_five_in_a_row_a_client_is_not_asked_for_any_more() -> None:
     world = World({f"t{number}": [EndpointUnavailable("HTTP 503")] for number in range(60)})
-    tenants = [*(renewal(f"t{number}") for number in range(60)), renewal("other", "other")]
+    tenants = [*map(renewal, names(60)), renewal("other", "other")]
 
     outcomes = world.issue(tenants)
 
@@ -460,7 +449,7 @@ def test_repeats_end_too_when_a_client_is_not_asked_for_any_more() -> None:
     answers["t1"] = [EndpointUnavailable("HTTP 429", retry_after=120.0)]
     world = Sleepy(answers)
 
-    world.issue([renewal(f"t{number}") for number in range(7)])
+    world.issue(map(renewal, names(7)))
 
     assert max(Counter(world.asked).values()) == 1
 
@@ -472,7 +461,7 @@ def test_a_long_retry_after_ends_it_at_once() -> None:
         for number in range(20, 100)
     }
 
-    outcomes = world.issue([renewal(f"t{number}") for number in range(100)])
+    outcomes = world.issue(map(renewal, names(100)))
 
     refused = [name for name in world.asked if int(name[1:]) >= 20]
     assert len(refused) <= 1 + 10
@@ -484,7 +473,7 @@ def test_five_that_always_fail_cost_a_thousand_healthy_ones_nothing() -> None:
     world = World({name: [EndpointUnavailable("HTTP 500")] for name in failing})
     world.latency = 0.001
 
-    world.issue([renewal(f"t{number}") for number in range(1000)])
+    world.issue(map(renewal, names(1000)))
 
     assert world.stored.keys() == {f"t{number}" for number in range(1000)} - failing
     assert Counter(world.asked)["t800"] == 3
@@ -494,64 +483,63 @@ def test_five_that_always_fail_cost_a_thousand_healthy_ones_nothing() -> None:
 def test_after_three_that_could_not_be_stored_no_more_tokens_are_asked_for(
     error: IssuerError,
 ) -> None:
-    names = [f"t{number}" for number in range(40)]
-    world = World({f"store of {name}": [error] for name in names})
+    tenants = names(40)
+    world = World({f"store of {name}": [error] for name in tenants})
 
-    outcomes = world.issue([renewal(name, name[-1]) for name in names], concurrency=2)
+    outcomes = world.issue([renewal(name, name[-1]) for name in tenants], concurrency=2)
 
     assert 3 <= len(world.asked) <= 4
     assert isinstance(outcomes["t39"], StoreBreakerOpen)
     assert error.detail in outcomes["t39"].detail
 
 
-def test_one_token_that_is_stored_lets_the_store_count_anew() -> None:
-    names = [f"t{number}" for number in range(9)]
-    failing = {"t1", "t2", "t4", "t5", "t7", "t8"}
-    world = World({f"store of {name}": [StoreDenied("key")] for name in failing})
-
-    world.issue([renewal(name) for name in names], concurrency=1)
-
-    assert world.asked == names
+STREAKS = {"t1", "t2", "t4", "t5", "t7", "t8"}
+UNWRITABLE_NAME = ParameterUnwritable("Writing failed", code=Quoted("ValidationException"))
 
 
-def test_reading_a_secret_may_take_the_time_for_asking() -> None:
-    world = World()
-    world.takes = {"secret of default": 7}
+@pytest.mark.parametrize(
+    ("names", "failing", "error", "concurrency"),
+    [
+        pytest.param(names(9), STREAKS, StoreDenied("key"), 1, id="one of three is stored"),
+        pytest.param(
+            names(12), names(12), ParameterUnwritable("label"), 8, id="parameters of their own"
+        ),
+        pytest.param(
+            names(30), {*names(30)} - {"t2"}, UNWRITABLE_NAME, 1, id="names, once one was stored"
+        ),
+    ],
+)
+def test_these_do_not_open_the_breaker_of_the_store(
+    names: list[str], failing: Collection[str], error: IssuerError, concurrency: int
+) -> None:
+    world = World({f"store of {name}": [error] for name in failing})
+    world.latency = 0.01
 
-    [outcome] = world.issue([renewal("acme")], seconds=20).values()
-
-    assert isinstance(outcome, NoTimeLeft)
-    assert world.asked == []
-
-
-def test_a_slow_refusal_may_take_the_time_for_a_way_back() -> None:
-    world = World({"acme": [ClientRefused("invalid_client")]})
-    world.takes = {"acme": 7}
-
-    [outcome] = world.issue([renewal("acme")], seconds=20).values()
-
-    assert isinstance(outcome, NoTimeLeft)
-    assert world.credentials_read == {"default": 1}
-
-
-def test_the_way_back_may_take_the_time_for_asking() -> None:
-    world = World({"acme": [ClientRefused("invalid_client")]})
-    world.versions[PENDING] = "v2"
-    world.takes = {PENDING: 7}
-
-    [outcome] = world.issue([renewal("acme")], seconds=20).values()
-
-    assert isinstance(outcome, NoTimeLeft)
-    assert world.asked == ["acme"]
-
-
-def test_a_parameter_of_its_own_does_not_count_for_the_store() -> None:
-    names = [f"t{number}" for number in range(12)]
-    world = World({f"store of {name}": [ParameterUnwritable("label")] for name in names})
-
-    world.issue([renewal(name) for name in names])
+    world.issue([renewal(name) for name in names], concurrency=concurrency)
 
     assert sorted(world.asked) == sorted(names)
+
+
+@pytest.mark.parametrize(
+    ("slow", "is_refused", "asked", "read"),
+    [
+        pytest.param("secret of default", False, [], 1, id="reading a secret"),
+        pytest.param("acme", True, ["acme"], 1, id="a refusal"),
+        pytest.param(PENDING, True, ["acme"], 2, id="the way back"),
+    ],
+)
+def test_what_is_slow_may_take_the_time_for_asking(
+    slow: str, asked: list[str], read: int, *, is_refused: bool
+) -> None:
+    world = World({"acme": [ClientRefused("invalid_client")]} if is_refused else None)
+    world.versions |= {PENDING: "v2"} if slow == PENDING else {}
+    world.takes = {slow: 7}
+
+    [outcome] = world.issue([renewal("acme")], seconds=20).values()
+
+    assert isinstance(outcome, NoTimeLeft)
+    assert world.asked == asked
+    assert world.credentials_read == {"default": read}
 
 
 @pytest.mark.parametrize(
@@ -564,12 +552,12 @@ def test_a_parameter_of_its_own_does_not_count_for_the_store() -> None:
     ],
 )
 def test_where_no_token_at_all_can_be_stored_no_more_are_asked_for(code: str, most: int) -> None:
-    names = [f"t{number}" for number in range(40)]
+    tenants = names(40)
     refused = ParameterUnwritable(f"Writing failed: {code}", code=Quoted(code))
-    world = World({f"store of {name}": [refused] for name in names})
+    world = World({f"store of {name}": [refused] for name in tenants})
     world.latency = 0.01
 
-    outcomes = world.issue([renewal(name, name[-1]) for name in names], concurrency=2)
+    outcomes = world.issue([renewal(name, name[-1]) for name in tenants], concurrency=2)
 
     assert most <= len(world.asked) <= most + 1
     last = outcomes["t39"]
@@ -577,27 +565,16 @@ def test_where_no_token_at_all_can_be_stored_no_more_are_asked_for(code: str, mo
     assert code in last.detail
 
 
-def test_once_a_token_could_be_stored_a_name_is_its_own_tenants_trouble() -> None:
-    names = [f"t{number}" for number in range(30)]
-    refused = ParameterUnwritable("Writing failed", code=Quoted("ValidationException"))
-    world = World({f"store of {name}": [refused] for name in names if name != "t2"})
-    world.latency = 0.01
-
-    world.issue([renewal(name) for name in names], concurrency=1)
-
-    assert world.asked == names
-
-
 # The end of the run
 
 
 def test_a_tenant_is_started_only_while_it_can_be_finished() -> None:
-    names = [f"t{number}" for number in range(9)]
+    tenants = names(9)
     world = World()
     world.latency = 0.0
-    world.takes = dict.fromkeys(names, 10)
+    world.takes = dict.fromkeys(tenants, 10)
 
-    outcomes = world.issue(map(renewal, names), concurrency=1, seconds=50)
+    outcomes = world.issue(map(renewal, tenants), concurrency=1, seconds=50)
 
     assert world.asked == ["t0", "t1", "t2", "t3"]  # 14 s are needed, and 10 s left after these
     deferred = [one for one in outcomes.values() if isinstance(one, NoTimeLeft)]
@@ -612,9 +589,7 @@ def test_those_under_way_count_with_their_turns() -> None:
     world = World()
     world.kind_of_store = Paced
 
-    outcomes = world.issue(
-        (renewal(f"t{number}") for number in range(9)), seconds=20, per_second=0.5
-    )
+    outcomes = world.issue(map(renewal, names(9)), seconds=20, per_second=0.5)
 
     # the first alone; then as many as have turns, 2 s apart, from 14 s to 20 s
     assert len(world.asked) == 5

@@ -1,16 +1,15 @@
 """What is done about pending client secrets, one run after the other."""
 
-import io
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from aws_lambda_powertools import Logger
 
-from tests.helpers.account import REFUSED, credentials
+from tests.helpers.account import REFUSED, credentials, token_answer
 from tests.helpers.facts import NOW, SETTINGS, make_facts, make_tenant
 from tests.helpers.memory_ledger import MemoryLedger
+from tests.helpers.outside import make_outside
 from tests.helpers.staged_secrets import StagedSecrets, Version
 from tests.helpers.virtual_clock import VirtualClock
 from token_issuer.clients.credentials import ClientCredentials
@@ -27,27 +26,24 @@ from token_issuer.errors import (
 )
 from token_issuer.facts import Facts
 from token_issuer.ledger.records import ClientRecord, Pending
-from token_issuer.limits.deadline import ASK, RECORD, REPORT, TELL, Deadline
-from token_issuer.outside import Aws, Outside, open_outside
+from token_issuer.limits.deadline import ASK, RECORD, REPORT, TELL
+from token_issuer.outside import Outside
 from token_issuer.proving import prove
 from token_issuer.redaction import Quoted
 from token_issuer.reporting.events import Events
-from token_issuer.reporting.telemetry import Telemetry
 from token_issuer.telling import tell
 from token_issuer.tenants.documents import Tenant
 from token_issuer.tenants.invocation import Invocation
 from token_issuer.tokens.oauth import Answer
 
-GIVEN = Answer(
-    status=200, body=b'{"access_token": "opaque-1", "token_type": "Bearer", "expires_in": 3600}'
-)
+GIVEN = token_answer("opaque-1")
 NOT_ACCEPTED = Answer(status=400, body=b'{"error": "invalid_client"}')
 NO_ANSWER = EndpointUnavailable("503")
 WHOLE = 3 * RECORD + REPORT  # seconds to read a pending version, or to promote it
 
 
 def tenant(name: str, client: str = "default") -> Tenant:
-    return replace(make_tenant(name, client=client), tenant_id=name)
+    return make_tenant(name, client=client, tenant_id=name)
 
 
 class Ledger(MemoryLedger):
@@ -105,14 +101,15 @@ class World:
 
     def outside(self) -> Outside:
         world: Any = self
-        opened = open_outside(
+        return make_outside(
+            self.clock,
+            self.seconds_left,
             SETTINGS,
-            Aws(ssm=world, secretsmanager=world, dynamodb=world),
-            Telemetry(Logger(service="proving", stream=io.StringIO()), "issuer"),
-            Events(lambda: world, "issuer"),
-            Deadline(self.seconds_left, self.clock),
+            endpoint=world,
+            secrets=self.secrets,
+            ledger=self.ledger,
+            events=Events(lambda: world, "issuer"),
         )
-        return replace(opened, endpoint=world, secrets=self.secrets, ledger=self.ledger)
 
     def post(self, form: dict[str, str], _: dict[str, str]) -> Answer:
         self.clock.passed += self.latency
@@ -173,6 +170,14 @@ class World:
         return pending
 
 
+def refused_world(*tenants: Tenant) -> World:
+    """Return one whose pending versions were refused in a run."""
+    world = World(*tenants)
+    world.answers["v2"] = [NOT_ACCEPTED]
+    world.conclude()
+    return world
+
+
 # Proving
 
 
@@ -201,14 +206,6 @@ def test_a_refused_one_is_left_alone_until_its_time_and_then_promoted() -> None:
     assert world.conclude() == ["promoted v2 for acme"]
     assert world.asked == ["acme with v2"] * 2
     assert world.ledger.clients == {}
-
-
-def test_force_tries_it_at_once() -> None:
-    world = World()
-    world.answers["v2"] = [NOT_ACCEPTED, GIVEN]
-    world.conclude()
-
-    assert world.conclude(force=True) == ["promoted v2 for acme"]
 
 
 def test_after_no_answer_another_tenant_proves_and_one_that_nobody_asked_for_stays_next() -> None:
@@ -282,9 +279,7 @@ def test_a_version_that_was_staged_a_moment_ago_is_the_one_that_counts() -> None
 
 
 def test_a_pending_version_that_is_gone_meanwhile_is_forgotten() -> None:
-    world = World()
-    world.answers["v2"] = [NOT_ACCEPTED]
-    world.conclude()
+    world = refused_world()
     world.described = {"default": {"AWSCURRENT": "v1", "AWSPENDING": "v2"}}
     world.secrets.versions = {"AWSCURRENT": "v2", "AWSPREVIOUS": "v1"}  # by another run
 
@@ -295,9 +290,7 @@ def test_a_pending_version_that_is_gone_meanwhile_is_forgotten() -> None:
 
 
 def test_a_pending_version_that_is_taken_back_is_forgotten() -> None:
-    world = World()
-    world.answers["v2"] = [NOT_ACCEPTED]
-    world.conclude()
+    world = refused_world()
     del world.secrets.versions["AWSPENDING"]
 
     assert world.conclude(force=True) == []
@@ -373,9 +366,7 @@ def test_a_defect_hits_its_client_alone_and_shows_nothing() -> None:
 
 
 def test_a_pending_version_that_tokens_came_from_is_promoted_without_another_request() -> None:
-    world = World()
-    world.answers["v2"] = [NOT_ACCEPTED]
-    world.conclude()
+    world = refused_world()
     secret = world.ask("v1", "v2")
     secret.worked(None)  # another tenant is refused one
 
@@ -567,9 +558,7 @@ def test_what_there_is_no_time_to_note_is_told_again_and_without_time_nothing_is
 
 
 def test_a_client_that_has_no_tenants_any_more_is_forgotten() -> None:
-    world = World(tenant("acme"), tenant("umbrella", "sales"))
-    world.answers["v2"] = [NOT_ACCEPTED]
-    world.conclude()
+    world = refused_world(tenant("acme"), tenant("umbrella", "sales"))
     assert world.ledger.clients.keys() == {"default", "sales"}
     world.tenants = (tenant("acme"),)
 
@@ -581,9 +570,7 @@ def test_a_client_that_has_no_tenants_any_more_is_forgotten() -> None:
 
 
 def test_what_is_known_stays_where_the_stages_are_unknown() -> None:
-    world = World()
-    world.answers["v2"] = [NOT_ACCEPTED]
-    world.conclude()
+    world = refused_world()
     known, written = world.record(), world.ledger.written
     world.described = {}
 

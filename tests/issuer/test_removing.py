@@ -1,15 +1,15 @@
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
 
 from tests.helpers.account import fast_pacer
-from tests.helpers.facts import make_tenant
+from tests.helpers.facts import make_record, make_tenant
 from tests.helpers.memory_ledger import MemoryLedger
 from tests.helpers.outside import make_outside
 from tests.helpers.virtual_clock import NOON, VirtualClock
 from token_issuer.errors import IssuerError, LedgerUnwritable, NoTimeLeft, StoreDenied
-from token_issuer.ledger.records import Issued, Record
+from token_issuer.ledger.records import Record
 from token_issuer.limits.deadline import RECORD, REPORT
 from token_issuer.removing import remove
 from token_issuer.tokens.plan import Decision, Fresh, Removal
@@ -19,20 +19,8 @@ ENOUGH = 2 * RECORD + REPORT
 
 
 def removal(tenant: str, *, is_ours: bool = True) -> Removal:
-    parameter = f"/visma/tokens/{tenant}"
-    issued = Issued(
-        issued_at=NOON,
-        expires_at=NOON + timedelta(hours=1),
-        fingerprint="0123456789abcdef",
-        scope=None,
-        parameter=parameter,
-        version=1,
-        client_secret_version="v1",
-        purpose="{}",
-        document="/visma/tenants/acme",
-    )
-    record = Record(tenant=tenant, client="default", attempted_at=NOON, issued=issued)
-    return Removal(record=record, parameter=parameter if is_ours else None, because="disabled")
+    parameter = f"/visma/tokens/{tenant}" if is_ours else None
+    return Removal(record=make_record(tenant), parameter=parameter, because="disabled")
 
 
 class World(VirtualClock):
@@ -152,20 +140,20 @@ def test_a_defect_stops_no_other_removal_and_is_not_quoted(step: str) -> None:
     }
 
 
-def test_without_time_to_finish_nothing_is_begun() -> None:
+@pytest.mark.parametrize(
+    ("seconds", "deleting_takes", "done"),
+    [
+        pytest.param(ENOUGH - 0.1, 0.0, ["delete 0"], id="to begin"),
+        pytest.param(ENOUGH, 0.1, ["mark acme", "delete 1"], id="to forget, so it comes again"),
+    ],
+)
+def test_nothing_is_done_that_there_is_no_time_for(
+    seconds: float, deleting_takes: float, done: list[str]
+) -> None:
     world = World()
+    world.deleting_takes = deleting_takes
 
-    [failure] = world.remove(removal("acme"), seconds=ENOUGH - 0.1).values()
+    [failure] = world.remove(removal("acme"), seconds=seconds).values()
 
     assert isinstance(failure, NoTimeLeft)
-    assert world.done == ["delete 0"]
-
-
-def test_what_there_is_no_time_to_forget_is_marked_and_comes_again() -> None:
-    world = World()
-    world.deleting_takes = 0.1
-
-    [failure] = world.remove(removal("acme"), seconds=ENOUGH).values()
-
-    assert isinstance(failure, NoTimeLeft)
-    assert world.done == ["mark acme", "delete 1"]
+    assert world.done == done

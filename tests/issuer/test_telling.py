@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
 import pytest
-from botocore.exceptions import ClientError
 
+from tests.helpers.account import client_error, token_answer
 from tests.helpers.event_bus import EventBus
 from tests.helpers.facts import NOW, fail, make_record, make_renewal
 from tests.helpers.fuzzed_world import World as RunWorld
@@ -44,10 +44,7 @@ from token_issuer.tokens.access_token import AccessToken
 from token_issuer.tokens.oauth import Answer
 from token_issuer.tokens.plan import Fresh, Outcome, Removal
 
-DENIED = ClientError(
-    {"Error": {"Code": "AccessDeniedException"}, "ResponseMetadata": {"HTTPStatusCode": 400}},  # type: ignore[typeddict-item]
-    "PutEvents",
-)
+DENIED = client_error("AccessDeniedException", "PutEvents")
 REFUSED = TokenRefused("invalid_tenant", code=Quoted("invalid_tenant"))
 MOVED = TenantReassigned("Tenant acme had another")
 REFUSAL = Answer(status=400, body=b'{"error": "invalid_tenant"}')
@@ -145,6 +142,7 @@ def test_a_refused_tenant_is_told_of_with_the_end_of_its_token() -> None:
         pytest.param(None, 1, id="never"),
         pytest.param(-24.0, 1, id="a day ago"),
         pytest.param(-23.99, 0, id="less than a day ago"),
+        pytest.param(0.0, 0, id="just now"),
         pytest.param(0.01, 1, id="in the future, since the clock was set back"),
     ],
 )
@@ -175,6 +173,7 @@ def test_what_passes_or_is_not_the_tenants_own_is_not_told_of(error: IssuerError
     world.tell(failed("acme", error), Outcome(decision=moved, failure=error))
 
     assert world.bus.kinds() == ({"Tenant Reassigned": 1} if is_the_tenants else {})
+    assert world.bus.tried == ([1] if is_the_tenants else [])  # nothing to tell is no request
 
 
 @pytest.mark.parametrize(
@@ -266,14 +265,6 @@ def test_ten_events_go_in_a_request() -> None:
 
     assert world.bus.tried == [10, 10, 3]
     assert len(world.ledger.kept) == 23
-
-
-def test_nothing_to_tell_is_no_request() -> None:
-    world = World()
-
-    assert world.tell(failed("acme", EndpointUnavailable("503"))) == []
-
-    assert world.bus.tried == []
 
 
 def test_an_entry_that_is_refused_is_not_noted_and_the_others_are() -> None:
@@ -381,19 +372,20 @@ def broken() -> Any:  # noqa: ANN401  it returns nothing
 
 
 @pytest.mark.parametrize(
-    "events",
+    ("events", "reasons"),
     [
-        pytest.param(Events(broken, "issuer"), id="no client"),
-        pytest.param(Events(lambda: None, "issuer"), id="no answer"),  # type: ignore[arg-type, return-value]
+        pytest.param(Events(broken, "issuer"), ["EventUndelivered"] * 2, id="no client"),
+        pytest.param(Events(lambda: None, "issuer"), ["EventUndelivered"] * 2, id="no answer"),  # type: ignore[arg-type, return-value]
+        pytest.param(SimpleNamespace(put=lambda _: broken()), ["Unexpected"], id="in telling"),
     ],
 )
-def test_a_defect_of_the_bus_ends_no_run(events: Events) -> None:
+def test_a_defect_of_the_bus_or_in_telling_ends_no_run(events: Any, reasons: list[str]) -> None:  # noqa: ANN401  like Events
     run = RunWorld(parameters=map(configured, ("acme", "globex")))
     run.answer = REFUSAL
 
     report = run.run(events=events)
 
-    assert [one.reason for one in report.undelivered] == ["EventUndelivered"] * 2
+    assert [one.reason for one in report.undelivered] == reasons
     assert report.failures.keys() == {"acme", "globex"}
     assert "a secret" not in run.said.getvalue()
 
@@ -450,7 +442,7 @@ def test_events_are_put_after_all_tokens() -> None:
     run.run()
     of_another = '{"scope": "", "tenant_id": "another"}'
     run.parameters = [configured("acme", of_another), configured("hooli", of_another)]
-    run.answer = replace(run.answer, body=run.answer.body.replace(b"opaque", b"new"))
+    run.answer = token_answer("new")
     before = len(run.said.getvalue())
 
     later(run, hours=3).run(Invocation(force=True))
@@ -472,11 +464,17 @@ class Dead(EventBus):
 OF_ANOTHER = '{"scope": "", "tenant_id": "0b7d2b1e-3a52-4f6e-9a39-0f6f3c9d7e22"}'
 
 
-def test_a_new_owner_is_told_by_the_next_run_where_one_was_killed_after_it_had_recorded() -> None:
-    run, bus = RunWorld(parameters=[configured("acme")]), EventBus()
+def moved(bus: EventBus) -> RunWorld:
+    """Return a run's world whose tenant has a token, and another owner since."""
+    run = RunWorld(parameters=[configured("acme")])
     run.run(events=bus.events)
-    run.parameters = [configured("acme", OF_ANOTHER)]
-    run.answer = replace(run.answer, body=run.answer.body.replace(b"opaque", b"another"))
+    run.parameters, run.answer = [configured("acme", OF_ANOTHER)], token_answer("another")
+    return run
+
+
+def test_a_new_owner_is_told_by_the_next_run_where_one_was_killed_after_it_had_recorded() -> None:
+    bus = EventBus()
+    run = moved(bus)
     with pytest.raises(Killed):
         later(run, minutes=5).run(events=Dead().events)
     assert bus.kinds() == {}
@@ -493,10 +491,8 @@ def test_a_new_owner_is_told_where_the_token_was_stored_and_not_recorded() -> No
         def record_token(self, record: Record, previous: Record | None) -> None:
             raise LedgerUnwritable(f"{record.tenant}, {previous is None}")
 
-    run, bus = RunWorld(parameters=[configured("acme")]), EventBus()
-    run.run(events=bus.events)
-    run.parameters = [configured("acme", OF_ANOTHER)]
-    run.answer = replace(run.answer, body=run.answer.body.replace(b"opaque", b"another"))
+    bus = EventBus()
+    run = moved(bus)
 
     table = cast("Any", run.table)
     later(run, minutes=5).run(ledger=Full(table, "ledger"), events=bus.events)
@@ -515,13 +511,3 @@ def test_a_refusal_is_told_while_the_tenant_waits_where_a_run_was_killed() -> No
 
     assert "backing off" in report.failing["acme"].detail
     assert bus.kinds() == {"Token Issuance Failing": 1}
-
-
-def test_a_defect_in_telling_ends_no_run() -> None:
-    run = RunWorld(parameters=[configured("acme")])
-    run.answer, events = REFUSAL, cast("Any", SimpleNamespace(put=lambda _: broken()))
-
-    report = run.run(events=events)
-
-    assert report.failures.keys() == {"acme"}
-    assert [one.reason for one in report.undelivered] == ["Unexpected"]

@@ -100,22 +100,24 @@ def test_in_a_healthy_week_with_a_short_outage_each_day_none_fires() -> None:
 # The authorization server
 
 
-def outage(installation: Installation, minutes: int) -> None:
-    begin, end = minute(EVENT), minute(EVENT + minutes)
-    installation.world.is_down = lambda at: begin <= at < end
-    installation.run_until(EVENT + minutes + 2 * HOUR)
+def outage(installation: Installation, minutes: int, *, begin: int = EVENT) -> None:
+    """Have it, and three hours more."""
+    installation.run_until(begin)
+    installation.world.is_down = lambda at: minute(begin) <= at < minute(begin + minutes)
+    installation.run_until(begin + minutes + 3 * HOUR)
 
 
-def test_an_outage_of_fifteen_minutes(installation: Installation) -> None:
-    outage(installation, 15)
+@pytest.mark.parametrize(
+    ("minutes", "spans"),
+    [
+        pytest.param(15, {"FailuresAlarm": (17, 19)}, id="three runs that fail"),
+        pytest.param(12, {}, id="two are no alarm"),
+    ],
+)
+def test_an_outage(minutes: int, spans: dict[str, Span], installation: Installation) -> None:
+    outage(installation, minutes)
 
-    assert installation.alarms(since=EVENT) == {"FailuresAlarm": (17, 19)}
-
-
-def test_two_runs_that_fail_are_no_alarm(installation: Installation) -> None:
-    outage(installation, 12)
-
-    assert installation.alarms(since=EVENT) == {}
+    assert installation.alarms(since=EVENT) == spans
 
 
 def test_an_outage_while_refused_tenants_wait(installation: Installation) -> None:
@@ -133,10 +135,9 @@ def test_an_outage_while_refused_tenants_wait(installation: Installation) -> Non
 
 def test_a_short_outage_does_not_hide_a_revoked_tenant(installation: Installation) -> None:
     installation.world.refused = {"t0007"}
-    installation.run_until(EVENT + 2 * HOUR)
     begin = EVENT + 2 * HOUR
-    installation.world.is_down = lambda at: minute(begin) <= at < minute(begin + 12)
-    installation.run_until(EVENT + 5 * HOUR)
+
+    outage(installation, 12, begin=begin)
 
     assert installation.alarms(since=begin) == {"RefusedTenantsAlarm": (-30, None)}
 
@@ -147,10 +148,8 @@ def test_refusals_are_told_of_through_an_outage(
     minutes: int, refused: int, *, mass: bool, installation: Installation
 ) -> None:
     installation.world.refused = set(names(refused))
-    installation.run_until(EVENT + 3 * HOUR)
-    begin, end = minute(EVENT + 3 * HOUR), minute(EVENT + 3 * HOUR + minutes)
-    installation.world.is_down = lambda at: begin <= at < end
-    installation.run_until(EVENT + 6 * HOUR)
+
+    outage(installation, minutes, begin=EVENT + 3 * HOUR)
 
     alarms = installation.alarms(since=EVENT)
 
@@ -165,11 +164,8 @@ def test_a_revoked_tenant_beside_another_failure_is_no_token_of_ours_that_expire
     installation.world.refused = {"t0007"}
     installation.run_until(EVENT + 2 * HOUR)
 
-    assert installation.alarms(since=EVENT).keys() == {
-        "FailuresAlarm",
-        "DocumentsAlarm",
-        "RefusedTenantsAlarm",
-    }
+    fired = {"FailuresAlarm", "DocumentsAlarm", "RefusedTenantsAlarm"}
+    assert installation.alarms(since=EVENT).keys() == fired
 
 
 def test_one_run_that_fails_is_no_alarm_where_it_is_the_only_one(
@@ -280,9 +276,7 @@ def a_document_with_a_typo(installation: Installation) -> None:
     installation.run_until(EVENT + 4 * HOUR)
 
 
-def a_client_secret_that_is_refused_while_the_previous_one_serves(
-    installation: Installation,
-) -> None:
+def a_client_secret_that_is_refused_and_the_previous_one_serves(installation: Installation) -> None:
     world = installation.world
     world.secrets, world.dead_secret = {CURRENT: "v2", PREVIOUS: "v1"}, "v2"
     installation.run_until(EVENT + HOUR)
@@ -294,11 +288,7 @@ TROUBLES: list[tuple[Callable[[Installation], None], dict[str, Span]]] = [
     (two_hours_of_outage, {"FailuresAlarm": (17, 126), "SoonestExpiryAlarm": (29, 134)}),
     (
         half_an_hour_of_runs_that_serve_nobody,
-        {
-            "RunRaisedAlarm": (4, 44),
-            "FailedInvocationsAlarm": (5, 78),
-            "NoRunAlarm": (14, 36),
-        },
+        {"RunRaisedAlarm": (4, 44), "FailedInvocationsAlarm": (5, 78), "NoRunAlarm": (14, 36)},
     ),
     (one_revoked_tenant, {"RefusedTenantsAlarm": (90, 279)}),
     (
@@ -308,7 +298,7 @@ TROUBLES: list[tuple[Callable[[Installation], None], dict[str, Span]]] = [
     (a_quarter_of_the_tenants_vanishes, {"VanishedAlarm": (17, 60)}),
     (a_document_with_a_typo, {"FailuresAlarm": (17, 184), "DocumentsAlarm": (59, 184)}),
     (
-        a_client_secret_that_is_refused_while_the_previous_one_serves,
+        a_client_secret_that_is_refused_and_the_previous_one_serves,
         {"SecretFallbackAlarm": (4, 75)},
     ),
 ]
@@ -356,10 +346,8 @@ def test_where_all_are_refused_it_is_not_the_customers_however_few_they_are() ->
     installation.world.refused = set(names(2))
     installation.run_until(EVENT + 2 * HOUR)
 
-    assert installation.alarms(since=EVENT) == {
-        "MassRefusalAlarm": (39, None),
-        "RefusedTenantsAlarm": (89, None),
-    }
+    spans = {"MassRefusalAlarm": (39, None), "RefusedTenantsAlarm": (89, None)}
+    assert installation.alarms(since=EVENT) == spans
 
 
 def test_a_tenant_that_was_never_granted_is_told_of_after_an_hour() -> None:

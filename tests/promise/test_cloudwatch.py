@@ -1,7 +1,7 @@
 """The evaluator against what AWS documents of alarms."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from tests.helpers.cloudwatch import (
     parse_alarms,
     watch,
 )
+from tests.helpers.facts import minutes
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 METRIC = Metric("Shop", "Orders", frozenset({("service", "till")}))
@@ -49,10 +50,6 @@ EMF = (
     ' "Dimensions": [["service"]], "Metrics": [{"Name": "Orders", "Unit": "Count"}]}]},'
     ' "service": "till", "Orders": [2.0, 3.0]}'
 )
-
-
-def minutes(number: float) -> timedelta:
-    return timedelta(minutes=number)
 
 
 def points(text: str) -> list[Point]:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.conftest import PROJECT
-from tests.contract.test_template import RESOURCES
+from tests.helpers.template import RESOURCES
 
 PAGE = (PROJECT / "docs/operations.md").read_text()
 ALARMS = {

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.account import make_settings
+from tests.helpers.facts import minutes
 from tests.helpers.world import CACHE, START, World
 from token_issuer.gathering import CHECKED
 from token_issuer.limits.deadline import ASK
@@ -18,10 +19,6 @@ from token_issuer.tokens.renewal import renew_at
 PERIOD = timedelta(minutes=5)
 SLOW = settings(max_examples=25)
 FAST = settings(max_examples=100)
-
-
-def minutes(number: float) -> timedelta:
-    return timedelta(minutes=number)
 
 
 def names(count: int) -> list[str]:

@@ -4,16 +4,16 @@ import select
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 import pytest
 
 from local.authorization_server import VismaConnect
 from tests.conftest import counts
-from tests.helpers.account import CREDENTIALS, ENVIRONMENT, Account, Run, tenant_id
+from tests.helpers.account import Account, Run, behind, tenant_id
 from tests.helpers.scripted_aws import ScriptedAws, serving_aws
-from token_issuer.handler import aws_clients, events_client
+from token_issuer.handler import events_client
 from token_issuer.reporting.events import Events, removed
 
 NAMES = [f"t{number}" for number in range(12)]
@@ -98,14 +98,8 @@ def aws() -> Iterator[ScriptedAws]:
 def relay(
     aws: ScriptedAws, monkeypatch: pytest.MonkeyPatch, visma_connect: VismaConnect
 ) -> Iterator[Relay]:
-    with ExitStack() as stack:
-        relay = stack.enter_context(relayed(aws.url))
-        variables = {"TOKEN_ENDPOINT": visma_connect.token_endpoint, "AWS_ENDPOINT_URL": relay.url}
-        for name, value in (ENVIRONMENT | CREDENTIALS | variables).items():
-            monkeypatch.setenv(name, value)
-        for made in (aws_clients, events_client):
-            made.cache_clear()  # they know the endpoint that was set when they were made
-            stack.callback(made.cache_clear)
+    endpoint = visma_connect.token_endpoint
+    with relayed(aws.url) as relay, behind(relay.url, monkeypatch, endpoint):
         yield relay
 
 
@@ -119,16 +113,15 @@ def account(
         account = Account(visma_connect)
     account.make_ledger()
     account.add_client()
-    for name in NAMES:
-        account.configure(name)
+    account.configure(*NAMES)
     assert relay.connections == 0
     return account
 
 
 def test_a_run_uses_no_connection_of_the_run_before(
-    account: Account, aws: ScriptedAws, relay: Relay, run: Run, visma_connect: VismaConnect
+    account: Account, aws: ScriptedAws, relay: Relay, run: Run
 ) -> None:
-    granted = visma_connect.clients["default-id"].tenants
+    granted = account.app.tenants
     granted.clear()
     assert counts(run()) == {"failed": 12}
     assert aws.calls["PutEvents"] == 2  # ten in a request

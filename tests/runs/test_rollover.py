@@ -10,12 +10,13 @@ import pytest
 
 from local.authorization_server import Client, Fault, VismaConnect
 from tests.conftest import Event, counts
-from tests.helpers.account import CLIENT_SECRET, Account, Log, Run, tenant_id
+from tests.helpers.account import CLIENT_SECRET, Account, Log, Run, names, tenant_id
 from token_issuer.clients.secrets_manager import ClientSecrets
 from token_issuer.ledger.records import ClientRecord
 
 NEW, WRONG = (f"{name}-7zR2pXw9Lm4Tb8YcH6vKq" for name in ("new", "wrong"))
 SECRETS = (CLIENT_SECRET, NEW, WRONG)
+FORCE = {"force": True}
 
 
 @dataclass
@@ -31,6 +32,10 @@ class Portal:
     def delete(self, *secrets: str) -> None:
         self.app.client_secrets.difference_update(secrets)
 
+    def make_and_stage(self, secret: str) -> str:
+        self.make(secret)
+        return self.stage(secret)
+
     def stage(self, secret: str, *stages: str, **members: str) -> str:
         """Put a version; by default a pending one."""
         document = {"client_id": "default-id", "client_secret": secret} | members
@@ -43,6 +48,10 @@ class Portal:
             VersionStages=list(stages or ["AWSPENDING"]),
         )
         return answer["VersionId"]
+
+    @property
+    def visma_connect(self) -> VismaConnect:
+        return self.account.visma_connect
 
     @property
     def stages(self) -> dict[str, str]:
@@ -68,20 +77,18 @@ class Portal:
     @property
     def asked(self) -> list[str]:
         """Return the client secrets that requests came with, in order."""
-        return [one.form["client_secret"] for one in self.account.visma_connect.received]
+        return [one.form["client_secret"] for one in self.visma_connect.received]
 
 
 @pytest.fixture
 def portal(
     account: Account,
-    visma_connect: VismaConnect,
     log_stream: io.StringIO,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Portal]:
     """Give the client of acme and globex; nothing may show a secret of it."""
-    account.configure("acme")
-    account.configure("globex")
-    yield Portal(account, visma_connect.clients["default-id"])
+    account.configure("acme", "globex")
+    yield Portal(account, account.app)
     items = account.dynamodb.scan(TableName="ledger")["Items"]
     said = log_stream.getvalue() + capsys.readouterr().out + str(items)
     assert not [secret for secret in SECRETS if secret in said]
@@ -94,22 +101,22 @@ def noticed(log: Log) -> list[tuple[str, str]]:
     return [(line["client"], line["warning"]) for line in lines]
 
 
-def metrics(output: str) -> dict[str, Any]:
-    [whole] = [json.loads(line) for line in output.splitlines() if "RunSeconds" in line]
+def metrics(measured: Log) -> dict[str, Any]:
+    [whole] = [line for line in measured() if "RunSeconds" in line]
     return {name: value for name, value in whole.items() if "Secret" in name or "Client" in name}
 
 
 # Staging
 
 
+@pytest.mark.parametrize(("event", "fresh"), [({}, 2), ({"tenants": ["acme"]}, 1)])
 def test_a_pending_secret_that_works_is_current_after_one_run(
-    portal: Portal, run: Run, log: Log
+    event: object, fresh: int, portal: Portal, run: Run, log: Log
 ) -> None:
     run()
-    portal.make(NEW)
-    version = portal.stage(NEW)
+    version = portal.make_and_stage(NEW)
 
-    assert counts(run()) == {"fresh": 2}
+    assert counts(run(event)) == {"fresh": fresh}
 
     assert portal.secrets == {"AWSCURRENT": NEW, "AWSPREVIOUS": CLIENT_SECRET}
     assert portal.asked == [CLIENT_SECRET, CLIENT_SECRET, NEW]
@@ -120,44 +127,41 @@ def test_a_pending_secret_that_works_is_current_after_one_run(
 
 
 def test_tokens_come_before_the_proof_and_from_what_was_proved_after_it(
-    portal: Portal, run: Run, event: Event
+    portal: Portal, run: Run
 ) -> None:
     run()
-    portal.make(NEW)
-    version = portal.stage(NEW)
+    version = portal.make_and_stage(NEW)
 
-    assert counts(run(event("force"))) == {"issued": 2}
+    assert counts(run(FORCE)) == {"issued": 2}
     assert portal.asked[2:] == [CLIENT_SECRET, CLIENT_SECRET, NEW]
 
-    assert counts(run(event("force"))) == {"issued": 2}
+    assert counts(run(FORCE)) == {"issued": 2}
     assert portal.asked[5:] == [NEW, NEW]
     records = portal.account.ledger.read().records.values()
     assert {one.issued and one.issued.client_secret_version for one in records} == {version}
 
 
 def test_a_wrong_pending_secret_is_reported_and_hits_nobody(
-    portal: Portal, run: Run, log: Log, event: Event, capsys: pytest.CaptureFixture[str]
+    portal: Portal, run: Run, log: Log, measured: Log
 ) -> None:
     run()
-    capsys.readouterr()
+    measured()
     version = portal.stage(WRONG)
 
-    report = run(event("force"))
+    report = run(FORCE)
 
     assert counts(report) == {"issued": 2}
     assert report["failures"] == []
     assert portal.asked[2:] == [CLIENT_SECRET, CLIENT_SECRET, WRONG]
     assert noticed(log) == [("default", "PendingSecretRefused")]
-    assert metrics(capsys.readouterr().out) == {
+    assert metrics(measured) == {
         "PendingSecretRefused": [1.0],
         "ClientSecretFallback": [0.0],
     }
     assert portal.record
     assert portal.record.pending
-    assert (portal.record.pending.version, portal.record.pending.reason) == (
-        version,
-        "PendingSecretRefused",
-    )
+    assert portal.record.pending.version == version
+    assert portal.record.pending.reason == "PendingSecretRefused"
     assert portal.secrets["AWSPENDING"] == WRONG
 
 
@@ -166,8 +170,7 @@ def test_a_dry_run_and_a_probe_prove_nothing(
     name: str, portal: Portal, run: Run, event: Event
 ) -> None:
     run()
-    portal.make(NEW)
-    portal.stage(NEW)
+    portal.make_and_stage(NEW)
 
     run(event(name))
 
@@ -175,68 +178,48 @@ def test_a_dry_run_and_a_probe_prove_nothing(
     assert portal.secrets["AWSPENDING"] == NEW
 
 
-def test_a_run_for_named_tenants_proves_too(portal: Portal, run: Run, event: Event) -> None:
-    run()
-    portal.make(NEW)
-    portal.stage(NEW)
-
-    run(event("tenants"))
-
-    assert portal.secrets["AWSCURRENT"] == NEW
-
-
 # The way back
 
 
-def test_where_the_current_one_is_refused_the_previous_one_serves(
-    portal: Portal, run: Run, log: Log, event: Event, capsys: pytest.CaptureFixture[str]
+def test_where_the_current_one_is_refused_the_previous_one_serves_and_is_reported_meanwhile(
+    portal: Portal, run: Run, log: Log, measured: Log
 ) -> None:
     run()
-    capsys.readouterr()
+    measured()
     portal.stage(WRONG, "AWSCURRENT")
 
-    report = run(event("force"))
+    report = run(FORCE)
 
     assert counts(report) == {"issued": 2}
     assert report["failures"] == []
     assert portal.asked[2:] == [WRONG, CLIENT_SECRET, CLIENT_SECRET]
     assert noticed(log) == [("default", "ClientSecretFallback")]
-    assert metrics(capsys.readouterr().out) == {"ClientSecretFallback": [1.0]}
+    assert metrics(measured) == {"ClientSecretFallback": [1.0]}
     assert portal.record
     assert portal.record.fallback
     assert portal.record.fallback.stage == "AWSPREVIOUS"
     assert portal.secrets["AWSCURRENT"] == WRONG
-
-
-def test_the_fallback_is_reported_until_the_current_one_works(
-    portal: Portal, run: Run, log: Log, event: Event, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run()
-    portal.stage(WRONG, "AWSCURRENT")
-    run(event("force"))
-    assert portal.record
-    since = portal.record.fallback and portal.record.fallback.since
-    capsys.readouterr()
+    since = portal.record.fallback.since
 
     run()  # asks for nothing
 
     assert noticed(log) == [("default", "ClientSecretFallback")] * 2
-    assert metrics(capsys.readouterr().out) == {"ClientSecretFallback": [1.0]}
-    run(event("force"))
+    assert metrics(measured) == {"ClientSecretFallback": [1.0]}
+    run(FORCE)
     assert portal.record.fallback
     assert portal.record.fallback.since == since
     portal.make(WRONG)
-    run(event("force"))
+    run(FORCE)
     assert portal.record is None
     assert noticed(log) == [("default", "ClientSecretFallback")] * 3
-    capsys.readouterr()
+    measured()
     run()
     assert noticed(log) == [("default", "ClientSecretFallback")] * 3
-    assert metrics(capsys.readouterr().out) == {"ClientSecretFallback": [0.0]}
+    assert metrics(measured) == {"ClientSecretFallback": [0.0]}
 
 
 def test_a_pending_one_that_is_left_alone_serves_where_the_current_one_is_dead(
-    portal: Portal, run: Run, log: Log, event: Event
+    portal: Portal, run: Run, log: Log
 ) -> None:
     run()
     portal.stage(NEW)
@@ -244,7 +227,7 @@ def test_a_pending_one_that_is_left_alone_serves_where_the_current_one_is_dead(
     portal.make(NEW)
     portal.delete(CLIENT_SECRET)
 
-    assert counts(run(event("force"))) == {"issued": 2}
+    assert counts(run(FORCE)) == {"issued": 2}
 
     assert portal.asked[3:] == [CLIENT_SECRET, NEW, NEW]  # which proves it
     assert portal.secrets == {"AWSCURRENT": NEW, "AWSPREVIOUS": CLIENT_SECRET}
@@ -252,13 +235,11 @@ def test_a_pending_one_that_is_left_alone_serves_where_the_current_one_is_dead(
     assert noticed(log) == [("default", "PendingSecretRefused")]
 
 
-def test_a_probe_goes_the_way_back_and_records_nothing(
-    portal: Portal, run: Run, log: Log, event: Event
-) -> None:
+def test_a_probe_goes_the_way_back_and_records_nothing(portal: Portal, run: Run, log: Log) -> None:
     run()
     portal.stage(WRONG, "AWSCURRENT")
 
-    report = run(event("probe"))
+    report = run({"probe": "acme"})
 
     assert report["failures"] == []
     assert portal.asked[2:] == [WRONG, CLIENT_SECRET]
@@ -266,26 +247,19 @@ def test_a_probe_goes_the_way_back_and_records_nothing(
     assert portal.record is None
 
 
-def test_the_way_back_is_taken_after_tenants_without_an_answer(
-    portal: Portal, run: Run, visma_connect: VismaConnect
-) -> None:
+def test_the_way_back_is_taken_after_tenants_without_an_answer(portal: Portal, run: Run) -> None:
+    portal.account.configure("hooli", "initech", "umbrella")
     for name in ("acme", "globex", "hooli", "initech"):
-        portal.account.configure(name)
-        visma_connect.faults[tenant_id(name)] = Fault(status=503)
-    portal.account.configure("umbrella")
+        portal.visma_connect.faults[tenant_id(name)] = Fault(status=503)
     portal.stage(WRONG, "AWSCURRENT")
 
     assert counts(run()) == {"issued": 1, "failed": 4}
 
 
-def test_where_no_more_is_asked_for_nothing_is_proved(
-    portal: Portal, run: Run, visma_connect: VismaConnect, log: Log
-) -> None:
-    for number in range(5):
-        portal.account.configure(f"t{number}")
-    portal.make(NEW)
-    portal.stage(NEW)
-    visma_connect.faults[None] = Fault(status=503)
+def test_where_no_more_is_asked_for_nothing_is_proved(portal: Portal, run: Run, log: Log) -> None:
+    portal.account.configure(*names(5))
+    portal.make_and_stage(NEW)
+    portal.visma_connect.faults[None] = Fault(status=503)
 
     assert counts(run()) == {"failed": 5, "deferred": 2}
 
@@ -307,7 +281,7 @@ def test_two_hundred_tenants_with_every_version_dead_cost_three_refusals(
     portal.stage(WRONG)
     portal.delete(CLIENT_SECRET)
 
-    report = run({"force": True})
+    report = run(FORCE)
 
     assert counts(report) == {"failed": 200}
     assert portal.asked[asked:] == [NEW, WRONG, CLIENT_SECRET]
@@ -320,12 +294,12 @@ def test_two_hundred_tenants_with_every_version_dead_cost_three_refusals(
 
 
 def test_a_malformed_current_version_counts_as_refused_without_a_request(
-    portal: Portal, run: Run, log: Log, event: Event
+    portal: Portal, run: Run, log: Log
 ) -> None:
     run()
     portal.put("not JSON", "AWSCURRENT")
 
-    assert counts(run(event("force"))) == {"issued": 2}
+    assert counts(run(FORCE)) == {"issued": 2}
 
     assert portal.asked == [CLIENT_SECRET] * 4
     assert noticed(log) == [("default", "ClientSecretFallback")]
@@ -336,8 +310,7 @@ def test_a_malformed_current_version_is_mended_by_a_pending_one_of_the_same_clie
 ) -> None:
     run()
     portal.put("not JSON", "AWSCURRENT")
-    portal.make(NEW)
-    portal.stage(NEW)
+    portal.make_and_stage(NEW)
 
     run()
 
@@ -346,33 +319,28 @@ def test_a_malformed_current_version_is_mended_by_a_pending_one_of_the_same_clie
     assert portal.asked[2:] == [NEW]
 
 
-def test_versions_of_another_client_are_skipped_on_the_way_back(
-    portal: Portal, run: Run, visma_connect: VismaConnect, event: Event
-) -> None:
-    visma_connect.add_client("other-id", NEW).tenants.update(portal.app.tenants)
+def test_versions_of_another_client_are_skipped_on_the_way_back(portal: Portal, run: Run) -> None:
+    portal.visma_connect.add_client("other-id", NEW).tenants.update(portal.app.tenants)
     portal.stage(NEW, "AWSCURRENT", client_id="other-id")
     run()
     portal.stage(WRONG, "AWSCURRENT")
 
-    report = run(event("force"))
+    report = run(FORCE)
 
     assert counts(report) == {"failed": 2}
     assert portal.asked[2:] == [WRONG]
 
 
-def test_a_refusal_that_comes_later_in_the_run_stops_the_client(
-    portal: Portal, run: Run, visma_connect: VismaConnect
-) -> None:
-    for number in range(60):
-        portal.account.configure(f"t{number}")
-    visma_connect.faults[None] = Fault(seconds=0.05)
+def test_a_refusal_that_comes_later_in_the_run_stops_the_client(portal: Portal, run: Run) -> None:
+    portal.account.configure(*names(60))
+    portal.visma_connect.faults[None] = Fault(seconds=0.05)
     portal.stage(CLIENT_SECRET, "AWSCURRENT")
     portal.stage(NEW)
     limit = 20
 
     class Ending(set[str]):
         def __contains__(self, secret: object) -> bool:
-            return len(visma_connect.received) <= limit and super().__contains__(secret)
+            return len(portal.visma_connect.received) <= limit and super().__contains__(secret)
 
     portal.app.client_secrets = Ending(portal.app.client_secrets)
 
@@ -407,12 +375,9 @@ def test_tenants_that_wait_are_not_tried_again_since_a_fallback_serves(
 # Two runs at once
 
 
-def test_a_run_whose_promotion_comes_second_goes_on(
-    portal: Portal, run: Run, log: Log, visma_connect: VismaConnect, event: Event
-) -> None:
+def test_a_run_whose_promotion_comes_second_goes_on(portal: Portal, run: Run, log: Log) -> None:
     run()
-    portal.make(NEW)
-    version = portal.stage(NEW)
+    version = portal.make_and_stage(NEW)
     current = portal.account.ledger.read().records["acme"].issued
     assert current
     secret = current.client_secret_version
@@ -420,13 +385,13 @@ def test_a_run_whose_promotion_comes_second_goes_on(
 
     class Late(set[str]):
         def __contains__(self, tenant: object) -> bool:  # while the proof is under way
-            if len(visma_connect.received) == 5:
+            if len(portal.visma_connect.received) == 5:
                 secrets.promote("default", version, secret)
             return super().__contains__(tenant)
 
     portal.app.tenants = Late(portal.app.tenants)
 
-    assert counts(run(event("force"))) == {"issued": 2}
+    assert counts(run(FORCE)) == {"issued": 2}
 
     assert portal.secrets == {"AWSCURRENT": NEW, "AWSPREVIOUS": CLIENT_SECRET}
     assert portal.asked[2:] == [CLIENT_SECRET, CLIENT_SECRET, NEW]

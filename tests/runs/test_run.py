@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from tests.helpers.fuzzed_world import (
     later,
     packed,
 )
-from tests.issuer.ledger.test_table import FAILURE
+from tests.helpers.ledger_records import FAILED
 from token_issuer.clients.credentials import CURRENT
 from token_issuer.errors import (
     ClientSecretUnreadable,
@@ -108,16 +109,6 @@ def test_the_lease_is_held_until_the_time_is_up(world: World) -> None:
     world.run(endpoint=meanwhile(world, take))
 
     assert held == [False, True]
-
-
-def test_a_run_beside_another_is_skipped(world: World) -> None:
-    until = BEGIN + timedelta(minutes=4)
-    with world.table.ledger.lease("two", now=BEGIN, until=until):
-        report = world.run()
-
-    assert report.as_dict()["skipped"]
-    assert (report.decisions, world.versions) == ((), {})
-    assert said(world, "Run skipped: another one is at work")
 
 
 def test_a_lost_token_that_is_not_had_is_due_in_the_next_run(world: World) -> None:
@@ -211,9 +202,7 @@ def test_a_document_error_is_reported_beside_what_becomes_of_its_tenant(world: W
 
 
 def test_only_a_token_that_was_there_counts_as_removed(world: World) -> None:
-    world.table.ledger.record_failure(
-        Record(tenant="never", client="default", attempted_at=BEGIN, failure=FAILURE)
-    )
+    world.table.ledger.record_failure(replace(FAILED, tenant="never"))
 
     assert world.run().removed == 0
     assert world.table.ledger.read().records.keys() == {"acme"}

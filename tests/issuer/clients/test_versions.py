@@ -4,8 +4,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.helpers.account import REFUSED, credentials
-from tests.helpers.staged_secrets import StagedSecrets
+from tests.helpers.account import NO_VERSION, REFUSED, credentials
+from tests.helpers.staged_secrets import StagedSecrets, Version
 from token_issuer.clients.versions import ClientSecret, SecretsInUse
 from token_issuer.errors import (
     ClientRefused,
@@ -31,26 +31,24 @@ def way(secret: ClientSecret) -> list[str]:
     return versions
 
 
-def test_the_way_back_is_current_again_pending_previous() -> None:
-    secrets = StagedSecrets(AWSCURRENT="v2", AWSPENDING="v3", AWSPREVIOUS="v1")
-
-    assert way(ClientSecret("default", secrets)) == ["v2", "v3", "v1"]
+MALFORMED, THROTTLED = ClientSecretInvalid("not JSON"), ClientSecretUnreadable("throttled")
 
 
-def test_a_current_version_that_has_changed_meanwhile_is_asked_with() -> None:
-    secrets = StagedSecrets(AWSCURRENT=["v2", "v4"], AWSPENDING="v3", AWSPREVIOUS="v1")
+@pytest.mark.parametrize(
+    ("current", "pending", "previous", "versions"),
+    [
+        pytest.param("v2", "v3", "v1", ["v2", "v3", "v1"], id="current, pending, previous"),
+        pytest.param(["v2", "v4"], "v3", "v1", ["v2", "v4", "v3"], id="a newer one, three in all"),
+        pytest.param("v2", MALFORMED, THROTTLED, ["v2"], id="not what can't be used"),
+        pytest.param(["v2", THROTTLED], NO_VERSION, "v1", ["v2", "v1"], id="not to be read again"),
+    ],
+)
+def test_the_way_back_is(
+    current: Version | list[Version], pending: Version, previous: Version, versions: list[str]
+) -> None:
+    secrets = StagedSecrets(AWSCURRENT=current, AWSPENDING=pending, AWSPREVIOUS=previous)
 
-    assert way(ClientSecret("default", secrets)) == ["v2", "v4", "v3"]  # three in all
-
-
-def test_versions_that_cannot_be_used_are_passed_over() -> None:
-    secrets = StagedSecrets(
-        AWSCURRENT="v2",
-        AWSPENDING=ClientSecretInvalid("not JSON"),
-        AWSPREVIOUS=ClientSecretUnreadable("throttled"),
-    )
-
-    assert way(ClientSecret("default", secrets)) == ["v2"]
+    assert way(ClientSecret("default", secrets)) == versions
 
 
 def test_a_current_version_that_cannot_be_read_is_no_refusal() -> None:
@@ -60,30 +58,12 @@ def test_a_current_version_that_cannot_be_read_is_no_refusal() -> None:
         ClientSecret("default", secrets).choose()
 
 
-def test_where_the_current_version_is_malformed_the_previous_one_says_whose_it_is() -> None:
-    secrets = StagedSecrets(
-        AWSCURRENT=ClientSecretInvalid("not JSON"),
-        AWSPENDING=credentials("v3", "other"),
-        AWSPREVIOUS="v1",
-    )
-
-    assert way(ClientSecret("default", secrets)) == ["v1"]
-
-
 def test_the_first_failure_of_the_current_version_is_the_one_that_is_told() -> None:
     secret = ClientSecret("default", StagedSecrets(AWSCURRENT=["v1", "v2"]))
     secret.refuse(secret.choose(), REFUSED)
     secret.refuse(secret.choose(), ClientRefused("Client default: unauthorized"))
 
     assert secret.failure is REFUSED
-
-
-def test_where_the_current_version_cannot_be_read_again_the_next_one_serves() -> None:
-    secrets = StagedSecrets(
-        AWSCURRENT=["v2", ClientSecretUnreadable("throttled")], AWSPREVIOUS="v1"
-    )
-
-    assert way(ClientSecret("default", secrets)) == ["v2", "v1"]
 
 
 def test_what_could_not_be_tried_is_told() -> None:
@@ -104,7 +84,7 @@ def test_what_could_not_be_tried_is_told() -> None:
     )
 
 
-def test_no_version_is_read_twice_but_the_current_one() -> None:
+def test_the_previous_version_says_whose_it_is_and_only_the_current_one_is_read_twice() -> None:
     secrets = StagedSecrets(
         AWSCURRENT=ClientSecretInvalid("not JSON"),
         AWSPENDING=credentials("v3", "other"),

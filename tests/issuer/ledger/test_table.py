@@ -1,50 +1,37 @@
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 from botocore.stub import Stubber
 
-from tests.helpers.account import Account
+from tests.helpers.account import NOBODY, Account, make_client
 from tests.helpers.fuzzed_table import Table
+from tests.helpers.ledger_records import (
+    FAILED,
+    FAILURE,
+    FALLBACK,
+    FULL,
+    ISSUED,
+    NOT_TIMES,
+    NOW,
+    ODD,
+    OWNER,
+    PENDING,
+    RECORD,
+)
 from tests.helpers.memory_ledger import MemoryLedger
 from token_issuer.errors import LedgerUnreadable, LedgerUnwritable
 from token_issuer.ledger.records import (
     ClientRecord,
     Failure,
-    Fallback,
-    Issued,
     Memory,
     Owner,
-    Pending,
     Record,
 )
 from token_issuer.ledger.table import Ledger
 from token_issuer.redaction import Quoted
 
-NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-ISSUED = Issued(
-    issued_at=NOW,
-    expires_at=NOW + timedelta(hours=1),
-    fingerprint="0123456789abcdef",
-    scope=Quoted("a b"),
-    parameter="/visma/tokens/acme",
-    version=5,
-    client_secret_version="v1",
-    purpose="{}",
-    document="/visma/tenants/acme",
-)
-FAILURE = Failure(
-    reason="TokenRefused",
-    code=Quoted("invalid_tenant"),
-    detail=Quoted("invalid_tenant: no"),
-    failed_at=NOW,
-    refusals=2,
-    next_attempt_at=NOW + timedelta(minutes=7, seconds=30),
-    purpose="{}",
-    client_secret_version="v1",
-)
 FAILURE_ITEM = {
     "reason": {"S": "TokenRefused"},
     "detail": {"S": "no"},
@@ -66,18 +53,17 @@ FALLBACK_ITEM = {
     "detail": {"S": "invalid_client"},
     "since": {"S": "2026-11-24T12:00:00.000Z"},
 }
-PENDING = Pending(
-    version="v2",
-    reason="PendingSecretUndecided",
-    detail=Quoted("HTTP 503"),
-    tried_at=NOW,
-    refusals=2,
-    tried="acme",
-)
-FALLBACK = Fallback(
-    version="v1", stage="AWSPREVIOUS", current="v2", detail=Quoted("invalid_client"), since=NOW
-)
-RECORD = Record(tenant="acme", client="default", attempted_at=NOW, issued=ISSUED)
+
+
+IN_A_CENTURY = {"S": "2126-11-24T12:00:00.000Z"}
+
+
+def failing(**members: dict[str, str]) -> dict[str, Any]:
+    return {"failure": {"M": FAILURE_ITEM | members}}
+
+
+def pending(**members: dict[str, str]) -> dict[str, Any]:
+    return {"pending": {"M": PENDING_ITEM | members}}
 
 
 @pytest.fixture(params=["DynamoDB", "memory", "table"])
@@ -89,18 +75,9 @@ def ledger(request: pytest.FixtureRequest, empty_account: Account) -> Ledger:
 
 
 @pytest.fixture
-def table(empty_account: Account) -> Ledger:
-    return empty_account.ledger
-
-
-def set_schema(account: Account, schema: str) -> None:
-    account.dynamodb.update_item(
-        TableName="ledger",
-        Key={"key": {"S": "tenant#acme"}},
-        UpdateExpression="SET #schema = :schema",
-        ExpressionAttributeNames={"#schema": "schema"},
-        ExpressionAttributeValues={":schema": {"N": schema}},
-    )
+def table(empty_account: Account) -> Account:
+    """Return an account with the table and nothing in it."""
+    return empty_account
 
 
 def version_of(ledger: Ledger) -> int | None:
@@ -112,18 +89,13 @@ def test_an_empty_ledger_knows_nothing(ledger: Ledger) -> None:
     assert ledger.read() == Memory()
 
 
-def test_a_token_is_read_as_it_was_recorded(ledger: Ledger) -> None:
-    ledger.record_token(RECORD, None)
+@pytest.mark.parametrize("scope", [ISSUED.scope, None])
+def test_a_token_is_read_as_it_was_recorded(scope: Quoted | None, ledger: Ledger) -> None:
+    record = replace(RECORD, issued=replace(ISSUED, scope=scope))
 
-    assert ledger.read().records == {"acme": RECORD}
+    ledger.record_token(record, None)
 
-
-def test_a_token_without_a_scope_too(ledger: Ledger) -> None:
-    silent = replace(RECORD, issued=replace(ISSUED, scope=None))
-
-    ledger.record_token(silent, None)
-
-    assert ledger.read().records == {"acme": silent}
+    assert ledger.read().records == {"acme": record}
 
 
 def test_a_failure_leaves_what_is_known_of_the_token_and_a_token_ends_the_failure(
@@ -148,10 +120,10 @@ def test_a_tenant_may_have_failed_only(failure: Failure, ledger: Ledger) -> None
     assert ledger.read().records == {"acme": record}
 
 
-def test_times_can_be_read_in_the_console(table: Ledger, empty_account: Account) -> None:
-    table.record_token(RECORD, None)
+def test_times_can_be_read_in_the_console(table: Account) -> None:
+    table.ledger.record_token(RECORD, None)
 
-    [item] = empty_account.dynamodb.scan(TableName="ledger")["Items"]
+    [item] = table.dynamodb.scan(TableName="ledger")["Items"]
     assert item["key"] == {"S": "tenant#acme"}
     assert item["schema"] == {"N": "1"}
     assert item["expires_at"] == {"S": "2026-11-24T13:00:00.000Z"}
@@ -177,29 +149,6 @@ def test_versions_start_anew_after_a_deletion(ledger: Ledger) -> None:
     assert version_of(ledger) == 1
 
 
-def test_a_record_of_another_schema_counts_as_none_and_is_overwritten(
-    table: Ledger, empty_account: Account
-) -> None:
-    table.record_token(RECORD, None)
-    set_schema(empty_account, "2")
-    assert table.read().records == {}
-
-    table.record_token(replace(RECORD, issued=replace(ISSUED, version=1)), None)
-
-    assert version_of(table) == 1
-
-
-def test_a_failure_leaves_nothing_of_another_schema(table: Ledger, empty_account: Account) -> None:
-    table.record_token(RECORD, None)
-    set_schema(empty_account, "2")
-    assert table.read().records == {}
-    failed = replace(RECORD, issued=None, failure=FAILURE)
-
-    table.record_failure(failed)
-
-    assert table.read().records == {"acme": failed}
-
-
 def test_a_token_without_a_scope_takes_its_predecessors_away(ledger: Ledger) -> None:
     ledger.record_token(RECORD, None)
     later = replace(RECORD, issued=replace(ISSUED, version=6, scope=None))
@@ -222,39 +171,6 @@ def test_a_token_is_lost_until_there_is_another(ledger: Ledger) -> None:
     assert ledger.read().records == {"acme": replace(RECORD, issued=replace(ISSUED, version=6))}
 
 
-ODD: dict[str, Any] = {  # nothing that a member of ours may be
-    "a set of texts": {"SS": ["2026-11-24T12:00:00.000Z"]},
-    "a set of numbers": {"NS": ["1"]},
-    "a list": {"L": [{"S": "a"}]},
-    "a map": {"M": {"version": {"N": "1"}}},
-    "maps in maps": {"M": {"M": {"M": {"M": {"S": "a"}}}}},
-    "binary": {"B": b"2026-11-24T12:00:00.000Z"},
-    "true": {"BOOL": True},
-    "null": {"NULL": True},
-    "half a number": {"N": "1.5"},
-    "less than nothing": {"N": "-1"},
-    "more than any": {"N": "99999999999999999999999999999999999999"},
-    "a huge number": {"N": "1E+125"},
-}
-NOT_TIMES = {
-    "a word": "yesterday",
-    "no text at all": "",
-    "the first year": "0001-01-01T00:00:00.000Z",
-    "the last year": "9999-12-31T23:59:59.999Z",
-    "the year 10000": "10000-01-01T00:00:00.000Z",
-    "no time zone": "2026-11-24T12:00:00.000",
-    "another time zone": "2026-11-24T12:00:00.000+02:00",
-    "a time zone that leads before the first year": "0001-01-01T00:00:00.000+14:00",
-    "no day": "2026-02-30T12:00:00.000Z",
-    "no milliseconds, so that texts don't compare": "2026-11-24T12:00:00Z",
-    "the digits of another script": "2026-11-24T12:00:00.00\u0660Z",
-    "seconds since 1970": "1795521600",
-}
-FULL = replace(
-    RECORD,
-    issued=replace(ISSUED, lost_at=NOW),
-    failure=replace(FAILURE, told_at=NOW),
-)
 TIMES = ["attempted_at", "issued_at", "expires_at", "lost_at"]
 FAILURE_TIMES = ["failed_at", "next_attempt_at", "told_at"]
 
@@ -272,11 +188,9 @@ def put(account: Account, item: dict[str, Any]) -> None:
     account.dynamodb.put_item(TableName="ledger", Item=item)
 
 
-def test_an_item_with_a_member_of_another_kind_counts_as_missing(
-    table: Ledger, empty_account: Account
-) -> None:
-    record_all(table)
-    item = items(empty_account)["tenant#acme"]
+def test_an_item_with_a_member_of_another_kind_counts_as_missing(table: Account) -> None:
+    record_all(table.ledger)
+    item = items(table)["tenant#acme"]
     failure: dict[str, Any] = item["failure"]["M"]
     broken = [
         *((item | {name: odd}, name) for name in item.keys() - {"key"} for odd in ODD.values()),
@@ -295,8 +209,8 @@ def test_an_item_with_a_member_of_another_kind_counts_as_missing(
 
     taken = []
     for one, name in broken:
-        put(empty_account, one)
-        if table.read() != Memory():
+        put(table, one)
+        if table.ledger.read() != Memory():
             taken.append((name, one))
 
     assert taken == []
@@ -308,20 +222,11 @@ def test_an_item_with_a_member_of_another_kind_counts_as_missing(
     [
         pytest.param({"failure": {"M": {}}}, id="half a failure"),
         pytest.param({"failure": {"S": "TokenRefused"}}, id="a text as a failure"),
-        pytest.param(
-            {"failure": {"M": FAILURE_ITEM | {"waits": {"S": "3"}}}}, id="a text as a number"
-        ),
+        pytest.param(failing(waits={"S": "3"}), id="a text as a number"),
         pytest.param({"client": {"S": "no name of a client"}}, id="a client of another name"),
         pytest.param({"client": {"M": {}}}, id="a map as a client"),
         pytest.param({"expires_at": {"S": "2026-11-26T12:00:00.000Z"}}, id="two days of life"),
-        pytest.param(
-            {
-                "failure": {
-                    "M": FAILURE_ITEM | {"next_attempt_at": {"S": "2126-11-24T12:00:00.000Z"}}
-                }
-            },
-            id="a century to wait",
-        ),
+        pytest.param(failing(next_attempt_at=IN_A_CENTURY), id="a century to wait"),
         pytest.param({"schema": {"N": "2"}}, id="another schema"),
         pytest.param({"schema": {"S": "1"}}, id="a text as the schema"),
         pytest.param({"version": {"N": "1E+125"}}, id="a version that none comes after"),
@@ -331,63 +236,60 @@ def test_an_item_with_a_member_of_another_kind_counts_as_missing(
     ],
 )
 def test_what_comes_after_replaces_an_item_that_counts_as_missing(
-    broken: dict[str, Any], table: Ledger, empty_account: Account
+    broken: dict[str, Any], table: Account
 ) -> None:
     """Also where versions have started anew since, after a deletion."""
-    record_all(table)
-    item = items(empty_account)["tenant#acme"] | broken
-    put(empty_account, item)
-    assert table.read().records == {}
-    failed = Record(tenant="acme", client="default", attempted_at=NOW, failure=FAILURE)
+    ledger = table.ledger
+    record_all(ledger)
+    item = items(table)["tenant#acme"] | broken
+    put(table, item)
+    assert ledger.read().records == {}
 
-    table.record_failure(failed)
-    assert table.read().records == {"acme": failed}
+    ledger.record_failure(FAILED)
+    assert ledger.read().records == {"acme": FAILED}
 
-    put(empty_account, item)
-    assert table.read().records == {}
+    put(table, item)
+    assert ledger.read().records == {}
     anew = replace(RECORD, issued=replace(ISSUED, version=1))
-    table.record_token(anew, None)
-    assert table.read().records == {"acme": anew}
+    ledger.record_token(anew, None)
+    assert ledger.read().records == {"acme": anew}
 
 
-def test_a_token_that_was_recorded_since_a_broken_item_was_read_stands(
-    table: Ledger, empty_account: Account
-) -> None:
-    table.record_token(RECORD, None)
-    put(empty_account, items(empty_account)["tenant#acme"] | {"attempted_at": {"N": "7"}})
-    assert table.read().records == {}
+def test_a_token_that_was_recorded_since_a_broken_item_was_read_stands(table: Account) -> None:
+    ledger = table.ledger
+    ledger.record_token(RECORD, None)
+    put(table, items(table)["tenant#acme"] | {"attempted_at": {"N": "7"}})
+    assert ledger.read().records == {}
     other = replace(RECORD, issued=replace(ISSUED, version=7))
-    empty_account.ledger.record_token(other, None)
+    table.ledger.record_token(other, None)  # by another run
 
-    table.record_token(replace(RECORD, issued=replace(ISSUED, version=6)), None)
-    assert empty_account.ledger.read().records == {"acme": other}
+    ledger.record_token(replace(RECORD, issued=replace(ISSUED, version=6)), None)
+    assert table.ledger.read().records == {"acme": other}
 
-    table.record_failure(Record(tenant="acme", client="default", attempted_at=NOW, failure=FAILURE))
-    assert empty_account.ledger.read().records == {"acme": replace(other, failure=FAILURE)}
+    ledger.record_failure(FAILED)
+    assert table.ledger.read().records == {"acme": replace(other, failure=FAILURE)}
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "åcme", "x" * 65, "acme\n"])
 def test_an_item_of_a_name_that_no_tenant_can_have_counts_as_missing(
-    name: str, table: Ledger, empty_account: Account
+    name: str, table: Account
 ) -> None:
     """Parameter Store would refuse to look at all ten of a request for it."""
-    table.record_token(RECORD, None)
-    put(empty_account, items(empty_account)["tenant#acme"] | {"key": {"S": f"tenant#{name}"}})
+    table.ledger.record_token(RECORD, None)
+    put(table, items(table)["tenant#acme"] | {"key": {"S": f"tenant#{name}"}})
 
-    assert table.read().records == {"acme": RECORD}
+    assert table.ledger.read().records == {"acme": RECORD}
 
 
-def test_what_is_read_is_printable_and_of_limited_length(
-    table: Ledger, empty_account: Account
-) -> None:
+def test_what_is_read_is_printable_and_of_limited_length(table: Account) -> None:
     """Whoever may write the ledger does not decide what a terminal does."""
-    record_all(table)
-    item = items(empty_account)["tenant#acme"]
+    record_all(table.ledger)
+    item = items(table)["tenant#acme"]
     evil: dict[str, Any] = {"S": f"\u001b[2J\u202e{'x' * 20_000}"}
     failure = item["failure"]["M"] | {"detail": evil, "code": evil, "reason": evil}
-    put(empty_account, item | {"failure": {"M": failure}, "scope": evil, "document": evil})
+    put(table, item | {"failure": {"M": failure}, "scope": evil, "document": evil})
 
-    record = table.read().records["acme"]
+    record = table.ledger.read().records["acme"]
 
     assert record.failure is not None
     assert record.issued is not None
@@ -408,12 +310,12 @@ def test_what_is_read_is_printable_and_of_limited_length(
     ],
 )
 def test_what_else_a_person_wrote_is_left_out(
-    broken: dict[str, dict[str, str]], table: Ledger, empty_account: Account
+    broken: dict[str, dict[str, str]], table: Account
 ) -> None:
-    table.record_token(RECORD, None)
-    empty_account.dynamodb.put_item(TableName="ledger", Item=broken)
+    table.ledger.record_token(RECORD, None)
+    put(table, broken)
 
-    assert table.read() == Memory(records={"acme": RECORD})
+    assert table.ledger.read() == Memory(records={"acme": RECORD})
 
 
 @pytest.mark.parametrize(
@@ -443,71 +345,58 @@ def test_what_is_remarkable_of_a_client_secret_is_kept_and_forgotten(
         pytest.param({"schema": {"N": "2"}}, id="another schema"),
         pytest.param({"pending": {"S": "v2"}}, id="a text as what is pending"),
         pytest.param({"fallback": {"M": {"version": {"N": "2"}}}}, id="a number as a version"),
-        pytest.param(
-            {"pending": {"M": PENDING_ITEM | {"tried_at": {"S": "soon"}}}}, id="when tried"
-        ),
-        pytest.param(
-            {"pending": {"M": PENDING_ITEM | {"next_attempt_at": {"S": "2999-01-01"}}}}, id="a date"
-        ),
-        pytest.param(
-            {
-                "pending": {
-                    "M": PENDING_ITEM | {"next_attempt_at": {"S": "2126-11-24T12:00:00.000Z"}}
-                }
-            },
-            id="a century to wait",
-        ),
+        pytest.param(pending(tried_at={"S": "soon"}), id="when tried"),
+        pytest.param(pending(next_attempt_at={"S": "2999-01-01"}), id="a date"),
+        pytest.param(pending(next_attempt_at=IN_A_CENTURY), id="a century to wait"),
         pytest.param(
             {"fallback": {"M": FALLBACK_ITEM | {"since": {"S": "ever"}}}}, id="since when"
         ),
-        pytest.param({"key": {"S": "client#no name"}, "pending": {"M": PENDING_ITEM}}, id="a name"),
+        pytest.param({"key": {"S": "client#no name"}} | pending(), id="a name"),
         pytest.param({"told_at": {"S": "yesterday"}}, id="a text as when it was told"),
         pytest.param({"told_at": {"M": {"ClientRefused": {"S": "yesterday"}}}}, id="no time"),
         pytest.param({"told_at": {"M": {"ClientRefused": {"N": "7"}}}}, id="a number as a time"),
     ],
 )
 def test_a_client_record_that_a_person_broke_counts_as_none(
-    broken: dict[str, dict[str, object]], table: Ledger, empty_account: Account
+    broken: dict[str, dict[str, object]], table: Account
 ) -> None:
     item: dict[str, Any] = {"key": {"S": "client#default"}, "schema": {"N": "1"}} | broken
-    empty_account.dynamodb.put_item(TableName="ledger", Item=item)
+    put(table, item)
 
-    assert table.read() == Memory()
+    assert table.ledger.read() == Memory()
 
 
 @pytest.mark.parametrize("kind", ["tenant", "lease", "clients", "Client", "else"])
-def test_only_an_item_of_a_client_is_read_as_one(
-    kind: str, table: Ledger, empty_account: Account
-) -> None:
-    members: dict[str, Any] = {"schema": {"N": "1"}, "pending": {"M": PENDING_ITEM}}
-    put(empty_account, {"key": {"S": f"{kind}#default"}} | members)
-    assert table.read() == Memory()
+def test_only_an_item_of_a_client_is_read_as_one(kind: str, table: Account) -> None:
+    members = {"schema": {"N": "1"}} | pending()
+    put(table, {"key": {"S": f"{kind}#default"}} | members)
+    assert table.ledger.read() == Memory()
 
-    put(empty_account, {"key": {"S": "client#default"}} | members)
-    assert table.read().clients.keys() == {"default"}
+    put(table, {"key": {"S": "client#default"}} | members)
+    assert table.ledger.read().clients.keys() == {"default"}
 
 
 def test_what_earlier_versions_wrote_is_ignored_and_goes_with_the_next_token(
-    table: Ledger, empty_account: Account
+    table: Account,
 ) -> None:
-    record_all(table)
-    item = items(empty_account)["tenant#acme"]
+    ledger = table.ledger
+    record_all(ledger)
+    item = items(table)["tenant#acme"]
     counted = {"M": item["failure"]["M"] | {"count": {"N": "3"}}}
     shortened = {"may_live_until": {"S": "2026-11-24T12:00:00.000Z"}}
-    put(empty_account, item | shortened | {"failure": counted})
-    assert table.read().records == {"acme": FULL}
+    put(table, item | shortened | {"failure": counted})
+    assert ledger.read().records == {"acme": FULL}
 
-    table.record_token(replace(RECORD, issued=replace(ISSUED, version=6)), FULL)
+    ledger.record_token(replace(RECORD, issued=replace(ISSUED, version=6)), FULL)
 
-    assert items(empty_account)["tenant#acme"].keys() == item.keys() - {"lost_at", "failure"}
+    assert items(table)["tenant#acme"].keys() == item.keys() - {"lost_at", "failure"}
 
 
 def test_when_a_failure_was_told_is_kept_while_it_lasts(ledger: Ledger) -> None:
-    failed = Record(tenant="acme", client="default", attempted_at=NOW, failure=FAILURE)
-    ledger.record_failure(failed)
+    ledger.record_failure(FAILED)
 
     ledger.keep_told("acme", NOW)
-    told = replace(failed, failure=replace(FAILURE, told_at=NOW))
+    told = replace(FAILED, failure=replace(FAILURE, told_at=NOW))
     assert ledger.read().records == {"acme": told}
 
     ledger.record_token(RECORD, told)
@@ -553,15 +442,11 @@ def test_a_record_is_dropped_and_another_token_that_was_recorded_meanwhile_is_lo
 
 
 def test_a_record_of_a_failure_is_dropped(ledger: Ledger) -> None:
-    failed = Record(tenant="acme", client="default", attempted_at=NOW, failure=FAILURE)
-    ledger.record_failure(failed)
+    ledger.record_failure(FAILED)
 
-    ledger.drop_record(failed, NOW)
+    ledger.drop_record(FAILED, NOW)
 
     assert ledger.read().records == {}
-
-
-OWNER = Owner(tenant_id="7", client="sales")
 
 
 def test_whose_token_a_tenant_had_outlives_its_record(ledger: Ledger) -> None:
@@ -591,13 +476,11 @@ def test_whose_token_a_tenant_had_outlives_its_record(ledger: Ledger) -> None:
     [*ODD.values(), {"M": {}}, {"M": {"client": {"S": "a b"}}}]
     + [{"M": {"client": {"S": "a"}, "tenant_id": odd}} for odd in ODD.values()],
 )
-def test_an_owner_that_a_person_wrote_is_none(
-    owner: dict[str, Any], table: Ledger, empty_account: Account
-) -> None:
+def test_an_owner_that_a_person_wrote_is_none(owner: dict[str, Any], table: Account) -> None:
     item = {"key": {"S": "tenant#acme"}, "schema": {"N": "1"}, "owner": owner}
-    put(empty_account, item)
+    put(table, item)
 
-    assert table.read().owners == {}
+    assert table.ledger.read().owners == {}
 
 
 # The lease
@@ -617,16 +500,6 @@ def test_one_run_has_the_lease_and_gives_it_back(ledger: Ledger) -> None:
     assert lease_until(ledger, 5, "two")
 
 
-def test_a_lease_is_void_at_its_end_and_not_given_back_by_who_has_lost_it(ledger: Ledger) -> None:
-    later = NOW + timedelta(minutes=5)
-    with (
-        ledger.lease("killed", now=NOW, until=later),
-        ledger.lease("next", now=later, until=later + timedelta(minutes=5)) as taken,
-    ):
-        assert taken
-        assert not lease_until(ledger, 5, "third", later)
-
-
 def test_a_run_that_raises_gives_the_lease_back(ledger: Ledger) -> None:
     with (
         pytest.raises(KeyError),
@@ -637,12 +510,13 @@ def test_a_run_that_raises_gives_the_lease_back(ledger: Ledger) -> None:
     assert lease_until(ledger, 5, "two")
 
 
-def test_one_lost_lease_does_not_free_anothers(ledger: Ledger) -> None:
+def test_a_lease_is_void_at_its_end_and_not_given_back_by_who_has_lost_it(ledger: Ledger) -> None:
     later = NOW + timedelta(minutes=5)
     first = ledger.lease("killed", now=NOW, until=later)
     first.__enter__()
     second = ledger.lease("next", now=later, until=later + timedelta(minutes=5))
-    second.__enter__()
+    assert second.__enter__()
+    assert not lease_until(ledger, 5, "third", later)
 
     first.__exit__(None, None, None)
 
@@ -657,13 +531,11 @@ def test_who_has_the_lease_may_ask_again(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-def test_a_lease_that_a_person_wrote_is_void(
-    odd: dict[str, Any], table: Ledger, empty_account: Account
-) -> None:
+def test_a_lease_that_a_person_wrote_is_void(odd: dict[str, Any], table: Account) -> None:
     """Nothing else would end it."""
-    put(empty_account, {"key": {"S": "lease"}, "holder": odd, "held_until": odd})
+    put(table, {"key": {"S": "lease"}, "holder": odd, "held_until": odd})
 
-    assert lease_until(table, 5, "one")
+    assert lease_until(table.ledger, 5, "one")
 
 
 @pytest.mark.parametrize(("minutes", "is_void"), [(9, False), (11, True)])
@@ -677,8 +549,8 @@ def test_a_lease_from_the_future_is_void(minutes: int, ledger: Ledger, *, is_voi
 # What fails
 
 
-def test_all_pages_are_read(environment: dict[str, str]) -> None:
-    dynamodb = boto3.client("dynamodb", region_name=environment["AWS_DEFAULT_REGION"])
+def test_all_pages_are_read() -> None:
+    dynamodb = make_client("dynamodb")
     key = {"key": {"S": "document#/a"}, "text": {"S": "{}"}}
     with Stubber(dynamodb) as stubber:
         request = {"TableName": "ledger", "ConsistentRead": True}
@@ -693,8 +565,8 @@ def test_all_pages_are_read(environment: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
-def test_what_cannot_be_read_or_written_is_said(code: str, environment: dict[str, str]) -> None:
-    dynamodb = boto3.client("dynamodb", region_name=environment["AWS_DEFAULT_REGION"])
+def test_what_cannot_be_read_or_written_is_said(code: str) -> None:
+    dynamodb = make_client("dynamodb")
     with Stubber(dynamodb) as stubber:
         for operation in ("scan", "update_item", "update_item", "delete_item"):
             stubber.add_client_error(operation, code)
@@ -711,13 +583,5 @@ def test_what_cannot_be_read_or_written_is_said(code: str, environment: dict[str
 
 
 def test_an_unreachable_ledger_is_named() -> None:
-    nobody = boto3.client(
-        "dynamodb",
-        endpoint_url="http://127.0.0.1:1",
-        region_name="eu-north-1",
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",
-    )
-
     with pytest.raises(LedgerUnreadable, match="EndpointConnectionError"):
-        Ledger(nobody, "ledger").read()
+        Ledger(make_client("dynamodb", NOBODY), "ledger").read()

@@ -1,12 +1,13 @@
 import itertools
 import math
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
+from tests.helpers.account import client_error
 from tests.helpers.virtual_clock import VirtualClock
 from token_issuer.errors import NoTimeLeft
 from token_issuer.limits.deadline import REPORT, Clock, Deadline
@@ -31,16 +32,9 @@ class Quota:
         self.clock.passed += 0.02
         if self.level < 1:
             self.refused += 1
-            raise error("ThrottlingException")
+            raise client_error("ThrottlingException")
         self.level -= 1
         self.calls.append(self.clock.passed)
-
-
-def error(code: str, status: int = 400) -> ClientError:
-    return ClientError(
-        {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
-        "PutParameter",
-    )
 
 
 def failing(*errors: Exception, answer: str = "done") -> Callable[[], str]:
@@ -84,46 +78,39 @@ def test_what_comes_late_costs_the_next_ones_no_more_than_a_turn(clock: VirtualC
     assert times == pytest.approx([0, 0.25, 0.55, 0.75, 5.75, 5.75, 6.0])
 
 
+def times_of_threads(threads: int, calls: int, per_second: float) -> list[float]:
+    """Return when threads that share a pacer make so many calls each."""
+    pacer, times = make_pacer(per_second, Clock()), list[float]()
+
+    def send(_: int) -> None:
+        for _call in range(calls):
+            pacer.send(lambda: times.append(time.monotonic()))
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(send, range(threads)))
+    return sorted(times)
+
+
 def test_threads_share_the_pace() -> None:
-    pacer = make_pacer(100, Clock())
-    times: list[float] = []
-    threads = [
-        threading.Thread(
-            target=lambda: [pacer.send(lambda: times.append(time.monotonic())) for _ in range(10)]
-        )
-        for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    times = times_of_threads(8, 10, per_second=100)
 
     assert len(times) == 80
     assert max(times) - min(times) >= 78 / 100  # 79 intervals, of which one may be caught up
 
 
 def test_threads_that_wait_together_go_one_after_the_other() -> None:
-    pacer = make_pacer(20, Clock())
-    times: list[float] = []
-    threads = [
-        threading.Thread(target=lambda: pacer.send(lambda: times.append(time.monotonic())))
-        for _ in range(16)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    times = times_of_threads(16, 1, per_second=20)
 
-    times.sort()  # one may be caught up, so of three there is a turn between the first and the last
+    # one may be caught up, so of three there is a turn between the first and the last
     assert all(third - first > 0.5 / 20 for first, third in zip(times, times[2:], strict=False))
 
 
 @pytest.mark.parametrize(
     "failure",
     [
-        pytest.param(error("ThrottlingException"), id="throttled"),
-        pytest.param(error("Throttling"), id="throttled, by its other name"),
-        pytest.param(error("InternalServerError", 500), id="a server error"),
+        pytest.param(client_error("ThrottlingException"), id="throttled"),
+        pytest.param(client_error("Throttling"), id="throttled, by its other name"),
+        pytest.param(client_error("InternalServerError", status=500), id="a server error"),
         pytest.param(EndpointConnectionError(endpoint_url="x"), id="no connection"),
         pytest.param(ReadTimeoutError(endpoint_url="x"), id="no answer"),
     ],
@@ -138,7 +125,7 @@ def test_what_passes_is_tried_again_ever_later(failure: Exception, clock: Virtua
 
 def test_what_hits_one_parameter_is_tried_again_and_slows_nobody(clock: VirtualClock) -> None:
     pacer = make_pacer(10, clock)
-    busy = error("TooManyUpdates")
+    busy = client_error("TooManyUpdates")
 
     assert pacer.send(failing(busy, busy)) == "done"
 
@@ -149,7 +136,7 @@ def test_what_hits_one_parameter_is_tried_again_and_slows_nobody(clock: VirtualC
 
 
 def test_it_is_tried_five_times(clock: VirtualClock) -> None:
-    throttled = error("ThrottlingException")
+    throttled = client_error("ThrottlingException")
     pacer = make_pacer(10, clock)
 
     assert pacer.send(failing(*[throttled] * 4)) == "done"
@@ -165,7 +152,7 @@ def test_what_does_not_pass_is_not_tried_again_and_slows_nobody(clock: VirtualCl
 
     for _ in range(3):
         with pytest.raises(ClientError):
-            pacer.send(failing(error("AccessDeniedException")))
+            pacer.send(failing(client_error("AccessDeniedException")))
         times.append(clock.passed)
 
     assert times == pytest.approx([0, 0.1, 0.2])
@@ -178,7 +165,7 @@ def test_however_often_it_is_throttled_a_tenth_of_the_pace_is_left(clock: Virtua
 
     def throttled() -> None:
         times.append(clock.passed)
-        raise error("ThrottlingException")
+        raise client_error("ThrottlingException")
 
     for _ in range(5):
         with pytest.raises(ClientError):
@@ -193,7 +180,7 @@ def test_the_pace_recovers_by_a_sixtieth_of_the_whole_a_second(
     seconds: float, pace: float, clock: VirtualClock
 ) -> None:
     pacer = make_pacer(10, clock)
-    pacer.send(failing(error("ThrottlingException")))  # after which 7 a second are left
+    pacer.send(failing(client_error("ThrottlingException")))  # after which 7 a second are left
     clock.passed = seconds
     times: list[float] = []
 
@@ -225,11 +212,11 @@ def test_the_pace_follows_what_others_leave_and_recovers(clock: VirtualClock) ->
 
 def test_calls_that_are_throttled_together_slow_it_once(clock: VirtualClock) -> None:
     pacer = make_pacer(10, clock)
-    throttled = failing(error("ThrottlingException"))
+    throttled = failing(client_error("ThrottlingException"))
 
     def under_way_with_another() -> str:
         if not pacer.throttled:
-            pacer.send(failing(error("ThrottlingException")))
+            pacer.send(failing(client_error("ThrottlingException")))
         return throttled()
 
     pacer.send(under_way_with_another)
@@ -240,18 +227,13 @@ def test_calls_that_are_throttled_together_slow_it_once(clock: VirtualClock) -> 
     assert clock.passed - before == pytest.approx(0.1 / 0.7, rel=0.05)
 
 
-def test_the_pace_that_was_achieved_needs_two_calls(clock: VirtualClock) -> None:
-    pacer = make_pacer(10, clock)
-
-    pacer.send(failing())
-
-    assert pacer.achieved is None
-
-
-def test_two_calls_that_follow_at_once_were_made_in_a_second(clock: VirtualClock) -> None:
+def test_two_calls_that_follow_at_once_were_made_in_a_second_and_one_says_nothing(
+    clock: VirtualClock,
+) -> None:
     pacer = make_pacer(2, clock)
     clock.passed += 10  # so that the first turn is late
     pacer.send(failing())
+    assert pacer.achieved is None
     clock.passed += 0.1
 
     pacer.send(failing())

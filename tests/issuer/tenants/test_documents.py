@@ -1,9 +1,10 @@
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.helpers.any_parameters import PATH, issued_for
+from tests.helpers.facts import make_tenant
 from token_issuer.errors import DocumentInvalid
 from token_issuer.tenants.configuration import Configuration, parse_configuration
 from token_issuer.tenants.documents import (
@@ -17,12 +18,11 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm.literals import ParameterTypeType
     from mypy_boto3_ssm.type_defs import ParameterTypeDef
 
-FULL = {
+FULL: dict[str, Any] = {
     "tenant_id": "af1140c1-52e0-46c7-b684-df894d4b8a5a",
     "scope": "vismanet_erp_service_api:read visma.net.erp.salesorder:read",
     "client": "sales",
     "enabled": False,
-    "note": "ticket 4711",
 }
 
 
@@ -44,31 +44,20 @@ def pack(name: str, **documents: object) -> "ParameterTypeDef":
     return parameter(name, {"tenants": documents})
 
 
-def test_a_document_says_all_there_is_to_say() -> None:
-    configuration = parse(parameter("acme", FULL))
+@pytest.mark.parametrize(
+    ("document", "tenant"),
+    [
+        pytest.param(
+            FULL | {"note": "ticket 4711"}, make_tenant("acme", **FULL), id="all there is to say"
+        ),
+        pytest.param({"scope": ""}, make_tenant("acme", scope=""), id="the scope alone"),
+    ],
+)
+def test_a_document_is_read(document: dict[str, object], tenant: Tenant) -> None:
+    configuration = parse(parameter("acme", document))
 
-    assert configuration.tenants["acme"] == Tenant(
-        name="acme",
-        tenant_id="af1140c1-52e0-46c7-b684-df894d4b8a5a",
-        scope="vismanet_erp_service_api:read visma.net.erp.salesorder:read",
-        client="sales",
-        enabled=False,
-        document=f"{PATH}/acme",
-    )
+    assert configuration.tenants == {"acme": tenant}
     assert configuration.invalid == {}
-
-
-def test_only_the_scope_is_required() -> None:
-    configuration = parse(parameter("acme", {"scope": ""}))
-
-    assert configuration.tenants["acme"] == Tenant(
-        name="acme",
-        tenant_id=None,
-        scope="",
-        client="default",
-        enabled=True,
-        document=f"{PATH}/acme",
-    )
 
 
 def test_one_parameter_holds_many_tenants_in_order_of_their_names() -> None:
@@ -79,21 +68,6 @@ def test_one_parameter_holds_many_tenants_in_order_of_their_names() -> None:
     assert list(configuration.tenants) == ["acme", "globex", "hooli"]
     assert configuration.tenants["globex"].scope == "b"
     assert configuration.parameters == 2
-
-
-def test_a_bad_document_costs_no_other_in_the_same_parameter() -> None:
-    packed = {"tenants": {"acme": {}, "globex": {"scope": ""}}}
-
-    configuration = parse(parameter("packed-1", packed))
-
-    assert configuration.tenants.keys() == {"globex"}
-    assert configuration.invalid.keys() == {"acme"}
-
-
-def test_nesting_without_end_is_an_error() -> None:
-    configuration = parse(parameter("acme", "[" * 100_000))
-
-    assert "nested too deeply" in configuration.invalid["/visma/tenants/acme"].detail
 
 
 def test_a_name_of_64_characters_is_one() -> None:
@@ -176,6 +150,7 @@ def test_a_document_is_checked_as_it_will_be_read() -> None:
         ("packed", '{"tenants": {}, "tenants": {}}', "tenants must be one object"),
         ("packed", '{"tenants": {"acme": []}}', "it is not a JSON object"),
         ("acme", "[]", "it is not a JSON object"),
+        pytest.param("acme", "[" * 100_000, "nested too deeply", id="nesting without end"),
         ("acme", f'{{"scope": {"1" * 5000}}}', "a number in it has too many digits"),
         ("a b", '{"scope": ""}', "the name must be 1 to 64 of"),
         ("acme", '{"scope": "", "enabled": 1}', "enabled must be true or false"),
@@ -292,39 +267,6 @@ def test_a_tenant_whose_packed_document_breaks_is_not_taken_over_by_another() ->
     assert "unknown members: scop" in found.invalid["acme"].detail
 
 
-def test_a_new_tenant_in_two_packed_parameters_is_not_served() -> None:
-    found = parse(pack("more", acme=THEIRS), pack("packed", acme=OURS))
-
-    assert found.tenants == {}
-    places = f"{PATH}/more and in {PATH}/packed"
-    assert found.invalid["acme"].detail == f"Tenant acme is not served; it is in {places}"
-
-
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        pytest.param([parameter("acme", BROKEN)], id="its own is broken"),
-        pytest.param([parameter("acme", "{")], id="its own is not JSON"),
-        pytest.param([parameter("acme", "{"), pack("more", acme=THEIRS)], id="packed, too"),
-        pytest.param([pack("packed", acme=BROKEN)], id="broken in a packed one"),
-        pytest.param([parameter("packed", "{")], id="a packed one is not JSON"),
-        pytest.param([pack("more", acme=THEIRS), pack("new", acme=OURS)], id="packed is renamed"),
-    ],
-)
-def test_without_a_document_to_go_on_with_a_tenant_stays_as_its_token_was_issued_for(
-    parameters: "list[ParameterTypeDef]",
-) -> None:
-    known = had("packed", "acme")
-
-    found = parse(*parameters, known=known)
-
-    assert found.tenants == known
-    assert found.invalid
-    off = parse(*parameters, pack("off", acme=OFF), known=known)
-    assert off.tenants["acme"].enabled is (parameters[0]["Name"] == f"{PATH}/acme")
-    assert parse(*parameters).tenants == {}
-
-
 @pytest.mark.parametrize("off", ["more", "packed"])
 def test_either_of_two_packed_parameters_disables_a_tenant(off: str) -> None:
     packed = [pack(name, acme=OURS | (OFF if name == off else {})) for name in ("more", "packed")]
@@ -364,12 +306,16 @@ def test_a_name_twice_in_one_parameter_goes_on_as_it_was() -> None:
     assert parse(parameter("packed", text)).tenants == {}
 
 
-def test_a_name_in_many_places_is_one_error_with_three_of_them() -> None:
-    found = parse(*(pack(f"packed-{number:03}", acme=OURS) for number in range(150)))
+@pytest.mark.parametrize(("count", "more"), [(2, ""), (150, " and in 147 more")])
+def test_a_new_name_in_many_places_is_not_served_and_is_one_error_with_three_of_them(
+    count: int, more: str
+) -> None:
+    found = parse(*(pack(f"packed-{number:03}", acme=OURS) for number in range(count)))
 
-    places = " and in ".join(f"{PATH}/packed-{number:03}" for number in range(3))
+    places = " and in ".join(f"{PATH}/packed-{number:03}" for number in range(min(count, 3)))
+    assert found.tenants == {}
     assert {name: error.detail for name, error in found.invalid.items()} == {
-        "acme": f"Tenant acme is not served; it is in {places} and in 147 more"
+        "acme": f"Tenant acme is not served; it is in {places}{more}"
     }
 
 

@@ -1,12 +1,10 @@
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from moto import mock_aws
 
-from tests.helpers.account import ended_pacer, fast_pacer
+from tests.helpers.account import NOBODY, ended_pacer, fast_pacer, make_client
 from token_issuer.errors import TenantsUnreadable
 from token_issuer.tenants.parameters import TenantDocuments
 
@@ -18,17 +16,6 @@ if TYPE_CHECKING:
 PATH = "/visma/tenants"
 
 
-def make_ssm(endpoint: str | None = None) -> "SSMClient":
-    return boto3.client(
-        "ssm",
-        endpoint_url=endpoint,
-        region_name="eu-north-1",
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",
-        config=Config(retries={"total_max_attempts": 1}),
-    )
-
-
 def read(ssm: "SSMClient") -> list[str]:
     """Return the names of the parameters, below the path."""
     parameters = TenantDocuments(ssm, PATH, fast_pacer()).read()
@@ -38,7 +25,7 @@ def read(ssm: "SSMClient") -> list[str]:
 @pytest.fixture
 def ssm() -> "Iterator[SSMClient]":
     with mock_aws():
-        yield make_ssm()
+        yield make_client("ssm")
 
 
 @pytest.mark.parametrize("count", [0, 10, 11, 21])
@@ -58,12 +45,12 @@ def test_nested_and_encrypted_parameters_are_listed_too(ssm: "SSMClient") -> Non
 
 def test_a_listing_that_cannot_be_asked_for_is_no_listing() -> None:
     with pytest.raises(TenantsUnreadable, match="EndpointConnectionError"):
-        read(make_ssm("http://127.0.0.1:1"))
+        read(make_client("ssm", NOBODY))
 
 
 def test_a_listing_that_takes_too_long_is_said() -> None:
     with pytest.raises(TenantsUnreadable, match=r"Listing .*: The run had no time left"):
-        TenantDocuments(make_ssm(), PATH, ended_pacer()).read()
+        TenantDocuments(make_client("ssm"), PATH, ended_pacer()).read()
 
 
 PARAMETER: dict[str, Any] = {"Name": f"{PATH}/acme", "Type": "String", "Value": "{}"}

@@ -3,17 +3,17 @@ import gzip
 import hashlib
 import html
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
-import responses
 from hypothesis import given
 from hypothesis import strategies as st
 
 from local.authorization_server import SCOPES, Client, Fault, VismaConnect
+from tests.helpers.account import credentials, token_body
+from tests.helpers.facts import make_tenant
 from token_issuer.clients.credentials import ClientCredentials
 from token_issuer.errors import (
     AnswerInvalid,
@@ -36,36 +36,21 @@ from token_issuer.tokens.oauth import (
     token_request,
 )
 
-type Fetch = Callable[..., AccessToken]
-
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-ENDPOINT = "https://connect.visma.com/connect/token"
-TENANT = Tenant(
-    name="acme",
-    tenant_id="af1140c1-52e0-46c7-b684-df894d4b8a5a",
-    scope=SCOPES[0],
-    client="default",
-    enabled=True,
-    document="/visma/tenants/acme",
-)
-CREDENTIALS = ClientCredentials(
-    client_id="demoapp",
-    client_secret="correct-horse+staple",
-    auth_method="client_secret_post",
-    version="v1",
-)
-ANSWER: dict[str, object] = {
-    "access_token": "opaque-token",
-    "token_type": "Bearer",
-    "expires_in": 3600,
-}
+TENANT = make_tenant("acme", tenant_id="af1140c1-52e0-46c7-b684-df894d4b8a5a", scope=SCOPES[0])
+CREDENTIALS = credentials("correct-horse+staple", "demoapp")
+HEADER = b'{"alg": "RS256"}'
+ANSWER: dict[str, object] = json.loads(token_body("opaque-token"))
+
+
+def token_with(header: bytes, claims: bytes) -> str:
+    """Return a JWT with this header and these claims, as they are spelled."""
+    parts = (base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (header, claims))
+    return f"{'.'.join(parts)}.c2lnbmF0dXJl"
 
 
 def jwt(**claims: object) -> str:
-    def encode(part: object) -> str:
-        return base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
-
-    return f"{encode({'alg': 'RS256'})}.{encode(claims)}.c2lnbmF0dXJl"
+    return token_with(HEADER, json.dumps(claims).encode())
 
 
 def token_of(**members: object) -> AccessToken:
@@ -73,17 +58,24 @@ def token_of(**members: object) -> AccessToken:
     return parse_token(response, issued_at=NOW)
 
 
-@pytest.fixture
-def fetch() -> Fetch:
-    def call(
-        endpoint: str = ENDPOINT,
-        tenant: Tenant = TENANT,
-        credentials: ClientCredentials = CREDENTIALS,
-        now: datetime = NOW,
-    ) -> AccessToken:
-        return fetch_token(tenant, credentials, post=TokenEndpoint(endpoint).post, now=lambda: now)
+def fetch(
+    visma_connect: VismaConnect,
+    tenant: Tenant = TENANT,
+    credentials: ClientCredentials = CREDENTIALS,
+    now: datetime | None = None,
+) -> AccessToken:
+    post = TokenEndpoint(visma_connect.token_endpoint).post
+    return fetch_token(tenant, credentials, post=post, now=lambda: now or datetime.now(UTC))
 
-    return call
+
+def answered(
+    content: object, status: int = 400, *, tenant: Tenant = TENANT, **credentials: str
+) -> AccessToken:
+    """Fetch a token with such credentials from a token endpoint that answers this."""
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    answer = Answer(status=status, body=body)
+    own = replace(CREDENTIALS, **credentials)
+    return fetch_token(tenant, own, post=lambda *_: answer, now=lambda: NOW)
 
 
 def dates() -> st.SearchStrategy[str]:
@@ -125,8 +117,8 @@ def test_an_early_answer_is_another_requests(
 
 
 @pytest.mark.usefixtures("client")
-def test_the_request_is_what_visma_documents(visma_connect: VismaConnect, fetch: Fetch) -> None:
-    fetch(visma_connect.token_endpoint, now=datetime.now(UTC))
+def test_the_request_is_what_visma_documents(visma_connect: VismaConnect) -> None:
+    fetch(visma_connect)
 
     [received] = visma_connect.received
     assert received.headers["Content-Type"] == "application/x-www-form-urlencoded"
@@ -145,10 +137,10 @@ def test_the_request_is_what_visma_documents(visma_connect: VismaConnect, fetch:
 
 
 @pytest.mark.usefixtures("client")
-def test_what_is_not_configured_is_not_sent(visma_connect: VismaConnect, fetch: Fetch) -> None:
+def test_what_is_not_configured_is_not_sent(visma_connect: VismaConnect) -> None:
     tenant = replace(TENANT, tenant_id=None, scope="")
 
-    token = fetch(visma_connect.token_endpoint, tenant=tenant, now=datetime.now(UTC))
+    token = fetch(visma_connect, tenant)
 
     assert visma_connect.received[0].form.keys() == {"grant_type", "client_id", "client_secret"}
     assert "tenant_id" not in visma_connect.claims(token.value)
@@ -158,33 +150,27 @@ def test_what_is_not_configured_is_not_sent(visma_connect: VismaConnect, fetch: 
 @pytest.mark.parametrize("method", ["client_secret_post", "client_secret_basic"])
 @pytest.mark.parametrize("secret", ["plain", "a:b", "a b+c%20d/e=&", "blåbær€"])
 def test_both_methods_carry_any_secret(
-    method: str, secret: str, visma_connect: VismaConnect, fetch: Fetch
+    method: str, secret: str, visma_connect: VismaConnect
 ) -> None:
     visma_connect.add_client("id with:colon", secret).tenants.add(TENANT.tenant_id or "")
-    credentials = ClientCredentials(
-        client_id="id with:colon", client_secret=secret, auth_method=method, version="v1"
-    )
+    own = replace(credentials(secret, "id with:colon"), auth_method=method)
 
-    token = fetch(visma_connect.token_endpoint, credentials=credentials, now=datetime.now(UTC))
+    token = fetch(visma_connect, credentials=own)
 
     assert visma_connect.claims(token.value)["client_id"] == "id with:colon"
 
 
 def test_basic_authentication_keeps_the_secret_out_of_the_form() -> None:
-    credentials = replace(CREDENTIALS, auth_method="client_secret_basic")
-
-    form, headers = token_request(TENANT, credentials)
+    form, headers = token_request(TENANT, replace(CREDENTIALS, auth_method="client_secret_basic"))
 
     assert form.keys() == {"grant_type", "scope", "tenant_id"}
     assert headers["Authorization"] == "Basic ZGVtb2FwcDpjb3JyZWN0LWhvcnNlJTJCc3RhcGxl"
 
 
-def test_the_token_is_the_tenants_own(
-    client: Client, visma_connect: VismaConnect, fetch: Fetch
-) -> None:
+def test_the_token_is_the_tenants_own(client: Client, visma_connect: VismaConnect) -> None:
     asked = datetime.now(UTC)
 
-    token = fetch(visma_connect.token_endpoint, now=asked)
+    token = fetch(visma_connect, now=asked)
 
     claims = visma_connect.claims(token.value)
     assert claims["tenant_id"] == TENANT.tenant_id
@@ -194,35 +180,22 @@ def test_the_token_is_the_tenants_own(
     assert token.scope == frozenset(SCOPES[:1])
 
 
-def test_a_tenant_that_has_not_granted_is_refused_with_the_remedy(
-    client: Client, visma_connect: VismaConnect, fetch: Fetch
-) -> None:
-    client.tenants.clear()
-
-    with pytest.raises(TokenRefused, match="invalid_tenant") as caught:
-        fetch(visma_connect.token_endpoint)
-
-    assert "administrator to grant" in caught.value.remedy
-
-
 @pytest.mark.usefixtures("client")
-def test_an_unknown_scope_is_refused_with_the_remedy(
-    visma_connect: VismaConnect, fetch: Fetch
-) -> None:
+def test_an_unknown_scope_is_refused_with_the_remedy(visma_connect: VismaConnect) -> None:
     with pytest.raises(TokenRefused, match="invalid_scope") as caught:
-        fetch(visma_connect.token_endpoint, tenant=replace(TENANT, scope="no.such:scope"))
+        fetch(visma_connect, replace(TENANT, scope="no.such:scope"))
 
     assert "scopes of the application" in caught.value.remedy
 
 
 @pytest.mark.parametrize("method", ["client_secret_post", "client_secret_basic"])
 def test_a_wrong_client_secret_is_the_clients_failure(
-    method: str, client: Client, visma_connect: VismaConnect, fetch: Fetch
+    method: str, client: Client, visma_connect: VismaConnect
 ) -> None:
     client.client_secrets.clear()
 
     with pytest.raises(ClientRefused, match=r"^Client default: invalid_client"):
-        fetch(visma_connect.token_endpoint, credentials=replace(CREDENTIALS, auth_method=method))
+        fetch(visma_connect, credentials=replace(CREDENTIALS, auth_method=method))
 
 
 @pytest.mark.usefixtures("client")
@@ -327,13 +300,10 @@ SIGNATURE = "aYIrdmw4zfsBOWnLT0CKmWCmKeBwk4bQ"
     ],
 )
 @pytest.mark.parametrize("member", ["error", "error_description"])
-def test_words_that_may_be_a_secret_are_not_shown(member: str, spelling: str, fetch: Fetch) -> None:
+def test_words_that_may_be_a_secret_are_not_shown(member: str, spelling: str) -> None:
     answer = {"error": "invalid_request", "access_token": "opaque-token"}
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, status=400, json=answer | {member: f"got {spelling}!"})
-
-        with pytest.raises(TokenRefused) as caught:
-            fetch(credentials=replace(CREDENTIALS, client_secret=SECRET))
+    with pytest.raises(TokenRefused) as caught:
+        answered(answer | {member: f"got {spelling}!"}, client_secret=SECRET)
 
     shown = caught.value.detail.removeprefix("invalid_request: ")
     assert set(shown.split()) <= {"got", "[…]", "[withheld:", "it", "quotes", "a", "secret]"}
@@ -347,148 +317,118 @@ def test_words_that_may_be_a_secret_are_not_shown(member: str, spelling: str, fe
         pytest.param({"error": "a", "error_description": "is aB3xY"}, id="its first letters"),
     ],
 )
-def test_the_pieces_of_a_secret_are_not_shown(answer: dict[str, str], fetch: Fetch) -> None:
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, status=400, json=answer)
-
-        with pytest.raises(TokenRefused) as caught:
-            fetch(credentials=replace(CREDENTIALS, client_secret="aB3xY+9kQ2z+77fGh+mN4pR"))
+def test_the_pieces_of_a_secret_are_not_shown(answer: dict[str, str]) -> None:
+    with pytest.raises(TokenRefused) as caught:
+        answered(answer, client_secret="aB3xY+9kQ2z+77fGh+mN4pR")
 
     assert not {"aB3xY", "9kQ2z", "77fGh", "mN4pR"} & set(caught.value.detail.split())
 
 
 @pytest.mark.parametrize("token", ["", "n", "none"])
-def test_what_is_no_token_hides_no_error(token: str, fetch: Fetch) -> None:
+def test_what_is_no_token_hides_no_error(token: str) -> None:
     answer = {"access_token": token, "error": "invalid_tenant", "error_description": "not known"}
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, status=400, json=answer)
 
-        with pytest.raises(TokenRefused, match="invalid_tenant: not known"):
-            fetch()
+    with pytest.raises(TokenRefused, match="invalid_tenant: not known"):
+        answered(answer)
 
 
 @pytest.mark.parametrize("client_id", ["client", "id", "a"])
-def test_a_known_error_is_told_whatever_the_clients_id_is(client_id: str, fetch: Fetch) -> None:
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, status=400, json={"error": "invalid_client"})
-
-        with pytest.raises(ClientRefused, match=r"^Client default: invalid_client\. "):
-            fetch(credentials=replace(CREDENTIALS, client_id=client_id))
+def test_a_known_error_is_told_whatever_the_clients_id_is(client_id: str) -> None:
+    with pytest.raises(ClientRefused, match=r"^Client default: invalid_client\. "):
+        answered({"error": "invalid_client"}, client_id=client_id)
 
 
-def test_of_uuids_only_the_tenants_own_is_shown(fetch: Fetch) -> None:
-    theirs = "0b9c1f4e-52e0-46c7-b684-df894d4b8a5b"
-    description = f"Token {theirs} is not for tenant {TENANT.tenant_id}"
-    with responses.RequestsMock() as mock:
-        answer = {"error": "invalid_request", "error_description": description}
-        mock.post(ENDPOINT, status=400, json=answer)
-
-        with pytest.raises(TokenRefused, match=f"is not for tenant {TENANT.tenant_id}") as caught:
-            fetch()
-
-    assert theirs not in str(caught.value)
-
-
-def test_other_words_are_not_withheld(fetch: Fetch) -> None:
-    with responses.RequestsMock() as mock:
-        answer = {"error": "invalid_request", "error_description": "None of the scopes is known"}
-        mock.post(ENDPOINT, status=400, json=answer)
-
-        with pytest.raises(TokenRefused, match="None of the scopes is known"):
-            fetch()
+OF_ANOTHER = "0b9c1f4e-52e0-46c7-b684-df894d4b8a5b"
 
 
 @pytest.mark.parametrize(
-    ("secret", "words"),
+    ("words", "shown"),
     [
-        pytest.param("two words", "client_secret=two+words", id="a space as a plus"),
-        pytest.param("two\u00a0words", "got two\u00a0words", id="a space that doesn't print"),
-        pytest.param("&&//", "got &&//", id="without a letter"),
-        pytest.param("correct-horse-staple", "Correct Horse Staple", id="as people write it"),
+        pytest.param("None of the scopes is known", "None of the scopes is known", id="plain"),
+        pytest.param(
+            f"Token {OF_ANOTHER} is not for tenant {TENANT.tenant_id}",
+            f"Token […] is not for tenant {TENANT.tenant_id}",
+            id="of UUIDs only the tenant's own",
+        ),
+        pytest.param(
+            f"token {jwt(client_id='demoapp')} of {TENANT.tenant_id} revoked",
+            f"token […] of {TENANT.tenant_id} revoked",
+            id="without long words",
+        ),
     ],
 )
-def test_odd_secrets_are_withheld_too(secret: str, words: object, fetch: Fetch) -> None:
-    with responses.RequestsMock() as mock:
-        answer = {"error": "invalid_request", "error_description": words}
-        mock.post(ENDPOINT, status=400, json=answer)
+def test_of_a_description_this_is_shown(words: str, shown: str) -> None:
+    with pytest.raises(TokenRefused) as caught:
+        answered({"error": "invalid_request", "error_description": words})
 
-        with pytest.raises(TokenRefused, match="withheld"):
-            fetch(credentials=replace(CREDENTIALS, client_secret=secret))
+    assert caught.value.detail == f"invalid_request: {shown}"
 
 
-UUID_SECRET = "0d4e3b1c-1111-2222-3333-444455556666"
+UUID_SECRET = "0d4e3b1c-1111-2222-3333-444455556666"  # a plain word: tenants have such ids
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("secret", "error", "words"),
     [
-        pytest.param("x " * 500, f"unknown client_secret {UUID_SECRET}", id="behind a long error"),
-        pytest.param(f"{'x ' * 489}{UUID_SECRET[:20]}", UUID_SECRET[20:], id="over both"),
-        pytest.param("odd", f"{'x ' * 482}{UUID_SECRET}", id="at the end of what is read"),
-        pytest.param("odd", f"{'x ' * 490}{UUID_SECRET}", id="over the end of what is read"),
-        pytest.param("invalid_request", f"{'x ' * 80}{UUID_SECRET}", id="with a known error"),
-    ],
-)
-def test_a_secret_is_withheld_wherever_it_stands(error: str, words: str, fetch: Fetch) -> None:
-    """A UUID is a plain word: tenants have such ids."""
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, status=400, json={"error": error, "error_description": words})
-
-        with pytest.raises(TokenRefused, match="withheld"):
-            fetch(credentials=replace(CREDENTIALS, client_secret=UUID_SECRET))
-
-
-def test_an_answer_in_another_encoding_is_read(fetch: Fetch) -> None:
-    with responses.RequestsMock() as mock:
-        body = '{"error": "invalid_client", "error_description": "nyckel för Åsa"}'.encode(
-            "latin-1"
+        pytest.param(secret, "invalid_request", words, id=name)
+        for name, secret, words in (
+            ("a space as a plus", "two words", "client_secret=two+words"),
+            ("a space that doesn't print", "two\u00a0words", "got two\u00a0words"),
+            ("without a letter", "&&//", "got &&//"),
+            ("as people write it", "correct-horse-staple", "Correct Horse Staple"),
         )
-        mock.post(ENDPOINT, status=401, body=body)
+    ]
+    + [
+        pytest.param(UUID_SECRET, error, words, id=name)
+        for name, error, words in (
+            ("behind a long error", "x " * 500, f"unknown client_secret {UUID_SECRET}"),
+            ("over both", f"{'x ' * 489}{UUID_SECRET[:20]}", UUID_SECRET[20:]),
+            ("at the end of what is read", "odd", f"{'x ' * 482}{UUID_SECRET}"),
+            ("over the end of what is read", "odd", f"{'x ' * 490}{UUID_SECRET}"),
+            ("with a known error", "invalid_request", f"{'x ' * 80}{UUID_SECRET}"),
+        )
+    ],
+)
+def test_a_secret_is_withheld_however_it_is_spelled_and_wherever_it_stands(
+    secret: str, error: str, words: str
+) -> None:
+    with pytest.raises(TokenRefused, match="withheld"):
+        answered({"error": error, "error_description": words}, client_secret=secret)
 
-        with pytest.raises(ClientRefused, match=r"invalid_client: nyckel \[…\] \[…\]"):
-            fetch()
+
+def test_an_answer_in_another_encoding_is_read() -> None:
+    body = '{"error": "invalid_client", "error_description": "nyckel för Åsa"}'.encode("latin-1")
+
+    with pytest.raises(ClientRefused, match=r"invalid_client: nyckel \[…\] \[…\]"):
+        answered(body, 401)
 
 
-def test_a_compressed_answer_is_named_as_such(fetch: Fetch) -> None:
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, status=200, body=gzip.compress(b"{}"))
-
-        with pytest.raises(AnswerInvalid, match="HTTP 200, is compressed"):
-            fetch()
-
-
-def test_long_words_are_taken_out_of_a_description(fetch: Fetch) -> None:
-    with responses.RequestsMock() as mock:
-        words = f"token {jwt(client_id='demoapp')} of {TENANT.tenant_id} revoked"
-        mock.post(ENDPOINT, json={"error": "invalid_request", "error_description": words})
-
-        with pytest.raises(TokenRefused) as caught:
-            fetch()
-
-    assert caught.value.detail == f"invalid_request: token […] of {TENANT.tenant_id} revoked"
+def test_a_compressed_answer_is_named_as_such() -> None:
+    with pytest.raises(AnswerInvalid, match="HTTP 200, is compressed"):
+        answered(gzip.compress(b"{}"), 200)
 
 
 @pytest.mark.parametrize("method", ["client_secret_post", "client_secret_basic"])
-def test_id_and_secret_that_were_swapped_do_not_show(method: str, fetch: Fetch) -> None:
-    swapped = ClientCredentials(
-        client_id="correct-horse+staple", client_secret="demoapp", auth_method=method, version="v1"
-    )
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, status=401, json={"error": "invalid_client"})
+def test_id_and_secret_that_were_swapped_do_not_show(method: str) -> None:
+    the_id, secret = CREDENTIALS.client_id, CREDENTIALS.client_secret
 
-        with pytest.raises(ClientRefused) as caught:
-            fetch(credentials=swapped)
+    with pytest.raises(ClientRefused) as caught:
+        answered(
+            {"error": "invalid_client"},
+            401,
+            auth_method=method,
+            client_id=secret,
+            client_secret=the_id,
+        )
 
     assert "staple" not in str(caught.value)
 
 
-def test_a_description_is_cut_and_stays_on_one_line(fetch: Fetch) -> None:
-    with responses.RequestsMock() as mock:
-        answer = {"error": "invalid_request", "error_description": "one\ntwo\x1b[31m " + "w " * 200}
-        mock.post(ENDPOINT, status=400, json=answer)
+def test_a_description_is_cut_and_stays_on_one_line() -> None:
+    words = "one\ntwo\x1b[31m " + "w " * 200
 
-        with pytest.raises(TokenRefused) as caught:
-            fetch()
+    with pytest.raises(TokenRefused) as caught:
+        answered({"error": "invalid_request", "error_description": words})
 
     assert caught.value.detail.isprintable()
     assert caught.value.detail.endswith("…")
@@ -592,68 +532,47 @@ def test_what_merely_looks_like_a_jwt_is_opaque(token: str) -> None:
     assert token_of(access_token=token).expires_at == NOW + timedelta(hours=1)
 
 
+ANOTHERS = b'{"tenant_id": "another"}'
+
+
 @pytest.mark.parametrize(
-    "claims",
+    ("header", "claims"),
     [
-        pytest.param({"tenant_id": "not-a-uuid"}, id="a tenant that is no UUID"),
-        pytest.param({"client_id": "other"}, id="another client without tenant"),
+        pytest.param(HEADER, b'{"tenant_id": "not-a-uuid"}', id="a tenant that is no UUID"),
+        pytest.param(HEADER, b'{"client_id": "other"}', id="another client without tenant"),
+        pytest.param(
+            b'{"alg": "RS256", "kid": "caf\xe9"}', ANOTHERS, id="a header in another encoding"
+        ),
+        pytest.param(b'{"alg":\t"RS256", "x": "\t"}', ANOTHERS, id="a tab in the header"),
+        pytest.param(b"{}", ANOTHERS, id="nothing in the header"),
     ],
 )
-def test_somebody_elses_token_is_not_taken(claims: dict[str, str], fetch: Fetch) -> None:
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, json=ANSWER | {"access_token": jwt(**claims)})
-
-        with pytest.raises(WrongTenant):
-            fetch()
+def test_somebody_elses_token_is_not_taken(header: bytes, claims: bytes) -> None:
+    with pytest.raises(WrongTenant):
+        answered(ANSWER | {"access_token": token_with(header, claims)}, 200)
 
 
-@pytest.mark.parametrize(
-    "header",
-    [b'{"alg": "RS256", "kid": "caf\xe9"}', b'{"alg":\t"RS256", "x": "\t"}', b"{}"],
-    ids=["another encoding", "a tab", "nothing in it"],
-)
-def test_somebody_elses_token_is_not_taken_however_its_header_is_spelled(
-    header: bytes, fetch: Fetch
-) -> None:
-    begins = base64.urlsafe_b64encode(header).decode().rstrip("=")
-    _, _, claims = jwt(tenant_id="another").partition(".")
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, json=ANSWER | {"access_token": f"{begins}.{claims}"})
-
-        with pytest.raises(WrongTenant):
-            fetch()
-
-
-def test_a_name_in_another_encoding_costs_nobody_a_token(fetch: Fetch) -> None:
+def test_a_name_in_another_encoding_costs_nobody_a_token() -> None:
     claims = f'{{"tenant_id": "{TENANT.tenant_id}", "name": "Café"}}'.encode("latin-1")
-    encoded = base64.urlsafe_b64encode(claims).decode().rstrip("=")
-    token = f"{jwt().partition('.')[0]}.{encoded}.c2lnbmF0dXJl"
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, json=ANSWER | {"access_token": token})
+    token = token_with(HEADER, claims)
 
-        assert fetch().value == token
+    assert answered(ANSWER | {"access_token": token}, 200).value == token
 
 
-def test_a_jwt_that_names_its_tenant_twice_is_not_taken(fetch: Fetch) -> None:
-    claims = f'{{"tenant_id": "another", "tenant_id": "{TENANT.tenant_id}"}}'
-    encoded = base64.urlsafe_b64encode(claims.encode()).decode().rstrip("=")
-    token = f"{jwt().partition('.')[0]}.{encoded}.c2lnbmF0dXJl"
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, json=ANSWER | {"access_token": token})
+def test_a_jwt_that_names_its_tenant_twice_is_not_taken() -> None:
+    claims = f'{{"tenant_id": "another", "tenant_id": "{TENANT.tenant_id}"}}'.encode()
 
-        with pytest.raises(TokenInvalid, match="claims can't be read"):
-            fetch()
+    with pytest.raises(TokenInvalid, match="claims can't be read"):
+        answered(ANSWER | {"access_token": token_with(HEADER, claims)}, 200)
 
 
-def test_a_tenant_in_a_token_is_not_shown_where_it_is_our_secret(fetch: Fetch) -> None:
-    secret = "0b9c1f4e-52e0-46c7-b684-df894d4b8a5b"
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, json=ANSWER | {"access_token": jwt(tenant_id=secret)})
+def test_a_tenant_in_a_token_is_not_shown_where_it_is_our_secret() -> None:
+    answer = ANSWER | {"access_token": jwt(tenant_id=OF_ANOTHER)}
 
-        with pytest.raises(WrongTenant) as raised:
-            fetch(credentials=replace(CREDENTIALS, client_secret=secret))
+    with pytest.raises(WrongTenant) as raised:
+        answered(answer, 200, client_secret=OF_ANOTHER)
 
-    assert secret not in str(raised.value)
+    assert OF_ANOTHER not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -664,10 +583,9 @@ def test_a_tenant_in_a_token_is_not_shown_where_it_is_our_secret(fetch: Fetch) -
         pytest.param(None, {"tenant_id": "anything"}, id="no tenant asked for"),
     ],
 )
-def test_our_own_token_is_taken(
-    tenant_id: str | None, claims: dict[str, str], fetch: Fetch
-) -> None:
-    with responses.RequestsMock() as mock:
-        mock.post(ENDPOINT, json=ANSWER | {"access_token": jwt(**claims)})
+def test_our_own_token_is_taken(tenant_id: str | None, claims: dict[str, str]) -> None:
+    token = jwt(**claims)
 
-        assert fetch(tenant=replace(TENANT, tenant_id=tenant_id)).value == jwt(**claims)
+    asking = replace(TENANT, tenant_id=tenant_id)
+
+    assert answered(ANSWER | {"access_token": token}, 200, tenant=asking).value == token

@@ -4,29 +4,25 @@ import json
 
 import pytest
 
-from local.authorization_server import SCOPES, Fault, VismaConnect
-from tests.helpers.account import Account, Run, tenant_id
+from local.authorization_server import SCOPES
+from tests.helpers.account import Account, Run, tenant_id, token_fault
 
 SHARED_TOKEN = "opaque-token-that-a-gateway-gave-twice"
 
 
-def answer_always(visma_connect: VismaConnect, *tenants: str) -> None:
-    body = {"access_token": SHARED_TOKEN, "token_type": "Bearer", "expires_in": 3600}
+def answer_always(account: Account, *tenants: str) -> None:
     for tenant in tenants:
-        fault = Fault(status=200, body=json.dumps(body).encode())
-        visma_connect.faults[tenant_id(tenant)] = fault
+        account.visma_connect.faults[tenant_id(tenant)] = token_fault(SHARED_TOKEN)
 
 
 def without_tenant(account: Account, name: str, **members: str) -> None:
     account.put_document(name, json.dumps({"scope": SCOPES[0]} | members))
 
 
-def test_one_token_is_not_stored_for_two_tenants_in_a_run(
-    account: Account, run: Run, visma_connect: VismaConnect
-) -> None:
+def test_one_token_is_not_stored_for_two_tenants_in_a_run(account: Account, run: Run) -> None:
     for name in ("acme", "globex", "initech"):
         account.configure(name)
-    answer_always(visma_connect, "acme", "globex")
+    answer_always(account, "acme", "globex")
 
     report = run()
 
@@ -40,11 +36,10 @@ def test_one_token_is_not_stored_for_two_tenants_in_a_run(
 
 @pytest.mark.parametrize("event", [{"tenants": ["globex"]}, {"probe": "globex"}], ids=json.dumps)
 def test_a_token_that_the_ledger_knows_for_another_tenant_is_refused(
-    event: object, account: Account, run: Run, visma_connect: VismaConnect
+    event: object, account: Account, run: Run
 ) -> None:
-    account.configure("acme")
-    account.configure("globex")
-    answer_always(visma_connect, "acme", "globex")
+    account.configure("acme", "globex")
+    answer_always(account, "acme", "globex")
     run({"tenants": ["acme"]})
 
     report = run(event)
@@ -54,10 +49,10 @@ def test_a_token_that_the_ledger_knows_for_another_tenant_is_refused(
 
 
 def test_a_token_from_before_a_tenant_was_moved_to_another_company_is_refused(
-    account: Account, run: Run, visma_connect: VismaConnect
+    account: Account, run: Run
 ) -> None:
     account.configure("acme")
-    answer_always(visma_connect, "acme", "globex")
+    answer_always(account, "acme", "globex")
     run()
     account.configure("acme", tenant_id=tenant_id("globex"))
 
@@ -66,32 +61,28 @@ def test_a_token_from_before_a_tenant_was_moved_to_another_company_is_refused(
     assert [one["reason"] for one in report["failures"]] == ["WrongTenant"]
 
 
-def test_a_tenant_may_get_its_own_token_again(
-    account: Account, run: Run, visma_connect: VismaConnect
-) -> None:
+def test_a_tenant_may_get_its_own_token_again(account: Account, run: Run) -> None:
     account.configure("acme")
-    answer_always(visma_connect, "acme")
+    answer_always(account, "acme")
     run()
 
     assert run({"force": True})["issued"] == 1
 
 
-def test_two_names_of_one_company_may_share_a_token(
-    account: Account, run: Run, visma_connect: VismaConnect
-) -> None:
+def test_two_names_of_one_company_may_share_a_token(account: Account, run: Run) -> None:
     account.configure("acme")
     account.configure("acme-invoices", tenant_id=tenant_id("acme"))
-    answer_always(visma_connect, "acme")
+    answer_always(account, "acme")
 
     assert run()["issued"] == 2
 
 
 @pytest.mark.parametrize("purpose", ["", "[]", "{}", "null", "[" * 9000])
 def test_a_record_with_an_odd_purpose_knows_no_owner(
-    purpose: str, account: Account, run: Run, visma_connect: VismaConnect
+    purpose: str, account: Account, run: Run
 ) -> None:
     account.configure("acme")
-    answer_always(visma_connect, "acme")
+    answer_always(account, "acme")
     run()
     account.dynamodb.update_item(
         TableName="ledger",
@@ -108,15 +99,14 @@ def test_a_record_with_an_odd_purpose_knows_no_owner(
 
 @pytest.mark.parametrize("same", [True, False], ids=["the same token", "one of its own"])
 def test_a_jwt_of_a_company_that_another_asks_for_is_nobody_elses(
-    account: Account, run: Run, visma_connect: VismaConnect, *, same: bool
+    account: Account, run: Run, *, same: bool
 ) -> None:
     without_tenant(account, "acme")
     account.configure("globex")
     for asked in (None, tenant_id("globex")):
         claims = {"tenant_id": tenant_id("globex").upper(), "jti": "" if same else str(asked)}
-        token = visma_connect.sign(claims)
-        body = {"access_token": token, "token_type": "Bearer", "expires_in": 3600}
-        visma_connect.faults[asked] = Fault(status=200, body=json.dumps(body).encode())
+        token = account.visma_connect.sign(claims)
+        account.visma_connect.faults[asked] = token_fault(token)
 
     report = run()
 
@@ -126,28 +116,22 @@ def test_a_jwt_of_a_company_that_another_asks_for_is_nobody_elses(
     assert account.tokens().keys() == {"globex"}
 
 
-def test_a_jwt_that_names_its_tenant_needs_no_ledger(
-    account: Account, run: Run, visma_connect: VismaConnect
-) -> None:
+def test_a_jwt_that_names_its_tenant_needs_no_ledger(account: Account, run: Run) -> None:
     without_tenant(account, "acme")
-    token = visma_connect.sign({"tenant_id": tenant_id("acme")})
-    body = {"access_token": token, "token_type": "Bearer", "expires_in": 3600}
-    fault = Fault(status=200, body=json.dumps(body).encode())
-    visma_connect.faults |= {None: fault, tenant_id("acme"): fault}
+    token = account.visma_connect.sign({"tenant_id": tenant_id("acme")})
+    fault = token_fault(token)
+    account.visma_connect.faults |= {None: fault, tenant_id("acme"): fault}
     run()
     account.configure("acme")
 
     assert run()["issued"] == 1
 
 
-def test_a_token_without_tenant_is_not_shared_between_clients(
-    account: Account, run: Run, visma_connect: VismaConnect
-) -> None:
+def test_a_token_without_tenant_is_not_shared_between_clients(account: Account, run: Run) -> None:
     account.add_client("sales")
     without_tenant(account, "acme")
     without_tenant(account, "globex", client="sales")
-    body = {"access_token": SHARED_TOKEN, "token_type": "Bearer", "expires_in": 3600}
-    visma_connect.faults[None] = Fault(status=200, body=json.dumps(body).encode())
+    account.visma_connect.faults[None] = token_fault(SHARED_TOKEN)
 
     report = run()
 

@@ -113,20 +113,13 @@ def test_a_token_is_due_at_its_floor_at_the_latest() -> None:
     assert issued_of("acme", 30) == minutes(30) - minutes(22)
 
 
-@pytest.mark.parametrize("life", [1, 10, 22])
-def test_a_lifetime_too_short_for_the_floor_is_due_at_once(life: float) -> None:
-    record = make_record("acme", life=life)
-
-    assert record.issued is not None
-    assert is_too_short(record.issued, SETTINGS)
-    assert renew_at("acme", record.issued, SETTINGS) <= NOW
-
-
-def test_a_lifetime_of_a_minute_more_is_not_too_short() -> None:
-    issued = make_record("acme", life=23).issued
+@pytest.mark.parametrize(("life", "too_short"), [(1, True), (10, True), (22, True), (23, False)])
+def test_a_lifetime_too_short_for_the_floor_is_due_at_once(life: float, *, too_short: bool) -> None:
+    issued = make_record("acme", life=life).issued
 
     assert issued is not None
-    assert not is_too_short(issued, SETTINGS)
+    assert is_too_short(issued, SETTINGS) is too_short
+    assert (renew_at("acme", issued, SETTINGS) <= NOW) is too_short
 
 
 def test_a_lifetime_of_a_day_is_renewed_after_ten_to_twelve_hours() -> None:

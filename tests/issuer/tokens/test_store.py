@@ -2,13 +2,11 @@ import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from tests.helpers.account import ended_pacer, fast_pacer
+from tests.helpers.account import NOBODY, ended_pacer, fast_pacer, make_client
 from token_issuer.errors import (
     IssuerError,
     ParameterUnwritable,
@@ -35,17 +33,6 @@ TOKEN = AccessToken(
 )
 
 
-def make_ssm(endpoint: str | None = None) -> "SSMClient":
-    return boto3.client(
-        "ssm",
-        endpoint_url=endpoint,
-        region_name="eu-north-1",
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",
-        config=Config(retries={"total_max_attempts": 1}),
-    )
-
-
 def store_of(ssm: "SSMClient") -> TokenStore:
     return TokenStore(ssm, KEY, writes=fast_pacer(), reads=fast_pacer())
 
@@ -54,8 +41,20 @@ def store(ssm: "SSMClient") -> int:
     return store_of(ssm).put("/visma/tokens/acme", TOKEN)
 
 
+def refused(code: str, message: str = "") -> IssuerError:
+    """Return the failure of a token that Parameter Store refuses each time."""
+    ssm = make_client("ssm")
+    status = 500 if code == "InternalServerError" else 400
+    with Stubber(ssm) as stubber:
+        for _ in range(ATTEMPTS):
+            stubber.add_client_error("put_parameter", code, message, http_status_code=status)
+        with pytest.raises(IssuerError) as caught:
+            store(ssm)
+    return caught.value
+
+
 def test_the_request_is_exactly_this() -> None:
-    ssm = make_ssm()
+    ssm = make_client("ssm")
     with Stubber(ssm) as stubber:
         request = {
             "Name": "/visma/tokens/acme",
@@ -93,34 +92,19 @@ def test_the_request_is_exactly_this() -> None:
 def test_an_answer_of_aws_has_a_name_and_is_not_quoted(
     code: str, failure: type[StoreFailed]
 ) -> None:
-    ssm = make_ssm()
-    with Stubber(ssm) as stubber:
-        for _ in range(ATTEMPTS):
-            stubber.add_client_error(
-                "put_parameter",
-                code,
-                "Value 'opaque-token' is not valid",
-                http_status_code=500 if code == "InternalServerError" else 400,
-            )
+    error = refused(code, "Value 'opaque-token' is not valid")
 
-        with pytest.raises(IssuerError) as caught:
-            store(ssm)
-
-    assert type(caught.value) is failure
-    assert caught.value.detail == f"Writing /visma/tokens/acme failed: {code}"
-    assert "opaque-token" not in "".join(traceback.format_exception(caught.value))
+    assert type(error) is failure
+    assert error.detail == f"Writing /visma/tokens/acme failed: {code}"
+    assert "opaque-token" not in "".join(traceback.format_exception(error))
 
 
 @pytest.mark.parametrize("code", ["opaque-token", "eyJhbGciOiJSUzI1NiJ9.e30.c2ln", "a" * 81, ""])
 def test_what_is_no_name_of_a_failure_is_not_quoted(code: str) -> None:
-    ssm = make_ssm()
-    with Stubber(ssm) as stubber:
-        stubber.add_client_error("put_parameter", code)
+    error = refused(code)
 
-        with pytest.raises(StoreUnavailable) as caught:
-            store(ssm)
-
-    assert caught.value.detail == "Writing /visma/tokens/acme failed: MalformedAnswer"
+    assert isinstance(error, StoreUnavailable)
+    assert error.detail == "Writing /visma/tokens/acme failed: MalformedAnswer"
 
 
 @pytest.mark.parametrize(
@@ -132,19 +116,15 @@ def test_what_is_no_name_of_a_failure_is_not_quoted(code: str) -> None:
     ],
 )
 def test_of_what_parameter_store_passes_on_only_a_name_is_told(message: str, told: str) -> None:
-    ssm = make_ssm()
-    with Stubber(ssm) as stubber:
-        stubber.add_client_error("put_parameter", "InvalidKeyId", message)
+    error = refused("InvalidKeyId", message)
 
-        with pytest.raises(StoreDenied) as caught:
-            store(ssm)
-
-    assert caught.value.detail == f"Writing /visma/tokens/acme failed: {told}"
+    assert isinstance(error, StoreDenied)
+    assert error.detail == f"Writing /visma/tokens/acme failed: {told}"
 
 
 def test_an_unreachable_store_is_unavailable() -> None:
     with pytest.raises(StoreUnavailable, match="EndpointConnectionError") as caught:
-        store(make_ssm("http://127.0.0.1:1"))
+        store(make_client("ssm", NOBODY))
 
     assert "During handling" not in "".join(traceback.format_exception(caught.value))
 
@@ -157,7 +137,7 @@ NAMES = [f"/visma/tokens/t{number:02}" for number in range(12)]
 @pytest.fixture
 def stored() -> "Iterator[SSMClient]":
     with mock_aws():
-        ssm = make_ssm()
+        ssm = make_client("ssm")
         for name in NAMES:
             ssm.put_parameter(Name=name, Value="t", Type="SecureString")
         ssm.put_parameter(Name=NAMES[11], Value="t", Type="SecureString", Overwrite=True)
@@ -171,7 +151,7 @@ def test_versions_are_read_ten_at_a_time(stored: "SSMClient") -> None:
 
 
 def test_tokens_are_not_decrypted_for_their_versions() -> None:
-    ssm = make_ssm()
+    ssm = make_client("ssm")
     with Stubber(ssm) as stubber:
         request = {"Names": NAMES[:1], "WithDecryption": False}
         stubber.add_response("get_parameters", {"Parameters": []}, request)
@@ -181,7 +161,7 @@ def test_tokens_are_not_decrypted_for_their_versions() -> None:
 
 def test_versions_that_cannot_be_read_are_said() -> None:
     with pytest.raises(TokensUnchecked, match="EndpointConnectionError"):
-        store_of(make_ssm("http://127.0.0.1:1")).versions(NAMES)
+        store_of(make_client("ssm", NOBODY)).versions(NAMES)
 
 
 def test_without_time_nothing_is_read_or_deleted(stored: "SSMClient") -> None:
@@ -204,7 +184,7 @@ def test_what_is_deleted_is_gone_and_what_is_gone_is_no_failure(stored: "SSMClie
 
 
 def test_ten_that_cannot_be_deleted_stop_no_other() -> None:
-    ssm = make_ssm()
+    ssm = make_client("ssm")
     with Stubber(ssm) as stubber:
         stubber.add_client_error("delete_parameters", "AccessDeniedException")
         stubber.add_response("delete_parameters", {"DeletedParameters": [NAMES[10]]})

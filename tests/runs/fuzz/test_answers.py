@@ -1,6 +1,5 @@
 """A token endpoint sends whatever bytes it likes, in pieces, and hangs up or doesn't."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,24 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.authorization_server import SCOPES
-from tests.helpers.account import credentials
+from tests.helpers.account import credentials, token_body
+from tests.helpers.facts import make_tenant
 from tests.helpers.raw_server import END, RawServer, Sent, raw_server
 from tests.runs.fuzz import cases
 from token_issuer.errors import IssuerError
-from token_issuer.tenants.documents import Tenant
 from token_issuer.tokens.endpoint import CONNECT_SECONDS, TokenEndpoint
 from token_issuer.tokens.oauth import fetch_token
 
 ANSWER_SECONDS = 0.05
-TENANT = Tenant(
-    name="acme",
-    tenant_id=END.decode().partition("=")[2],
-    scope=SCOPES[0],
-    client="default",
-    enabled=True,
-    document="/visma/tenants/acme",
-)
-TOKEN = {"access_token": "opaque-token", "token_type": "Bearer", "expires_in": 3600}
+TENANT = make_tenant("acme", tenant_id=END.decode().partition("=")[2], scope=SCOPES[0])
 
 numbers = (
     st.integers(-(10**6), 10**6)
@@ -63,7 +54,7 @@ odd_status = st.tuples(
 good_status = st.just(b"HTTP/1.1 200 OK\r\n")
 status = st.one_of(good_status, good_status, good_status, odd_status)
 bodies = st.one_of(
-    st.just(json.dumps(TOKEN).encode()),
+    st.just(token_body("opaque-token")),
     st.sampled_from([b'{"error": "invalid_client"}', b"{}", b"[]", b"", b"<html>", b"[" * 5000]),
     st.binary(max_size=60),
 )

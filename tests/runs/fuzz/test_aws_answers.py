@@ -8,16 +8,14 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
-from botocore.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.helpers.account import fast_pacer
+from tests.helpers.account import fast_pacer, make_client
 from tests.helpers.fuzzed_values import objects, spelled, values
-from tests.issuer.ledger.test_table import FAILURE, NOW, RECORD
+from tests.helpers.ledger_records import FAILED, NOW, RECORD
 from tests.runs.fuzz import cases
 from token_issuer.clients.secrets_manager import ClientSecrets
 from token_issuer.errors import (
@@ -26,7 +24,7 @@ from token_issuer.errors import (
     IssuerError,
     TenantsUnreadable,
 )
-from token_issuer.ledger.records import ClientRecord, Record
+from token_issuer.ledger.records import ClientRecord
 from token_issuer.ledger.table import Ledger
 from token_issuer.reporting.events import Events, removed
 from token_issuer.tenants.parameters import TenantDocuments
@@ -88,9 +86,7 @@ CALLS: dict[str, Call] = {
     "an event": lambda aws: put(Events(lambda: aws.events, "issuer")),
     "the ledger": lambda aws: Ledger(aws.dynamodb, "ledger").read(),
     "a record": lambda aws: Ledger(aws.dynamodb, "ledger").record_token(RECORD, None),
-    "a failure": lambda aws: Ledger(aws.dynamodb, "ledger").record_failure(
-        Record(tenant="acme", client="default", attempted_at=NOW, failure=FAILURE)
-    ),
+    "a failure": lambda aws: Ledger(aws.dynamodb, "ledger").record_failure(FAILED),
     "a client": lambda aws: Ledger(aws.dynamodb, "ledger").record_client(ClientRecord(client="a")),
 }
 
@@ -125,13 +121,7 @@ def clients() -> Any:  # noqa: ANN401  clients of four kinds
         return AWSResponse(request.url, status, headers, Body(body))
 
     for name in ("ssm", "secretsmanager", "dynamodb", "events"):
-        client: Any = boto3.client(
-            name,
-            region_name="eu-north-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-            config=Config(retries={"total_max_attempts": 1}),
-        )
+        client = make_client(name)
         client.meta.events.register("before-send", send)
         setattr(aws, name, client)
     return aws

@@ -6,24 +6,17 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.helpers.account import token_answer
+from tests.helpers.fuzzed_inputs import changed, changes, client_secrets, events, parameters
 from tests.helpers.fuzzed_table import Value
 from tests.helpers.fuzzed_world import SECRET, TENANTS, World, configured, later
 from tests.runs.fuzz import cases
-from tests.runs.fuzz.test_documents import parameters
-from tests.runs.fuzz.test_events import events
-from tests.runs.fuzz.test_ledger_items import changed, changes
-from tests.runs.fuzz.test_secrets import contents
 from token_issuer.clients.credentials import CURRENT, PENDING, PREVIOUS
 from token_issuer.errors import EventInvalid
 from token_issuer.tenants.invocation import Invocation, parse_invocation
 from token_issuer.tokens.oauth import Answer
 
-ISSUED = Answer(
-    status=200, body=b'{"access_token": "t", "token_type": "Bearer", "expires_in": 3600}'
-)
-ANOTHER = Answer(
-    status=200, body=b'{"access_token": "u", "token_type": "Bearer", "expires_in": 3600}'
-)
+ISSUED, ANOTHER = token_answer("t"), token_answer("u")
 answers = st.sampled_from(
     [
         ISSUED,
@@ -33,8 +26,9 @@ answers = st.sampled_from(
         Answer(status=503, body=b"", retry_after="1"),
     ]
 )
+contents = client_secrets | st.just(SECRET)
 secrets = st.dictionaries(
-    st.sampled_from([CURRENT, PENDING, PREVIOUS, "mine"]), contents | st.just(SECRET), min_size=1
+    st.sampled_from([CURRENT, PENDING, PREVIOUS, "mine"]), contents, min_size=1
 )
 items = st.builds(changed, changes)
 WELL = [*map(configured, TENANTS)]

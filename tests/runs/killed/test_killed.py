@@ -20,9 +20,8 @@ from local.authorization_server import SCOPES, VismaConnect, make_app, serving_w
 from tests.conftest import PROJECT, Show, counts
 from tests.helpers.account import (
     CLIENT_SECRET,
-    CREDENTIALS,
-    ENVIRONMENT,
     Account,
+    behind,
     tenant_id,
 )
 from tests.helpers.scripted_aws import ScriptedAws
@@ -146,19 +145,7 @@ def place() -> Iterator[Place]:
         wire, aws, visma_connect = Wire(NAMES), ScriptedAws(), ManyLifetimes()
         aws.url = stack.enter_context(serving_wsgi(wire.around(aws)))
         visma_connect.url = stack.enter_context(serving_wsgi(wire.around(make_app(visma_connect))))
-        variables = (
-            ENVIRONMENT
-            | CREDENTIALS
-            | {
-                "AWS_ENDPOINT_URL": aws.url,
-                "TOKEN_ENDPOINT": visma_connect.token_endpoint,
-            }
-        )
-        for name, value in variables.items():
-            environment.setenv(name, value)
-        for made in (handler.aws_clients, handler.events_client):
-            made.cache_clear()  # they know the endpoint that was set when they were made
-            stack.callback(made.cache_clear)
+        stack.enter_context(behind(aws.url, environment, visma_connect.token_endpoint))
         yield Place(wire=wire, aws=aws, visma_connect=visma_connect, environment=environment)
 
 

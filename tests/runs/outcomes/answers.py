@@ -10,7 +10,7 @@ from functools import partial
 
 from local.authorization_server import SCOPES, Fault
 from tests.helpers.account import tenant_id
-from tests.helpers.scene import ALL, ECHO, Case, Scene
+from tests.helpers.scene import ALL, ECHO, Case, Scene, hitting
 
 ACME = frozenset({"acme"})
 ECHOED = ECHO.encode()
@@ -68,16 +68,9 @@ def answers(  # noqa: PLR0913  what a server may answer has this many parts
         for tenant in hit:  # whoever goes first, which is drawn by lot
             scene.answer(Fault(status=status, body=content, headers=sent), tenant)
 
-    return Case(
-        words=words,
-        arrange=arrange,
-        reason=reason,
-        detail=detail,
-        failures=hit if reason else frozenset(),
-        kept=hit if reason else frozenset(),
-        warning=warning,
-        lifetime=lifetime,
-    )
+    if reason:
+        return hitting(hit, words, arrange, reason, detail)
+    return Case(words=words, arrange=arrange, warning=warning, lifetime=lifetime)
 
 
 def redirect(status: int) -> Case:
@@ -86,14 +79,12 @@ def redirect(status: int) -> Case:
         elsewhere = f"http://localhost:{port}/connect/token"
         scene.answer(Fault(status=status, body=ECHOED, headers={"Location": elsewhere}))
 
-    return Case(
-        words=f"HTTP {status} to another host",
-        arrange=arrange,
-        reason="AnswerInvalid",
-        detail=f"HTTP {status}, is a redirect",
-        failures=ACME,
-        kept=ACME,
-    )
+    words, detail = f"HTTP {status} to another host", f"HTTP {status}, is a redirect"
+    return hitting(ACME, words, arrange, "AnswerInvalid", detail)
+
+
+def outage(words: str, status: int, body: bytes = ECHOED) -> Case:
+    return answers(words, "EndpointUnavailable", f"HTTP {status}", status=status, body=body)
 
 
 def to_be_left_alone() -> Case:
@@ -122,8 +113,17 @@ def quoting(said: Callable[[Scene], str]) -> Body:
     return lambda scene: error(f"invalid_request: {said(scene)}")
 
 
+def describing(said: Callable[[Scene], str]) -> Body:
+    """Return an error whose description quotes something."""
+    return lambda scene: error("invalid_request", error_description=said(scene))
+
+
+def refusal(words: str, detail: str, body: Body | bytes, status: int = 400) -> Case:
+    return answers(words, "TokenRefused", detail, status=status, body=body)
+
+
 def refused(code: str) -> Case:
-    return answers(f"400 {code}", "TokenRefused", code, status=400, body=error(code))
+    return refusal(f"400 {code}", code, error(code))
 
 
 def lifetime(words: str, expires_in: object, detail: str = "") -> Case:
@@ -178,6 +178,7 @@ def twice(scene: Scene) -> bytes:
     return f'{{"access_token": "{first}", "expires_in": 60, "access_token": "{second}"}}'.encode()
 
 
+OURS, NO_TOKEN = tenant_id("acme"), token_answer(access_token=WITHOUT)
 DEBUG, LISTED = json.dumps({"debug": ECHO}).encode(), json.dumps(["access_token", ECHO]).encode()
 RANDOM = secrets.token_urlsafe(8192)
 
@@ -189,18 +190,9 @@ STATUSES = [
         answers(f"HTTP {status} without OAuth", "AnswerInvalid", f"HTTP {status}", status=status)
         for status in (401, 403, 404)
     ),
-    *(
-        answers(f"HTTP {status}", "EndpointUnavailable", f"HTTP {status}", status=status)
-        for status in (429, 500, 502, 503)
-    ),
+    *(outage(f"HTTP {status}", status) for status in (429, 500, 502, 503)),
     to_be_left_alone(),
-    answers(
-        "HTTP 503 with an OAuth error",
-        "EndpointUnavailable",
-        "HTTP 503",
-        status=503,
-        body=error("invalid_client"),
-    ),
+    outage("HTTP 503 with an OAuth error", 503, error("invalid_client")),
 ]
 
 BODIES = [
@@ -218,12 +210,7 @@ BODIES = [
 ]
 
 ERRORS = [
-    answers(
-        "200 with error",
-        "TokenRefused",
-        "invalid_tenant",
-        body=token_answer(error="invalid_tenant"),
-    ),
+    refusal("200 with error", "invalid_tenant", token_answer(error="invalid_tenant"), 200),
     answers("400 without error", "AnswerInvalid", "neither a token", status=400, body=DEBUG),
     answers("201 with a token", None, "", status=201, body=token_answer()),
     answers("206 without a token", "AnswerInvalid", "HTTP 206", status=206, body=DEBUG),
@@ -246,12 +233,8 @@ ERRORS = [
     refused("invalid_scope"),
     refused("invalid_tenant"),
     refused("invalid_moon_phase"),
-    answers(
-        "403 unauthorized_client",
-        "TokenRefused",
-        "unauthorized_client",
-        status=403,
-        body=error("unauthorized_client"),
+    refusal(
+        "403 unauthorized_client", "unauthorized_client", error("unauthorized_client"), status=403
     ),
     *(
         answers(f"error is {words} beside a token", None, body=token_answer(error=value))
@@ -282,79 +265,38 @@ ERRORS = [
         answers(
             f"an error that is {words}", "AnswerInvalid", "neither", status=400, body=error(code)
         )
-        for words, code in (
-            ("a number", 7),
-            ("a list", ["invalid_tenant"]),
-            ("empty", ""),
-        )
+        for words, code in (("a number", 7), ("a list", ["invalid_tenant"]), ("empty", ""))
     ),
-    answers(
+    refusal(
         "a description that quotes the secret",
-        "TokenRefused",
         "invalid_request: [withheld",
-        status=400,
-        body=lambda scene: error("invalid_request", error_description=f"got {scene.secrets[0]}"),
+        describing(lambda scene: f"got {scene.secrets[0]}"),
     ),
-    answers(
+    refusal(
         "a description that quotes a token",
-        "TokenRefused",
         "invalid_request: the token […]",
-        status=400,
-        body=lambda scene: error(
-            "invalid_request", error_description=f"the token {scene.token()} is revoked"
-        ),
+        describing(lambda scene: f"the token {scene.token()} is revoked"),
     ),
     *(
-        answers(
-            f"{words} in the error",
-            "TokenRefused",
-            "[withheld",
-            status=400,
-            body=quoting(said),
-        )
+        refusal(f"{words} in the error", "[withheld", quoting(said))
         for words, said in (
             ("the client secret", lambda scene: scene.secrets[0]),
             ("the client's id and secret", lambda scene: f"default-id:{scene.secrets[0]}"),
             ("half of the client secret", lambda scene: scene.secrets[0][:20]),
         )
     ),
-    answers(
-        "a token in the error",
-        "TokenRefused",
-        "invalid_request: […]",
-        status=400,
-        body=quoting(lambda scene: scene.token()),
-    ),
-    answers(
+    refusal("a token in the error", "invalid_request: […]", quoting(lambda scene: scene.token())),
+    refusal(
         "19 KB of text in the error",
-        "TokenRefused",
         "many words and",
-        status=400,
-        body=json.dumps({"error": "many words and " * 1300}).encode(),
+        json.dumps({"error": "many words and " * 1300}).encode(),
     ),
-    answers(
-        "control characters in the error",
-        "TokenRefused",
-        "[…]",
-        status=400,
-        body=error("\x1b[2J\u202ered\u0000"),
-    ),
-    answers(
-        "a secret as the error",
-        "TokenRefused",
-        "[withheld",
-        status=400,
-        body=lambda scene: error(scene.secrets[0]),
-    ),
+    refusal("control characters in the error", "[…]", error("\x1b[2J\u202ered\u0000")),
+    refusal("a secret as the error", "[withheld", lambda scene: error(scene.secrets[0])),
 ]
 
 TOKENS = [
-    answers(
-        "no access_token",
-        "AnswerInvalid",
-        "neither a token nor",
-        body=token_answer(access_token=WITHOUT),
-    ),
+    answers("no access_token", "AnswerInvalid", "neither a token nor", body=NO_TOKEN),
     bad_token("that is null", None),
     bad_token("that is empty", ""),
     bad_token("that is a number", 7),
@@ -395,29 +337,19 @@ TOKENS = [
     jwt_of(
         "for another tenant",
         "WrongTenant",
-        f"for a tenant_id {tenant_id('globex')}, not {tenant_id('acme')}",
+        f"for a tenant_id {tenant_id('globex')}, not {OURS}",
         tenant_id=tenant_id("globex"),
     ),
-    jwt_of(
-        "for a tenant that is a list",
-        "WrongTenant",
-        "of another kind",
-        tenant_id=[tenant_id("acme")],
-    ),
+    jwt_of("for a tenant that is a list", "WrongTenant", "of another kind", tenant_id=[OURS]),
     jwt_of("for the tenant in upper case", None, "", tenant_id=tenant_id("acme").upper()),
     jwt_of(
         "for another client",
         "WrongTenant",
         "another client_id",
-        tenant_id=tenant_id("acme"),
+        tenant_id=OURS,
         client_id="sales-id",
     ),
-    answers(
-        "a JWT whose claims can't be read",
-        "TokenInvalid",
-        "whose claims can't be read",
-        body=token_answer(access_token=unreadable_claims),
-    ),
+    bad_token("with claims that can't be read", unreadable_claims, "whose claims can't be read"),
     *(
         of_globex_with_header(words, header, "WrongTenant", "for a tenant_id")
         for words, header in (

@@ -1,12 +1,12 @@
 """Client secrets that can't be read or used, or look as if they couldn't."""
 
 import json
-from collections.abc import Callable
 
 from tests.helpers.account import tenant_id
-from tests.helpers.scene import Case, Scene
+from tests.helpers.scene import Arrange, Case, Scene, hitting
 
 CLIENT_ID, CLIENT_SECRET = "default-id", "the-very-secret-of-this-case"
+NAME = "visma/clients/default"
 HIT = frozenset({"acme", "globex"})  # the client's tenants; hooli has another client
 
 
@@ -17,43 +17,23 @@ def secret(words: str, value: str | bytes | dict[str, object], detail: str) -> C
         scene.replace_secret(content)
         scene.secrets.append(CLIENT_SECRET)
 
-    return Case(
-        words=words,
-        arrange=arrange,
-        reason="ClientSecretInvalid",
-        detail=detail,
-        failures=HIT,
-        kept=HIT,
-    )
+    return hitting(HIT, words, arrange, "ClientSecretInvalid", detail)
+
+
+def unread(words: str, detail: str, arrange: Arrange) -> Case:
+    return hitting(HIT, words, arrange, "ClientSecretUnreadable", detail)
 
 
 def unreadable(words: str, code: str) -> Case:
-    return Case(
-        words=words,
-        arrange=lambda scene: scene.aws.fail(
-            "GetSecretValue", code, SecretId="visma/clients/default"
-        ),
-        reason="ClientSecretUnreadable",
-        detail=f"Reading secret visma/clients/default failed: {code}",
-        failures=HIT,
-        kept=HIT,
-    )
+    def arrange(scene: Scene) -> None:
+        scene.aws.fail("GetSecretValue", code, SecretId=NAME)
 
-
-def without_value(words: str, state: str, arrange: Callable[[Scene], object]) -> Case:
-    return Case(
-        words=words,
-        arrange=arrange,
-        reason="ClientSecretUnreadable",
-        detail=f"Secret visma/clients/default {state}",
-        failures=HIT,
-        kept=HIT,
-    )
+    return unread(words, f"Reading secret {NAME} failed: {code}", arrange)
 
 
 def drop_value(scene: Scene) -> None:
     scene.drop_secret()
-    scene.account.secretsmanager.create_secret(Name="visma/clients/default")
+    scene.account.secretsmanager.create_secret(Name=NAME)
 
 
 def beyond_latin_1(method: str) -> Case:
@@ -72,23 +52,16 @@ def beyond_latin_1(method: str) -> Case:
 BOTH: dict[str, object] = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 
 CLIENT_SECRETS = [
-    Case(
-        words="missing",
-        arrange=lambda scene: scene.drop_secret(),
-        reason="ClientSecretUnreadable",
-        detail="visma/clients/default failed: ResourceNotFoundException",
-        failures=HIT,
-        kept=HIT,
-    ),
+    unread("missing", f"{NAME} failed: ResourceNotFoundException", Scene.drop_secret),
     unreadable("denied", "AccessDeniedException"),
     unreadable("its key is denied", "DecryptionFailure"),
     unreadable("in a state that nobody knows", "InvalidRequestException"),
-    without_value(
+    unread(
         "scheduled for deletion",
-        "is scheduled for deletion",
-        lambda scene: scene.account.secretsmanager.delete_secret(SecretId="visma/clients/default"),
+        f"Secret {NAME} is scheduled for deletion",
+        lambda scene: scene.account.secretsmanager.delete_secret(SecretId=NAME),
     ),
-    without_value("without a value yet", "has no value yet", drop_value),
+    unread("without a value yet", f"Secret {NAME} has no value yet", drop_value),
     unreadable("throttled for good", "ThrottlingException"),
     secret("binary", json.dumps(BOTH).encode(), "is binary"),
     secret("not JSON but the bare secret", CLIENT_SECRET, "is not JSON"),

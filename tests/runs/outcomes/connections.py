@@ -6,7 +6,7 @@ import struct
 import threading
 
 from tests.helpers.broken_server import Break
-from tests.helpers.scene import ALL, ECHO, LOOSE_TOKEN, Case, Scene
+from tests.helpers.scene import ALL, ECHO, LOOSE_TOKEN, Case, Scene, hitting
 from tests.runs.outcomes.answers import token_answer
 
 ACME = frozenset({"acme"})
@@ -72,14 +72,7 @@ def bomb(start: bytes) -> bytes:
 
 
 def broken(words: str, reason: str, detail: str, fault: Break) -> Case:
-    return Case(
-        words=words,
-        arrange=lambda scene: scene.break_connection(fault),
-        reason=reason,
-        detail=detail,
-        failures=ACME,
-        kept=ACME,
-    )
+    return hitting(["acme"], words, lambda scene: scene.break_connection(fault), reason, detail)
 
 
 def served(words: str, *pieces: bytes) -> Case:
@@ -121,6 +114,7 @@ def failed(words: str, kind: str, fault: Break) -> Case:
     return broken(words, "EndpointUnavailable", f"endpoint failed: {kind}", fault)
 
 
+REFUSED = "endpoint failed: ConnectionRefusedError"
 MOVED = f"HTTP/1.1 302 Found\r\n{CLOSE}Location: http://127.0.0.1:9/\r\n".encode()
 HALF = OK + b"Content-Length: 900\r\n\r\n" + ECHO.encode()
 NO_EMPTY_LINE = OK + f'{{ "access_token": "{LOOSE_TOKEN}"}}\r\n\r\n'.encode()
@@ -147,14 +141,7 @@ LONG: dict[str, Break] = {
     "interim answers as fast as they go": pour(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
 }
 CONNECTIONS = [
-    Case(
-        words="a closed port",
-        arrange=closed_port,
-        reason="EndpointUnavailable",
-        detail="endpoint failed: ConnectionRefusedError",
-        failures=ALL,
-        kept=ALL,
-    ),
+    hitting(ALL, "a closed port", closed_port, "EndpointUnavailable", REFUSED),
     *(
         broken(words, "EndpointUnavailable", "did not answer in time", fault)
         for words, fault in SLOW.items()
@@ -173,11 +160,7 @@ CONNECTIONS = [
     ),
     failed("reset in the middle", "ConnectionResetError", reset),
     failed("closed without an answer", "RemoteDisconnected", once(b"")),
-    failed(
-        "closed in the middle",
-        "IncompleteRead",
-        once(HALF),
-    ),
+    failed("closed in the middle", "IncompleteRead", once(HALF)),
     broken("closed in the headers", "AnswerInvalid", "is empty", once(OK + b"Content-")),
     broken("headers that run into the body", "AnswerInvalid", "is empty", once(NO_EMPTY_LINE)),
     failed("no HTTP at all", "BadStatusLine", once(b"220 mail.example ESMTP\r\n")),

@@ -6,48 +6,33 @@ from typing import TYPE_CHECKING
 
 from local.authorization_server import SCOPES
 from tests.helpers.account import tenant_id
-from tests.helpers.scene import ALL, Case, Scene
+from tests.helpers.scene import ALL, Arrange, Case, Scene, hitting, raising
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm.literals import ParameterTypeType
 
 ACME = {"tenant_id": tenant_id("acme"), "scope": SCOPES[0]}
 PARAMETER, TENANT = "/visma/tenants/acme", "acme"
+NESTED, EMPTY = f"{PARAMETER}/eu", '{"tenants": {}}'
 
 
 def document(words: str, text: str | dict[str, object], detail: str, named: str = TENANT) -> Case:
     """Put a text, or members that acme's document has besides."""
     content = text if isinstance(text, str) else json.dumps(ACME | text)
-    return Case(
-        words=words,
-        arrange=lambda scene: scene.account.put_document("acme", content),
-        reason="DocumentInvalid",
-        detail=detail,
-        failures=frozenset({named}),
-        kept=frozenset({"acme"}),
-    )
+    return arranged(words, lambda scene: scene.account.put_document("acme", content), detail, named)
 
 
 def beside(words: str, name: str, text: str, detail: str, named: str) -> Case:
     """Put a parameter beside those of the tenants, which all stay well."""
-    return Case(
-        words=words,
-        arrange=lambda scene: scene.account.put_document(name, text),
-        reason="DocumentInvalid",
-        detail=detail,
-        failures=frozenset({named}),
-    )
+
+    def arrange(scene: Scene) -> None:
+        scene.account.put_document(name, text)
+
+    return hitting((), words, arrange, "DocumentInvalid", detail, named=[named])
 
 
-def arranged(words: str, arrange: Callable[[Scene], object], detail: str, *named: str) -> Case:
-    return Case(
-        words=words,
-        arrange=arrange,
-        reason="DocumentInvalid",
-        detail=detail,
-        failures=frozenset(named),
-        kept=frozenset({"acme"}),
-    )
+def arranged(words: str, arrange: Arrange, detail: str, *named: str) -> Case:
+    return hitting(["acme"], words, arrange, "DocumentInvalid", detail, named=named)
 
 
 def of_type(kind: "ParameterTypeType") -> Case:
@@ -58,7 +43,7 @@ def of_type(kind: "ParameterTypeType") -> Case:
     return arranged(f"a {kind}", arrange, f"its type is {kind}, not String", PARAMETER)
 
 
-def well(words: str, arrange: Callable[[Scene], object], kept: Iterable[str] = ()) -> Case:
+def well(words: str, arrange: Arrange, kept: Iterable[str] = ()) -> Case:
     return Case(words=words, arrange=arrange, kept=frozenset(kept))
 
 
@@ -73,25 +58,15 @@ def listing(words: str, code: str) -> Case:
             else None
         )
 
-    return Case(
-        words=words,
-        arrange=arrange,
-        reason="TenantsUnreadable",
-        detail=f"Listing /visma/tenants failed: {code}",
-        kept=ALL,
-        raises=True,  # since the ledger knows nobody
-    )
+    detail = f"Listing /visma/tenants failed: {code}"
+    return raising(words, arrange, "TenantsUnreadable", detail)  # since the ledger knows nobody
 
 
 def overlapping(words: str, tokens_path: str) -> Case:
-    return Case(
-        words=words,
-        arrange=lambda scene: scene.environment.setenv("TOKENS_PATH", tokens_path),
-        reason="SettingsInvalid",
-        detail="lie in one another",
-        kept=ALL,
-        raises=True,
-    )
+    def arrange(scene: Scene) -> None:
+        scene.environment.setenv("TOKENS_PATH", tokens_path)
+
+    return raising(words, arrange, "SettingsInvalid", "lie in one another")
 
 
 def more_tenants(count: int) -> Callable[[Scene], None]:
@@ -187,21 +162,16 @@ DOCUMENTS = [
         "packed-1, tenant initech: it is not a JSON object",
         "initech",
     ),
-    beside(
-        "a nested parameter",
-        "acme/eu",
-        json.dumps(ACME),
-        "it is not directly under",
-        "/visma/tenants/acme/eu",
-    ),
+    beside("a nested parameter", "acme/eu", json.dumps(ACME), "it is not directly under", NESTED),
     arranged("one name twice in one document", packed_twice, "in /visma/tenants/packed-1", TENANT),
     arranged("one name in two documents", packed_in_two, "packed-1 and in /visma/tenants", TENANT),
-    Case(
-        words="one name single and packed",
-        arrange=single_and_packed,
-        reason="DocumentInvalid",
-        detail="Tenant acme follows its own parameter; it is in /visma/tenants/acme and in /visma",
-        failures=frozenset({TENANT}),
+    hitting(
+        (),
+        "one name single and packed",
+        single_and_packed,
+        "DocumentInvalid",
+        "Tenant acme follows its own parameter; it is in /visma/tenants/acme and in /visma",
+        named=[TENANT],
     ),
     arranged(
         "one name packed, and alone where it can't be read",
@@ -212,11 +182,7 @@ DOCUMENTS = [
     ),
     of_type("SecureString"),
     of_type("StringList"),
-    well(
-        "an empty set",
-        lambda scene: scene.account.put_document("acme", '{"tenants": {}}'),
-        ["acme"],
-    ),
+    well("an empty set", lambda scene: scene.account.put_document("acme", EMPTY), ["acme"]),
     well("no document at all", no_documents, ALL),
     well("exactly ten parameters", more_tenants(7)),
     well("eleven parameters", more_tenants(8)),

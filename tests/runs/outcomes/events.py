@@ -1,35 +1,22 @@
 """Events that nobody understands, or that name tenants that can't be served."""
 
 import json
+from dataclasses import replace
 
 from tests.conftest import PROJECT
-from tests.helpers.scene import ALL, Case, Scene
+from tests.helpers.scene import ALL, Case, Scene, hitting, raising
 
 SCHEDULED = json.loads((PROJECT / "events/scheduled.json").read_text())
 
 
 def refused(words: str, event: object, detail: str) -> Case:
-    return Case(
-        words=words,
-        arrange=Scene.leave,
-        event=event,
-        reason="EventInvalid",
-        detail=detail,
-        kept=ALL,
-        raises=True,
-    )
+    return replace(raising(words, Scene.leave, "EventInvalid", detail), event=event)
 
 
 def unknown(words: str, event: object, kept: frozenset[str]) -> Case:
-    return Case(
-        words=words,
-        arrange=Scene.leave,
-        event=event,
-        reason="UnknownTenant",
-        detail="No tenant document configures initech",
-        failures=frozenset({"initech"}),
-        kept=kept,
-    )
+    detail = "No tenant document configures initech"
+    case = hitting(kept, words, Scene.leave, "UnknownTenant", detail, named=["initech"])
+    return replace(case, event=event)
 
 
 EVENTS = [

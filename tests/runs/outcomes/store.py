@@ -1,19 +1,18 @@
 """Parameter Store that doesn't take acme's token."""
 
 from tests.helpers.account import KEY_ARN
-from tests.helpers.scene import Case, Scene, previous
+from tests.helpers.scene import Case, Scene, hitting, previous
 
 ACME = "/visma/tokens/acme"
 
 
 def refused(words: str, code: str, reason: str, message: str = "", detail: str = "") -> Case:
-    return Case(
-        words=words,
-        arrange=lambda scene: scene.aws.fail("PutParameter", code, message, Name=ACME),
-        reason=reason,
-        detail=f"Writing {ACME} failed: {code}{detail}",
-        failures=frozenset({"acme"}),
-        kept=frozenset({"acme"}),
+    return hitting(
+        ["acme"],
+        words,
+        lambda scene: scene.aws.fail("PutParameter", code, message, Name=ACME),
+        reason,
+        f"Writing {ACME} failed: {code}{detail}",
     )
 
 
@@ -53,13 +52,12 @@ STORE = [
     refused(
         "a label on the oldest version", "ParameterMaxVersionLimitExceeded", "ParameterUnwritable"
     ),
-    Case(
-        words="a parameter of type String",
-        arrange=a_string,
-        reason="ParameterUnwritable",
-        detail=f"Writing {ACME} failed: HierarchyTypeMismatchException",
-        failures=frozenset({"acme"}),
-        kept=frozenset({"acme"}),
+    hitting(
+        ["acme"],
+        "a parameter of type String",
+        a_string,
+        "ParameterUnwritable",
+        f"Writing {ACME} failed: HierarchyTypeMismatchException",
     ),
     refused("a request that is not valid", "ValidationException", "ParameterUnwritable"),
 ]

@@ -2,20 +2,18 @@
 
 from typing import Any
 
-from tests.helpers.scene import ALL, Case, Scene
+from tests.helpers.scene import Case, Scene, raising
 
 RECORD: dict[str, Any] = {"Key": {"key": {"S": "tenant#acme"}}}
 LEASE: dict[str, Any] = {"Key": {"key": {"S": "lease"}}}
 
 
 def unreadable(words: str, operation: str, code: str, **members: Any) -> Case:  # noqa: ANN401  as AWS takes them
-    return Case(
-        words=words,
-        arrange=lambda scene: scene.aws.fail(operation, code, **members),
-        reason="LedgerUnreadable",
-        detail=f"failed: {code}",
-        raises=True,
-        kept=ALL,
+    return raising(
+        words,
+        lambda scene: scene.aws.fail(operation, code, **members),
+        "LedgerUnreadable",
+        f"failed: {code}",
     )
 
 

@@ -4,21 +4,21 @@ import json
 import time
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import cycle
 
 import pytest
 
 from local.authorization_server import SCOPES, VismaConnect
-from tests.helpers.account import tenant_id
+from tests.helpers.account import credentials, tenant_id
 from tests.helpers.broken_server import Break, BrokenServer, broken_server
+from tests.helpers.facts import make_tenant
 from tests.helpers.observation import observe
 from tests.helpers.scene import CLIENT_OF, call, opened_scene, previous
 from tests.runs.outcomes.connections import LONG, MOVED, OK, SLOW, bomb, once
-from token_issuer.clients.credentials import ClientCredentials
 from token_issuer.errors import IssuerError
 from token_issuer.limits.pacer import ATTEMPTS
-from token_issuer.tenants.documents import Tenant
 from token_issuer.tokens.endpoint import TokenEndpoint
 from token_issuer.tokens.oauth import fetch_token
 from token_issuer.tokens.receiving import ANSWER_BYTES
@@ -26,20 +26,8 @@ from token_issuer.tokens.receiving import ANSWER_BYTES
 TIMEOUT_SECONDS = 290  # of the function, with a period of five minutes
 MEGABYTE = 1024 * 1024
 BODY_BYTES = ANSWER_BYTES - 300  # the rest are headers
-TENANT = Tenant(
-    name="acme",
-    tenant_id=tenant_id("acme"),
-    scope=SCOPES[0],
-    client="default",
-    enabled=True,
-    document="/visma/tenants/acme",
-)
-CREDENTIALS = ClientCredentials(
-    client_id="default-id",
-    client_secret="a-secret" * 8,
-    auth_method="client_secret_basic",
-    version="v1",
-)
+TENANT = make_tenant("acme", tenant_id=tenant_id("acme"), scope=SCOPES[0])
+CREDENTIALS = replace(credentials("a-secret" * 8), auth_method="client_secret_basic")
 
 
 def body(content: str) -> Break:

@@ -336,6 +336,18 @@ def put_parameter(value: str, description: str, scene: Scene) -> None:
     )
 
 
+def said_by(act: Callable[[], object], scene: Scene) -> str:
+    """Return all that is said and sent meanwhile."""
+    scene.reset()
+    scene.forget()
+
+    def run() -> dict[str, Any]:
+        act()
+        return {}
+
+    return observe(run, scene.sent).said
+
+
 @pytest.mark.parametrize(
     "plant",
     [to_ledger, to_event_bus, to_secrets_manager, to_parameter_store],
@@ -345,29 +357,17 @@ def put_parameter(value: str, description: str, scene: Scene) -> None:
 def test_a_leak_in_a_request_is_seen(
     plant: Callable[[str, Scene], None], text: str, scene: Scene
 ) -> None:
-    scene.reset()
-    scene.forget()
+    said = said_by(lambda: plant(text, scene), scene)
 
-    def run() -> dict[str, Any]:
-        plant(text, scene)
-        return {}
-
-    observed = observe(run, scene.sent)
-
-    assert leaks(observed.said, [CLIENT_SECRET], [TOKEN])
+    assert leaks(said, [CLIENT_SECRET], [TOKEN])
 
 
 def test_a_leak_in_a_header_of_the_token_request_is_seen(scene: Scene) -> None:
-    scene.reset()
-    scene.forget()
+    endpoint, headers = scene.visma_connect.token_endpoint, {"X-Debug": TOKEN}
 
-    def run() -> dict[str, Any]:
-        requests.post(scene.visma_connect.token_endpoint, headers={"X-Debug": TOKEN}, timeout=5)
-        return {}
+    said = said_by(lambda: requests.post(endpoint, headers=headers, timeout=5), scene)
 
-    observed = observe(run, scene.sent)
-
-    assert leaks(observed.said, [], [TOKEN])
+    assert leaks(said, [], [TOKEN])
 
 
 def test_a_token_may_be_the_value_of_a_parameter(scene: Scene) -> None:

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from tests.helpers.account import credentials, tenant_id
+from tests.helpers.facts import make_tenant
 from tests.helpers.scene import call, opened_scene
 from tests.helpers.unruly_server import (
     WAYS,
@@ -28,14 +29,7 @@ NAMES = [f"tenant-{number}" for number in range(6)]
 
 
 def tenant(name: str) -> Tenant:
-    return Tenant(
-        name=name,
-        tenant_id=tenant_id(name),
-        scope="read",
-        client="default",
-        enabled=True,
-        document=f"/visma/tenants/{name}",
-    )
+    return make_tenant(name, tenant_id=tenant_id(name))
 
 
 @pytest.mark.parametrize(
@@ -94,8 +88,7 @@ def test_a_run_stores_for_each_tenant_what_was_issued_for_it() -> None:
     with opened_scene() as scene, unruly_server(ways) as server:
         scene.reset()
         scene.environment.setenv("TOKEN_ENDPOINT", server.token_endpoint)
-        for name in NAMES:
-            scene.account.configure(name)
+        scene.account.configure(*NAMES)
 
         stored = 0
         for _ in range(4):
