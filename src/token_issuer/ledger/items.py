@@ -27,6 +27,7 @@ SCHEMA = 1  # of the items; one of another schema counts as none, and is overwri
 COUNT = re.compile(r"[0-9]{1,9}")
 # as this module writes it, so that texts compare as times, and no sum of two is out of range
 TIME = re.compile(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
+TIMES = (datetime, datetime | None)  # annotations of members that are times
 LONGEST_HOURS = 25  # that a token lives, or a tenant waits: a day, and what is rounded
 SPANS = (  # none of them is longer
     ("issued_at", "expires_at"),
@@ -163,9 +164,10 @@ def _value[T: Issued | Failure | Pending | Fallback | Owner](
     if item is None:
         return None
     members: dict[str, Any] = {}
+    renamed = RENAMED.get(kind, {})
     for name, expected in kind.__annotations__.items():
-        value = item.get(RENAMED.get(kind, {}).get(name, name))
-        if value is not None and expected in {datetime, datetime | None}:
+        value = item.get(renamed.get(name, name))
+        if value is not None and expected in TIMES:
             value = _time(value)
         elif name == "client":
             value = _name(value)

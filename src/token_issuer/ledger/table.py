@@ -228,8 +228,8 @@ def _expressions(update: str, condition: str, values: Mapping[str, Any]) -> dict
     request: dict[str, Any] = {}
     if condition:
         request["ConditionExpression"] = condition
-    if names := re.findall(r"#(\w+)", f"{update} {condition}"):
-        request["ExpressionAttributeNames"] = {f"#{name}": name for name in names}
+    names = re.findall(r"#(\w+)", f"{update} {condition}")
+    request["ExpressionAttributeNames"] = {f"#{name}": name for name in names}
     if values:
         request["ExpressionAttributeValues"] = {f":{n}": items.encode(v) for n, v in values.items()}
     return request

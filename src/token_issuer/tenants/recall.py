@@ -4,16 +4,16 @@ import json
 
 from token_issuer.errors import DocumentInvalid
 from token_issuer.ledger.records import Memory, Record
-from token_issuer.tenants.documents import Tenant, check_document
+from token_issuer.tenants.documents import JsonObject, Tenant, parse_tenant
 
 
 def tenant_of(name: str, purpose: str, document: str) -> Tenant | None:
     """Return the tenant that a token was issued for; None where the purpose can't be read."""
     try:
         members = json.loads(purpose)
-        kept = {one: members[one] for one in ("tenant_id", "scope", "client")}
-        text = json.dumps({one: value for one, value in kept.items() if value is not None})
-        return check_document(name, text, document)
+        kept = [(one, members[one]) for one in ("tenant_id", "scope", "client")]
+        found = JsonObject([(one, value) for one, value in kept if value is not None])
+        return parse_tenant(name, found, document)
     except (DocumentInvalid, KeyError, RecursionError, TypeError, ValueError):
         return None
 

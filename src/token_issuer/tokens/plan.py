@@ -249,9 +249,9 @@ def _end_of(record: Record, facts: Facts, now: datetime) -> datetime:
 
 def _reassigned(tenant: Tenant, memory: Memory) -> errors.TenantReassigned | None:
     """Return a report if a token for another owner was asked for last."""
-    record = memory.records.get(tenant.name)
-    last = last_tenant(record) if record else None
-    before = memory.owners.get(tenant.name) or (last.owner if last else None)
+    before, record = memory.owners.get(tenant.name), memory.records.get(tenant.name)
+    if before is None and record and (last := last_tenant(record)):  # as an earlier version left it
+        before = last.owner
     if before is None or before.is_same(tenant.owner):
         return None
     return errors.TenantReassigned(

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
+import responses
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,7 @@ from token_issuer.tokens.oauth import (
 )
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+ENDPOINT = "https://connect.visma.com/connect/token"
 TENANT = make_tenant("acme", tenant_id="af1140c1-52e0-46c7-b684-df894d4b8a5a", scope=SCOPES[0])
 CREDENTIALS = credentials("correct-horse+staple", "demoapp")
 HEADER = b'{"alg": "RS256"}'
@@ -73,9 +75,10 @@ def answered(
 ) -> AccessToken:
     """Fetch a token with such credentials from a token endpoint that answers this."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    answer = Answer(status=status, body=body)
-    own = replace(CREDENTIALS, **credentials)
-    return fetch_token(tenant, own, post=lambda *_: answer, now=lambda: NOW)
+    own, post = replace(CREDENTIALS, **credentials), TokenEndpoint(ENDPOINT).post
+    with responses.RequestsMock() as mock:
+        mock.post(ENDPOINT, status=status, body=body)
+        return fetch_token(tenant, own, post=post, now=lambda: NOW)
 
 
 def dates() -> st.SearchStrategy[str]:
