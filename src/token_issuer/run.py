@@ -72,13 +72,14 @@ def _work(facts: Facts, report: Report, outside: Outside) -> None:
 
 
 def _counted(outcomes: Iterable[Outcome], report: Report, outside: Outside) -> list[Outcome]:
-    """Count and log outcomes as they come, and return them all."""
-    counted = []
+    """Count and log outcomes as they come; return those that an event may tell of."""
+    told = []
     for outcome in outcomes:
         report.count(outcome, settings=outside.settings)
         outside.telemetry.outcome(outcome, is_probe=report.invocation.probe)
-        counted.append(outcome)
-    return counted
+        if not outcome.is_routine:  # ten thousand tokens take 10 MB
+            told.append(outcome)
+    return told
 
 
 def _say_what_is_known(facts: Facts, report: Report, outside: Outside) -> None:

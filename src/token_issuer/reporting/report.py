@@ -145,11 +145,6 @@ class Report:
         return [*few, *more, *few_of_each(self.unserved)]
 
     @property
-    def soonest_expiry_seconds(self) -> int | None:
-        """Return how long the shortest-lived token still lives; negative when it has expired."""
-        return self.soonest_expiry_seconds_without(())
-
-    @property
     def refused_now(self) -> frozenset[str]:
         """Return who is refused in this run, or was and has had no token nor another answer."""
         refused = {
@@ -166,9 +161,9 @@ class Report:
         now = self.finished_at
         return frozenset(name for name in names if self.expiries.get(name, now) <= now)
 
-    def soonest_expiry_seconds_without(self, others: Collection[str]) -> int | None:
-        """Return how long the shortest-lived token still lives, without those of others."""
-        ends = [end for name, end in self.expiries.items() if name not in others]
+    def soonest_expiry_seconds(self, without: Collection[str] = ()) -> int | None:
+        """Return how long the shortest-lived token still lives; negative when it has expired."""
+        ends = [end for name, end in self.expiries.items() if name not in without]
         return int((min(ends) - self.finished_at).total_seconds()) if ends else None
 
     def as_dict(self) -> dict[str, Any]:
@@ -179,7 +174,7 @@ class Report:
             "failed": len(self.all_failures),
             "deferred": len(self.deferred),
             "removed": self.removed,
-            "soonest_expiry_seconds": self.soonest_expiry_seconds,
+            "soonest_expiry_seconds": self.soonest_expiry_seconds(),
             "failures": _fitting(
                 (
                     {"tenant": quote(subject), **error.fields}

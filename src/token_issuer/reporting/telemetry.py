@@ -99,7 +99,7 @@ class Telemetry:
             failed=len(report.all_failures),
             deferred=len(report.deferred),
             removed=report.removed,
-            soonest_expiry_seconds=report.soonest_expiry_seconds,
+            soonest_expiry_seconds=report.soonest_expiry_seconds(),
             seconds=round(seconds, 3),
         )
         if measured:
@@ -147,7 +147,7 @@ class Telemetry:
             "SoonestExpirySeconds": report.expired_and_refused,
             "SoonestOwnExpirySeconds": report.refused_now | report.doubtful,
         }.items():
-            if (soonest := report.soonest_expiry_seconds_without(others)) is not None:
+            if (soonest := report.soonest_expiry_seconds(others)) is not None:
                 metrics.add_metric(name=name, unit=MetricUnit.Seconds, value=soonest)
         if (pace := report.writes_per_second) is not None:
             metrics.add_metric(name="WritesPerSecond", unit=MetricUnit.CountPerSecond, value=pace)

@@ -195,9 +195,7 @@ def parse_response(
     is_known = error is None or error in KNOWN_ERRORS
     # together, since a secret may begin in one and end in the other
     hides = quotes_secret(description if is_known else f"{error} {description}", secrets)
-    said = (
-        Quoted(WITHHELD) if hides else plain_words(description, DESCRIPTION_CHARACTERS, tenant_id)
-    )
+    said = WITHHELD if hides else plain_words(description, DESCRIPTION_CHARACTERS, tenant_id)
     if error is not None and not is_known:
         error = WITHHELD if hides else plain_words(error, CODE_CHARACTERS)
     return TokenResponse(
@@ -206,7 +204,7 @@ def parse_response(
         expires_in=members.get("expires_in"),
         scope=_granted_scope(members.get("scope"), set(asked_for.split())),
         error=None if error is None else Quoted(error),
-        error_description=said if description else None,
+        error_description=Quoted(said) if description else None,
     )
 
 

@@ -100,6 +100,13 @@ class Outcome:
         return isinstance(self.failure, RECORDED)
 
     @property
+    def is_routine(self) -> bool:
+        """Tell whether a tenant has a new token, as it had one before."""
+        one = self.decision
+        is_plain = isinstance(one, Renewal) and not (one.failure or one.reassigned)
+        return is_plain and self.token is not None
+
+    @property
     def reassigned(self) -> errors.TenantReassigned | None:
         """Return that a token was asked for another owner than before, if it was."""
         decision = self.decision

@@ -322,6 +322,20 @@ def test_a_new_owner_is_told_where_a_token_was_asked_for(
     assert Outcome(decision=removal, failure=failure).reassigned is None
 
 
+def test_a_token_like_the_last_one_is_routine() -> None:
+    plain, token = (
+        make_renewal("acme"),
+        AccessToken(value="t", issued_at=NOW, expires_at=NOW + minutes(60), scope=None),
+    )
+    failed = replace(plain, record=fail(make_record("acme")))
+    reassigned = replace(plain, reassigned=TenantReassigned(""))
+
+    assert Outcome(decision=plain, token=token).is_routine
+    assert not Outcome(decision=plain, failure=NoTimeLeft()).is_routine
+    for decision in (failed, reassigned, Fresh(tenant=ACME, due=NOW)):
+        assert not Outcome(decision=decision, token=token).is_routine
+
+
 # A dry run
 
 
