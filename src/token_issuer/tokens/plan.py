@@ -237,7 +237,7 @@ def _has_changed_since(failure: Failure, case: _Case) -> bool:
 
 
 def _asked_with(client: str, facts: Facts) -> str | None:
-    """Return the version that tokens are asked for with: another one where that is refused."""
+    """Return the version that tokens are asked for with: another one where that doesn't work."""
     current, record = facts.stages.get(client, {}).get(CURRENT), facts.memory.clients.get(client)
     if current and record and record.fallback and record.fallback.current == current:
         return record.fallback.version
