@@ -7,7 +7,7 @@ Tenants are sorted by these, in this order; the lower value comes first:
 | broken | 1 after a failure in a run that served others of its client | it starves nobody |
 | rank | 0 live below its floor, 1 without a good token, 2 else | the promise ends first for 0 |
 | minutes | of life that are left | the least first; whole minutes, so that the lot decides within |
-| tried | 1 for a tenant of rank 1 that has failed | five that hang end a client's run: others get a turn |
+| tried | 1 for a tenant of rank 1 that has failed | five that hang stop a client: others first |
 | lot | drawn for each run anew | tenants that hang and were added together don't come in a row |
 
 Then a scout, a tenant that has not failed, goes before each four of its client that have.
