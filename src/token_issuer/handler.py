@@ -59,7 +59,7 @@ def _run(event: object, context: "LambdaContext", telemetry: Telemetry) -> Repor
 def events_client() -> "EventBridgeClient":
     """Return the client of EventBridge; a call takes TELL seconds at most (limits/deadline.py)."""
     # two attempts, with a second between them at most
-    config = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 2})
+    config = Config(connect_timeout=0.5, read_timeout=1, retries={"total_max_attempts": 2})
     return boto3.client("events", config=config)
 
 

@@ -57,8 +57,7 @@ def _work(facts: Facts, report: Report, outside: Outside) -> None:
     )
     outcomes = _counted(untold, report, outside)
     outcomes += _counted(issue(decisions, facts, secrets, outside), report, outside)
-    if facts.invocation.is_full:
-        outcomes += _counted(remove(decisions, facts.at, outside), report, outside)
+    outcomes += _counted(remove(decisions, facts.at, outside), report, outside)
     concluded = []
     for one in prove(facts, secrets, outside):
         concluded.append(one)

@@ -8,7 +8,7 @@ from itertools import batched
 from token_issuer.errors import EventUndelivered, IssuerError, NoTimeLeft, TenantRefused
 from token_issuer.foreign_errors import failure_of
 from token_issuer.ledger.records import ClientRecord
-from token_issuer.limits.deadline import LAST_WORDS, RECORD, TELL
+from token_issuer.limits.deadline import LAST_WORDS, RECORD, REPORT
 from token_issuer.limits.waiting import was_told
 from token_issuer.outside import Outside
 from token_issuer.proving import Concluded
@@ -47,7 +47,7 @@ def tell(
     failures: list[IssuerError] = []
     in_a_row = 0
     for some in batched(tellings, EVENTS_AT_ONCE, strict=False):
-        has_failed, has_time = in_a_row == UNDELIVERED, outside.deadline.left > TELL + LAST_WORDS
+        has_failed, has_time = in_a_row == UNDELIVERED, outside.deadline.left >= REPORT
         if has_failed or not has_time:
             why = "several requests have failed" if has_failed else NoTimeLeft().detail
             failures += [EventUndelivered(f"{one.event.kind} was not tried: {why}") for one in some]
@@ -99,7 +99,7 @@ def _remember_told(
 ) -> list[IssuerError]:
     """Note in the ledger that an event was told; else the next run tells it again."""
     now = outside.deadline.now()
-    if outside.deadline.left < RECORD:
+    if outside.deadline.left < RECORD + LAST_WORDS:
         return []
     try:
         if telling.failing:

@@ -12,7 +12,7 @@ SRC = PROJECT / "src/token_issuer"
 MODULES = sorted(one for one in SRC.rglob("*.py") if one.name != "__init__.py")
 EVERYWHERE = [
     module
-    for folder in ("src", "tests", "benchmarks", "local")
+    for folder in ("src", "tests", "benchmarks", "local", "cli", "reader", "examples")
     for module in sorted((PROJECT / folder).rglob("*.py"))
 ]
 OPENS = {"open_outside", "make_outside"}  # the second one is the first one for tests
@@ -153,12 +153,26 @@ def is_opened(value: ast.expr | None, tree: ast.Module, seen: frozenset[str] = f
     return bool(sources) and all(is_opened(one, tree, seen) for one in sources)
 
 
-def test_only_one_function_wires_a_run() -> None:
-    wiring = {
-        module
-        for module in EVERYWHERE
-        if any(called(node) == "Outside" for node in ast.walk(parsed(module)))
+def names_of(full: str, tree: ast.Module) -> set[str]:
+    """Return what a module calls something by."""
+    module, _, name = full.rpartition(".")
+    return {name} | {
+        one.asname or one.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == module
+        for one in node.names
+        if one.name == name
     }
+
+
+def wires(module: Path) -> bool:
+    tree = parsed(module)
+    names = names_of("token_issuer.outside.Outside", tree)
+    return any(called(node) in names for node in ast.walk(tree))
+
+
+def test_only_one_function_wires_a_run() -> None:
+    wiring = {module for module in EVERYWHERE if wires(module)}
 
     assert wiring == {SRC / "outside.py"}
 
@@ -177,13 +191,13 @@ def test_each_run_is_made_by_that_function() -> None:
         assert "token_issuer.run" not in plain | named.keys(), module  # its `run` goes by that name
         if "token_issuer.run.run" in named:
             name = named["token_issuer.run.run"]
-            runs[module.stem] = [
+            runs[module] = [
                 is_opened(node.args[1], parsed(module))
                 for node in nodes
                 if isinstance(node, ast.Call) and ast.unparse(node.func) == name
             ]
 
-    assert {"handler", "world", "fuzzed_world"} <= runs.keys()
+    assert {"handler", "world", "fuzzed_world"} <= {module.stem for module in runs}
     assert all(opened and all(opened) for opened in runs.values()), runs
 
 

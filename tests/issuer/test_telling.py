@@ -34,7 +34,7 @@ from token_issuer.errors import (
 )
 from token_issuer.ledger.records import ClientRecord, Owner, Record
 from token_issuer.ledger.table import Ledger as TableLedger
-from token_issuer.limits.deadline import RECORD, TELL
+from token_issuer.limits.deadline import LAST_WORDS, RECORD, REPORT
 from token_issuer.proving import Concluded
 from token_issuer.redaction import Quoted
 from token_issuer.reporting.events import Events
@@ -310,8 +310,16 @@ def test_after_two_requests_in_a_row_that_failed_no_more_is_tried(
 # Time
 
 
+def test_what_each_need_leaves_at_the_end_is_enough_for_a_request() -> None:
+    world = World(seconds=REPORT)
+
+    assert world.tell(*many(10)) == []
+
+    assert world.bus.tried == [10]
+
+
 def test_nothing_is_put_without_time_for_it() -> None:
-    world = World(seconds=TELL - 0.1)
+    world = World(seconds=REPORT - 0.1)
 
     failures = world.tell(*many(11))
 
@@ -320,7 +328,7 @@ def test_nothing_is_put_without_time_for_it() -> None:
 
 
 def test_what_there_is_no_time_to_note_is_told_all_the_same() -> None:
-    world = World(seconds=RECORD + 1)
+    world = World(seconds=RECORD + LAST_WORDS + 1)
     world.bus.latency = 1.1
 
     assert world.tell(*many(3)) == []
@@ -337,12 +345,12 @@ def test_time_is_looked_at_before_each_request_and_each_note() -> None:
 
     world, ledger = World(seconds=RECORD + 5.5), Slow()
     world.outside = replace(world.outside, ledger=ledger)
-    world.bus.latency = 2
+    world.bus.latency = 3
 
     [untried] = world.tell(*many(21))
 
-    assert world.bus.tried == [10, 10]  # 10.5 s are left after the first, 6.5 before the second
-    assert ledger.kept == ["told t0", "told t1", "told t2", "told t3"]
+    assert world.bus.tried == [10, 10]  # 9.5 s are left after the first, 7.5 before the second
+    assert ledger.kept == ["told t0", "told t1"]
     assert untried.reason == "EventUndelivered"
 
 

@@ -15,7 +15,7 @@ from token_issuer.tokens.renewal import OUTAGE_MINUTES
 PERIOD = timedelta(minutes=5)
 FLOOR = 2 * PERIOD + timedelta(minutes=OUTAGE_MINUTES)  # of remaining life
 HOUR = timedelta(hours=1)
-RECOVERY_MINUTES = 30  # as docs/benchmarks.md promises for what DESIGN.md recommends
+RECOVERY_MINUTES = 30  # as docs/benchmarks.md promises for as many tenants as the README recommends
 MOST_RUNS = 12
 SCOUTS = 3  # five tenants and a scout or two fail in each run of an outage
 BROKEN = [f"broken-{number}" for number in range(5)]

@@ -8,15 +8,15 @@ from token_issuer.errors import NoTimeLeft
 # What each step takes at most, in seconds, with every connection and repeat that it makes.
 ASK = 14.0  # a token request: 3 to connect, 3 for TLS, 8 for the answer
 STORE = 7.0  # a call of Parameter Store: 2 to connect, 5 for the answer
-TELL = 5.0  # up to ten events: 2 attempts of 2, a second between them
+TELL = 4.0  # up to ten events: 2 attempts of 1.5, a second between them
 RECORD = 7.0  # a call of DynamoDB or Secrets Manager: 2 attempts of 3, a second between them
-REPORT = 5.0  # at the end, events and what a run says; every need includes it
+LAST_WORDS = 1.0  # what a run says when the events are put
+REPORT = TELL + LAST_WORDS  # at the end; every need includes it
 GATHER = 5.0  # after the listing, before the first tenant starts
 KEEP = STORE + RECORD  # once a token is there, for all that follows
 SERVE = ASK + KEEP  # a tenant
 REMOVE = 2 * RECORD  # to mark and delete parameters, or to forget a tenant
 PROMOTE = 3 * RECORD  # to read a pending secret and those that it is compared with, or to move it
-LAST_WORDS = 1.0  # what a run says when the events are put
 
 
 class Clock:
