@@ -112,7 +112,8 @@ def fallback_of(
     """Return which version serves in place of the current one, as far as is known."""
     current = stages.get(CURRENT)
     if not secret.works:  # nothing new is known
-        return None if last and last.version == current else last
+        is_current_by_now = last is not None and last.version == current
+        return None if is_current_by_now else last
     if secret.failure is None or secret.stage == CURRENT:
         return None
     return Fallback(

@@ -245,7 +245,10 @@ def _asked_with(client: str, facts: Facts) -> str | None:
 
 
 def _end_of(record: Record, facts: Facts, now: datetime) -> datetime:
-    """Return when the stored token will have expired; one that the ledger doesn't know lives on."""
+    """Return when what is stored has surely expired.
+
+    Another token than the ledger's may have been issued until that was noticed, and lives as long.
+    """
     issued = record.issued
     if issued is None:
         return now
